@@ -1,0 +1,244 @@
+"""Sizes and nestings: which smaller systems one set of weights contains.
+
+A `Size` says how much of a system to use, one value per axis (``dims=64,layers=4``). A `Nesting` is the list of
+sizes a system was trained for. Every nested system of the literature is a choice of axis: Matryoshka
+Representation Learning nests ``dims`` (Kusupati et al. 2022), 2DMSE ``layers`` x ``dims`` (Li et al. 2024),
+MatQuant ``bits`` (Nair et al. 2025).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from anysize.core.errors import SizeError
+
+_RESERVED = frozenset({"weights", "name", "keys", "values", "items", "get", "parse", "replace"})
+
+
+class Size(Mapping[str, int]):
+    """How much of a nested system to use: a frozen mapping from axis to value.
+
+    Prints as it is typed (``dims=64,layers=4``), reads as attributes (``size.dims``), and is partially ordered
+    by containment: ``a <= b`` when both name the same axes and no value of `a` exceeds `b`'s.
+
+    Raises `SizeError` if an axis is empty, reserved, or not given a positive whole number.
+    """
+
+    __slots__ = ("_values",)
+    _values: dict[str, int]
+
+    def __init__(self, values: Mapping[str, int] | None = None, /, **axes: int) -> None:
+        merged = {**(values or {}), **axes}
+        if not merged:
+            raise SizeError("a size needs at least one axis, for example dims=64")
+        for axis, value in merged.items():
+            if not isinstance(axis, str) or not axis.isidentifier() or axis in _RESERVED:
+                raise SizeError(f"{axis!r} cannot name an axis; use a word such as dims or layers")
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SizeError(f"{axis}={value!r} is not a size; expected a whole number of at least 1")
+        object.__setattr__(self, "_values", merged)
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """Read a size as a user types it: ``"dims=64"`` or ``"layers=4,dims=64"``."""
+        values: dict[str, int] = {}
+        for part in text.split(","):
+            axis, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals or not value.isdecimal():
+                raise SizeError(f"cannot read {text!r} as a size; write it like dims=64 or layers=4,dims=64")
+            if axis in values:
+                raise SizeError(f"{text!r} gives {axis} twice")
+            values[axis] = int(value)
+        return cls(values)
+
+    def replace(self, **axes: int) -> Size:
+        """The same size with some values changed."""
+        return Size({**self._values, **axes})
+
+    def __getitem__(self, axis: str) -> int:
+        return self._values[axis]
+
+    def __getattr__(self, axis: str) -> int:
+        try:
+            return object.__getattribute__(self, "_values")[axis]
+        except (KeyError, AttributeError):
+            raise AttributeError(f"this size has no axis {axis!r}") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Size is frozen; use size.replace(...)")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Size) and self._values == other._values
+
+    def __le__(self, other: Size) -> bool:
+        return self.keys() == other.keys() and all(self[axis] <= other[axis] for axis in self)
+
+    def __lt__(self, other: Size) -> bool:
+        return self <= other and self != other
+
+    def __ge__(self, other: Size) -> bool:
+        return other <= self
+
+    def __gt__(self, other: Size) -> bool:
+        return other < self
+
+    def __str__(self) -> str:
+        return ",".join(f"{axis}={value}" for axis, value in self._values.items())
+
+    def __repr__(self) -> str:
+        return f"Size({', '.join(f'{axis}={value}' for axis, value in self._values.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Size, (self._values,))
+
+
+class Nesting(Sequence[Size]):
+    """The sizes a system was trained for, smallest first, with their weights in the objective.
+
+    ``Nesting(dims=(8, 16, 32))`` nests one axis; ``Nesting(layers=(2, 4), dims=(8, 16))`` is the grid of both;
+    ``Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)])`` is a fixed menu (Starbucks). Values must be
+    strictly increasing; the last size must contain all others. Nothing is sorted, dropped or appended for you.
+
+    Raises `SizeError`, naming the value that breaks the rule.
+    """
+
+    __slots__ = ("_sizes", "weights")
+
+    def __init__(self, *, weights: Sequence[float] | None = None, **axes: Iterable[int]) -> None:
+        if not axes:
+            raise SizeError("a nesting needs at least one axis, for example Nesting(dims=(8, 16, 32))")
+        levels = {axis: _increasing(axis, values) for axis, values in axes.items()}
+        grid = itertools.product(*levels.values())
+        self._sizes = tuple(Size(dict(zip(levels, values, strict=True))) for values in grid)
+        self.weights = _checked_weights(weights, len(self._sizes))
+
+    @classmethod
+    def pairs(cls, sizes: Iterable[Size], weights: Sequence[float] | None = None) -> Nesting:
+        """A fixed list of sizes, smallest first, of which the last contains every other."""
+        listed = tuple(sizes)
+        if not listed:
+            raise SizeError("a nesting needs at least one size")
+        for size in listed:
+            if size.keys() != listed[0].keys():
+                raise SizeError(f"sizes of one nesting name the same axes; got {listed[0]} beside {size}")
+            if not size <= listed[-1]:
+                raise SizeError(f"the last size must contain all others, but {listed[-1]} does not contain {size}")
+        for before, after in itertools.pairwise(listed):
+            if after <= before:
+                raise SizeError(f"sizes must grow: {after} comes after {before}")
+        nesting = cls.__new__(cls)
+        nesting._sizes = listed
+        nesting.weights = _checked_weights(weights, len(listed))
+        return nesting
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes, in the order in which they were given."""
+        return tuple(self._sizes[0])
+
+    @property
+    def full(self) -> Size:
+        """The largest size: the whole system."""
+        return self._sizes[-1]
+
+    def levels(self, axis: str) -> tuple[int, ...]:
+        """The distinct values along one axis, increasing."""
+        return tuple(sorted({size[axis] for size in self._sizes}))
+
+    def resolve(self, size: Size | None = None, /, **axes: int) -> Size:
+        """The trained size that is asked for; axes that are not named stay at their largest value.
+
+        Raises `SizeError`, naming the sizes there are, if it was not trained for.
+        """
+        asked = Size({**(size or {}), **axes}) if (size or axes) else self.full
+        for axis in asked:
+            if axis not in self.axes:
+                raise SizeError(f"this model has no axis {axis!r}; it is nested in {', '.join(self.axes)}")
+        wanted = self.full.replace(**asked)
+        found = next((known for known in self._sizes if known == wanted), None)
+        if found is None:
+            raise SizeError(self._refusal(asked, wanted))
+        return found
+
+    def up_to(self, size: Size) -> Nesting:
+        """The part of this nesting that `size` contains: what is left after loading at that size."""
+        largest = self.resolve(size)
+        kept = [(known, weight) for known, weight in zip(self._sizes, self.weights, strict=True) if known <= largest]
+        return Nesting.pairs([known for known, _ in kept], [weight for _, weight in kept])
+
+    def _refusal(self, asked: Size, wanted: Size) -> str:
+        for axis in asked:
+            levels = self.levels(axis)
+            if asked[axis] not in levels:
+                choices = f"trained for {axis} {', '.join(map(str, levels))}"
+                below = [level for level in levels if level < asked[axis]]
+                above = [level for level in levels if level > asked[axis]]
+                if below and above:
+                    return f"{choices}; {asked[axis]} lies between {below[-1]} and {above[0]}"
+                return f"{choices}; {asked[axis]} is {'larger' if below else 'smaller'} than all of them"
+        return f"trained for {'; '.join(map(str, self._sizes))}; {wanted} is not one of them"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a manifest; `from_json` reads them back."""
+        return {"sizes": [dict(size) for size in self._sizes], "weights": list(self.weights)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Nesting:
+        """Read what `to_json` wrote, with every check of a new nesting."""
+        return cls.pairs([Size(size) for size in value["sizes"]], value["weights"])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._sizes[index]
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __contains__(self, size: object) -> bool:
+        return size in self._sizes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Nesting) and self._sizes == other._sizes and self.weights == other.weights
+
+    def __hash__(self) -> int:
+        return hash((self._sizes, self.weights))
+
+    def __repr__(self) -> str:
+        grid = tuple(itertools.product(*(self.levels(axis) for axis in self.axes)))
+        weights = "" if set(self.weights) == {1.0} else f", weights={self.weights}"
+        if tuple(tuple(size.values()) for size in self._sizes) == grid:
+            return f"Nesting({', '.join(f'{axis}={self.levels(axis)}' for axis in self.axes)}{weights})"
+        return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{weights})"
+
+
+def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:
+    listed = tuple(values)
+    if not listed:
+        raise SizeError(f"{axis} lists no sizes")
+    for value in listed:
+        Size({axis: value})
+    for before, after in itertools.pairwise(listed):
+        if after <= before:
+            raise SizeError(f"{axis} must be increasing: {after} comes after {before}")
+    return listed
+
+
+def _checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    if weights is None:
+        return (1.0,) * count
+    if len(weights) != count:
+        raise SizeError(f"{len(weights)} weights for {count} sizes; give one weight per size")
+    for weight in weights:
+        if not 0 <= weight < float("inf"):
+            raise SizeError(f"weight {weight} is not a finite number of at least 0")
+    return tuple(map(float, weights))
