@@ -1,0 +1,44 @@
+"""How the face finds a family: by name, through Python entry points, imported only when used.
+
+Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure).
+A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anysize.core.errors import AnysizeError
+from anysize.core.files import read_json
+from anysize.core.sizes import Size
+
+if TYPE_CHECKING:
+    from anysize.core.model import NestedModel
+
+MANIFEST = "anysize.json"
+
+
+def names(group: str) -> list[str]:
+    """The names registered in a group, sorted."""
+    return sorted({entry.name for entry in importlib.metadata.entry_points(group=f"anysize.{group}")})
+
+
+def find(group: str, name: str) -> Any:
+    """Import what is registered under a name. Raises `AnysizeError`, listing the names there are."""
+    found = list(importlib.metadata.entry_points(group=f"anysize.{group}", name=name))
+    if not found:
+        raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; there are: {', '.join(names(group))}")
+    return found[0].load()
+
+
+def load(path: str | os.PathLike[str], size: Size | None = None, /, **axes: int) -> NestedModel:
+    """Load any saved nested model; with a size, only that size's bytes are read.
+
+    Raises `CheckpointError` if `path` is not a model or is damaged, `SizeError` if the size was not trained for.
+    """
+    directory = Path(path)
+    manifest = read_json(directory / MANIFEST, "an anysize model")
+    return find("models", str(manifest.get("kind"))).load(directory, size, **axes)
