@@ -24,6 +24,7 @@ class Digest:
         self._hash = hashlib.sha256("\0".join(kind).encode())
 
     def add(self, row: Row, *fields: str) -> None:
+        """Take in the fields of one row. Raises `DataError`, naming the row, if one cannot be written as UTF-8."""
         for text in fields:
             try:
                 content = text.encode()
@@ -32,6 +33,7 @@ class Digest:
             self._hash.update(len(content).to_bytes(8, "big") + content)
 
     def hex(self) -> str:
+        """The digest so far, as hex digits."""
         return self._hash.hexdigest()
 
 
