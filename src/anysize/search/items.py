@@ -1,0 +1,142 @@
+"""What can be indexed, as checked batches of vectors, ids and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from anysize.core.errors import DataError, SizeError
+
+_TEXTS = 1024
+_ROWS = 65536
+
+
+class Encoder(Protocol):
+    """What an index needs of a model: its sizes, which one it runs at, and vectors of unit length."""
+
+    nesting: Any
+    size: Any
+
+    def encode(self, items: Any) -> np.ndarray:
+        """Vectors float32 (n, dims) of texts, or of vectors if the model takes them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready to be written."""
+
+    vectors: np.ndarray
+    ids: list[str] | None
+    texts: list[str] | None
+    source: str
+    """What they were made from: "texts", "encoded" (vectors through the model) or "vectors" (as they are)."""
+
+
+def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> Iterator[Batch]:
+    """
+    Cut `items` into batches of checked rows.
+
+    `items` is a list of texts, vectors (n, d), an `Items` (ids with texts or vectors), or an iterable of any of these
+    for corpora that do not fit in memory. With a model, texts and vectors are encoded by it; without one, vectors are
+    taken as they are. Raises `DataError`, naming the row.
+    """
+    given = None if ids is None else iter(ids)
+    done = 0
+    for part in _parts(items):
+        own, texts, raw = _columns(part)
+        for start in range(0, len(raw), step := (_TEXTS if texts is not None else _ROWS)):
+            rows = raw[start : start + step]
+            if texts is not None and model is None:
+                raise DataError("texts need a model that encodes them; name one, or give vectors")
+            vectors = np.asarray(rows if model is None else model.encode(rows))
+            if len(vectors) != len(rows):
+                raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
+            names = None if own is None else list(own[start : start + step])
+            if given is not None:
+                names = [name for name, _ in zip(given, range(len(rows)), strict=False)]
+                if len(names) < len(rows):
+                    raise DataError(
+                        f"{done + len(names)} ids for at least {done + len(rows)} items; give one id per item"
+                    )
+            kind = "texts" if texts is not None else "vectors" if model is None else "encoded"
+            yield Batch(
+                check_vectors(vectors, done), _check_ids(names, done), list(rows) if texts is not None else None, kind
+            )
+            done += len(rows)
+    if given is not None and next(given, None) is not None:
+        raise DataError(f"more ids than the {done} items; give one id per item")
+
+
+def count(items: Any) -> int | None:
+    """How many items there are, if that is known before reading them."""
+    return len(items) if _is_one(items) else None
+
+
+def check_vectors(vectors: np.ndarray, first_row: int = 0) -> np.ndarray:
+    """Vectors as float32 (n, d). Raises `DataError` naming the first row that holds NaN or an infinite value."""
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+        raise DataError(f"expected vectors as rows of numbers, got shape {vectors.shape} of {vectors.dtype}")
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, np.float32)
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        raise DataError(f"row {first_row + int(np.argmin(finite))} holds NaN or an infinite value; remove or repair it")
+    return vectors
+
+
+def _is_one(items: Any) -> bool:
+    if isinstance(items, (str, bytes)):
+        raise DataError("expected a list of texts, got one text; put it in a list")
+    if isinstance(items, np.ndarray) or hasattr(items, "ids"):
+        return True
+    return isinstance(items, Sequence) and (not items or isinstance(items[0], (str, float, int)) or _is_row(items[0]))
+
+
+def _is_row(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], (int, float))
+
+
+def _parts(items: Any) -> Iterator[Any]:
+    if _is_one(items):
+        yield items
+    else:
+        yield from items
+
+
+def _columns(part: Any) -> tuple[list[str] | None, list[str] | None, Any]:
+    """(ids, texts, what is to be encoded or stored) of one batch."""
+    if hasattr(part, "ids"):
+        return part.ids, part.texts, part.vectors if part.texts is None else part.texts
+    if isinstance(part, np.ndarray):
+        return None, None, part
+    if len(part) and isinstance(part[0], str):
+        for row, text in enumerate(part):
+            if not isinstance(text, str):
+                raise DataError(f"item {row} is {type(text).__name__} among texts; expected texts alone")
+        return None, part, part
+    try:
+        return None, None, np.array(part, dtype=np.float32)
+    except (ValueError, TypeError):
+        raise DataError("expected texts, or vectors of one width; the rows given differ in width or kind") from None
+
+
+def _check_ids(names: list[Any] | None, first_row: int) -> list[str] | None:
+    if names is None:
+        return None
+    checked = [str(name) for name in names]
+    for row, name in enumerate(checked):
+        if not name:
+            raise DataError(f"item {first_row + row} has an empty id")
+    return checked
+
+
+def check_width(vectors: np.ndarray, dims: int, what: str) -> None:
+    """Raise `SizeError` if vectors (n, d) are not `dims` wide."""
+    if vectors.shape[1] != dims:
+        raise SizeError(f"{what} of {vectors.shape[1]} coordinates for an index of {dims}; expected the same width")

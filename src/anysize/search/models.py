@@ -1,0 +1,86 @@
+"""The model that an index was built with: recorded by fingerprint, found again by path, refused if it is another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.sizes import Nesting, Size
+from anysize.search.items import Encoder
+from anysize.search.manifest import Manifest
+
+
+def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str | None]:
+    """The model, loaded if its path is given, and its absolute path if that is known."""
+    if model is None:
+        return None, None
+    if isinstance(model, (str, os.PathLike)):
+        from anysize.core.registry import load
+
+        return load(model), str(Path(model).absolute())
+    path = getattr(model, "path", None)
+    return model, str(Path(path).absolute()) if isinstance(path, (str, os.PathLike)) else None
+
+
+def describe_model(model: Any, path: str | None) -> dict[str, str | None]:
+    """What the manifest records of a model."""
+    if model is None:
+        return {}
+    fingerprint = getattr(model, "fingerprint", None)
+    return {
+        "model_path": path,
+        "model_fingerprint": None if fingerprint is None else str(fingerprint),
+        "model_size": str(model.size),
+    }
+
+
+def load_model(manifest: Manifest, directory: Path) -> Any:
+    """The index's own model, at its size. Raises `CheckpointError` if it is gone or is another one now."""
+    if manifest.model_size is None:
+        raise AnysizeError(f"{directory} was built from vectors without a model; search it with a vector")
+    if manifest.model_path is None:
+        raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
+    from anysize.core.registry import load
+
+    model: Any = load(manifest.model_path)
+    check_model(model := at_size(model, manifest), manifest, directory)
+    return model
+
+
+def at_size(model: Any, manifest: Manifest) -> Any:
+    """The view of `model` that runs at the index's size."""
+    if manifest.model_size is None or str(model.size) == manifest.model_size or not hasattr(model, "at"):
+        return model
+    return model.at(Size.parse(manifest.model_size))
+
+
+def check_model(model: Any, manifest: Manifest, directory: Path) -> None:
+    """Raise `CheckpointError` if `model` is not the one that the index was built with, or runs at another size."""
+    if manifest.model_size is None:
+        raise CheckpointError(f"{directory} was built from vectors without a model, so no model can be used with it")
+    if str(model.size) != manifest.model_size:
+        raise CheckpointError(
+            f"{directory} was built at {manifest.model_size} and the model runs at {model.size}; "
+            f"use model.at({manifest.model_size}) or build the index again"
+        )
+    fingerprint = getattr(model, "fingerprint", None)
+    if manifest.model_fingerprint is not None and str(fingerprint) != manifest.model_fingerprint:
+        raise CheckpointError(
+            f"{directory} was built with another model (fingerprint {manifest.model_fingerprint[:12]}, "
+            f"not {str(fingerprint)[:12]}); use that model or build the index again"
+        )
+
+
+def nesting_of(width: int, nesting: Nesting | None, model: Any) -> Nesting:
+    """The sizes of vectors `width` wide: those given, or the model's up to the size it runs at, or the full one alone."""
+    if nesting is None and model is not None and "dims" in model.nesting.axes:
+        nesting = Nesting(dims=[dims for dims in model.nesting.levels("dims") if dims <= model.size.dims])
+    elif nesting is None:
+        nesting = Nesting(dims=(width,))
+    if nesting.axes != ("dims",):
+        raise SizeError(f"an index is nested in dims alone; got {nesting!r}")
+    if nesting.full.dims != width:
+        raise SizeError(f"vectors of {width} coordinates do not fit a nesting up to {nesting.full}; make them equal")
+    return nesting

@@ -1,0 +1,106 @@
+"""One staged query over open segments (MRL, Kusupati et al. 2022, section 4.3: adaptive and funnel retrieval)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError
+from anysize.search.manifest import Manifest
+from anysize.search.results import Hit, StageReport
+from anysize.search.scan import Scorer, Shortlist, merge
+from anysize.search.segment import Segment
+from anysize.search.stages import Stage, check_stages, default_stages
+
+_MORE = 2
+"""Codes propose this many times the shortlist; the true prefix scores choose from them."""
+
+
+class Searcher:
+    """Answers checked queries from the segments of one generation."""
+
+    def __init__(self, manifest: Manifest, segments: Sequence[Segment]) -> None:
+        self._manifest, self._segments = manifest, segments
+        self._scorer = Scorer(segments, manifest.metric)
+
+    def plan(self, k: int, stages: Sequence[Stage] | str | None) -> tuple[Stage, ...]:
+        """The stages that a search for `k` hits runs, with how many each keeps."""
+        nesting, count = self._manifest.nesting, self._manifest.count
+        if stages is None:
+            plan = default_stages(nesting, count, k)
+        else:
+            plan = check_stages(Stage.parse_all(stages) if isinstance(stages, str) else stages, nesting, min(k, count))
+        return (*plan[:-1], Stage(plan[-1].dims, max(1, k)))
+
+    def search(
+        self, queries: np.ndarray, k: int, stages: Sequence[Stage] | str | None, approximate: str | None
+    ) -> list[tuple[tuple[Hit, ...], tuple[StageReport, ...]]]:
+        """Hits and stage reports of each of `queries` (q, d) float32."""
+        plan = self.plan(k, stages)
+        scanner = self._scanner(plan[0], approximate)
+        firsts = self._first(queries, plan[0], scanner)
+        return [self._rest(query, *first, plan) for query, first in zip(queries, firsts, strict=True)]
+
+    def _scanner(self, stage: Stage, approximate: str | None) -> str | None:
+        if approximate is None:
+            return "codes" if stage.dims == self._manifest.codes else None
+        if approximate != "hnsw":
+            raise AnysizeError(f"approximate={approximate!r} is unknown; the choice is hnsw")
+        if self._manifest.hnsw is None:
+            raise AnysizeError("this index has no HNSW graph; build it with hnsw=True")
+        if stage.dims != self._manifest.hnsw:
+            raise AnysizeError(
+                f"the HNSW graph is over dims={self._manifest.hnsw}; the first stage has dims={stage.dims}"
+            )
+        return "hnsw"
+
+    def _first(self, queries: np.ndarray, stage: Stage, scanner: str | None) -> list[tuple[Shortlist, StageReport]]:
+        """The first stage of every query: a scan of each segment, the whole batch at once."""
+        dims, keep = stage.dims, stage.keep or 1
+        found: list[list[Shortlist]] = [[] for _ in queries]
+        read, how = np.zeros(len(queries), np.int64), "vectors"
+        for number, segment in enumerate(self._segments):
+            codes = segment.scanner(scanner) if scanner else None
+            if codes is None:
+                shortlists, touched = self._scorer.scan(queries, dims, keep, number)
+                read += touched
+            else:
+                how = scanner or how
+                prefixes = queries[:, :dims]
+                if self._manifest.metric == "cosine":
+                    lengths = np.linalg.norm(prefixes, axis=1, keepdims=True)
+                    prefixes = prefixes / np.maximum(lengths, np.finfo(np.float32).tiny)
+                # Rows deleted since the codes were made still come up, so as many more are asked for.
+                rows, touched = codes.candidates(prefixes, min(segment.rows, _MORE * keep + len(segment.deleted)))
+                read += touched
+                shortlists = []
+                for column, query in enumerate(queries):
+                    unscored = self._scorer.unscored(rows[column], number)
+                    scored, touched = self._scorer.rescore(query, unscored, dims)
+                    read[column] += touched
+                    shortlists.append(scored.best(keep))
+            for mine, shortlist in zip(found, shortlists, strict=True):
+                mine.append(shortlist)
+        count, out = self._manifest.count, []
+        for mine, touched in zip(found, read, strict=True):
+            merged = merge(mine, dims).best(keep)
+            out.append((merged, StageReport(dims, count, len(merged.rows), int(touched), count * dims, how)))
+        return out
+
+    def _rest(
+        self, query: np.ndarray, shortlist: Shortlist, report: StageReport, plan: Sequence[Stage]
+    ) -> tuple[tuple[Hit, ...], tuple[StageReport, ...]]:
+        reports = [report]
+        for stage in plan[1:]:
+            came = len(shortlist.rows)
+            scored, read = self._scorer.rescore(query, shortlist, stage.dims)
+            shortlist = scored.best(stage.keep or 1)
+            reports.append(StageReport(stage.dims, came, len(shortlist.rows), read, came * stage.dims, "rescore"))
+        return tuple(self._hit(shortlist, at) for at in shortlist.ranked()), tuple(reports)
+
+    def _hit(self, shortlist: Shortlist, at: int) -> Hit:
+        row = int(shortlist.rows[at])
+        number = int(np.searchsorted(self._scorer.starts, row, side="right")) - 1
+        segment, local = self._segments[number], row - int(self._scorer.starts[number])
+        return Hit(segment.id(local), float(shortlist.scores[at]), segment.text(local))

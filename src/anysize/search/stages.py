@@ -1,0 +1,117 @@
+"""
+Adaptive and funnel retrieval (MRL, Kusupati et al. 2022, section 4.3): stages, their default, their counted cost.
+
+A shortlist is made with a short prefix of every vector, then rescored with longer ones: one rescoring stage is
+adaptive retrieval, several are funnel retrieval.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sizes import Nesting
+
+_FEW = 10
+"""Below this many times the first shortlist, the exact scan is the plan: a funnel would save nothing worth a miss."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """
+    Score what is left with the first `dims` coordinates and keep the best `keep`.
+
+    `keep=None` is for the last stage, which keeps as many hits as the search asks for.
+    """
+
+    dims: int
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("dims", self.dims), ("keep", self.keep)):
+            if value is None and name == "keep":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SizeError(f"a stage's {name} is {value!r}; expected a whole number of at least 1")
+
+    @classmethod
+    def parse(cls, text: str) -> Stage:
+        """Read one stage as it is typed: ``"dims=64:200"`` or, for the last one, ``"dims=384"``."""
+        size, colon, keep = text.strip().partition(":")
+        axis, equals, dims = (piece.strip() for piece in size.partition("="))
+        keep = keep.strip()
+        if axis != "dims" or not equals or not dims.isdecimal() or (colon and not keep.isdecimal()):
+            raise SizeError(
+                f"cannot read {text!r} as a stage; write it like dims=64:200, and the last one like dims=384"
+            )
+        return cls(int(dims), int(keep) if colon else None)
+
+    @classmethod
+    def parse_all(cls, text: str) -> tuple[Stage, ...]:
+        """Read a list of stages: ``"dims=64:200,dims=384"``."""
+        return tuple(cls.parse(part) for part in text.split(","))
+
+    def __str__(self) -> str:
+        return f"dims={self.dims}" + ("" if self.keep is None else f":{self.keep}")
+
+
+def default_stages(nesting: Nesting, count: int, k: int) -> tuple[Stage, ...]:
+    """
+    The funnel that a search without stages runs.
+
+    Shortlist at the smallest size of at least 32 dims and an eighth of the full size; keep sqrt(count) items, at
+    least 200 and at least 20 k; then rescore at full size. A corpus of less than ten shortlists is scanned exactly.
+    """
+    first, full = shortlist_dims(nesting), nesting.full.dims
+    keep = max(200, 20 * k, round(count**0.5))
+    if first == full or count < _FEW * keep:
+        return (Stage(full),)
+    return (Stage(first, keep), Stage(full))
+
+
+def shortlist_dims(nesting: Nesting) -> int:
+    """The size that shortlists by default: the smallest of at least 32 dims and at least an eighth of the full size."""
+    full = nesting.full.dims
+    return next(dims for dims in nesting.levels("dims") if dims >= min(full, max(32, full // 8)))
+
+
+def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int) -> tuple[Stage, ...]:
+    """
+    The stages of a search for `k` hits: sizes trained for, growing, shortlists that do not grow, full size last.
+
+    Raises `SizeError` or `AnysizeError`, naming the stage that breaks the rule.
+    """
+    full = nesting.full.dims
+    if not stages:
+        raise AnysizeError(f"a search needs at least one stage, for example dims={full}")
+    for stage in stages:
+        nesting.resolve(dims=stage.dims)
+    for before, after in itertools.pairwise(stages):
+        if after.dims <= before.dims:
+            raise AnysizeError(f"stages must grow: {after} comes after {before}")
+        if before.keep is None:
+            raise AnysizeError(f"only the last stage may leave out how many to keep; write dims={before.dims}:200")
+        if after.keep is not None and after.keep > before.keep:
+            raise AnysizeError(f"shortlists cannot grow: {after} comes after {before}")
+    last = stages[-1]
+    if last.dims != full:
+        raise AnysizeError(f"the last stage must use the full size, so that scores are true; add dims={full}")
+    for stage in stages:
+        if stage.keep is not None and stage.keep < k:
+            raise AnysizeError(f"stage {stage} keeps fewer items than the {k} hits asked for; keep at least {k}")
+    return tuple(stages)
+
+
+def multiply_adds(count: int, stages: Sequence[Stage]) -> int:
+    """
+    Counted cost of one query: ``N * D_s + sum over later stages of K_i * D_i`` (MRL, section 4.3).
+
+    Counted as the paper does, each stage scoring its whole prefix; running partial sums need less.
+    """
+    total, left = 0, count
+    for stage in stages:
+        total += left * stage.dims
+        left = left if stage.keep is None else min(left, stage.keep)
+    return total

@@ -1,0 +1,162 @@
+"""Writing a segment batch by batch: each vector once, cut into coordinate blocks, with lengths, ids and texts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError, DataError
+from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
+from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
+from anysize.search.segment import Segment, block_name, norms_name
+
+
+class SegmentWriter:
+    """Fills a new segment directory. Left by an error it removes the directory; after `finish` it stays."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self._directory, self._manifest = directory, manifest
+        self._name = f"{manifest.generation + 1:06d}-{secrets.token_hex(6)}"
+        self._home = directory / SEGMENTS / self._name
+        self._home.mkdir(parents=True)
+        self._files: dict[str, _HashedFile] = {}
+        self._ends = {"ids": array("Q", [0]), "texts": array("Q", [0])}
+        self._entries: dict[str, FileEntry] = {}
+        self.rows = 0
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
+        if kind is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def add(self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None) -> None:
+        """Append rows: vectors float32 (n, dims), their ids, and their texts if the index keeps texts."""
+        bounds = self._manifest.bounds
+        squared = np.zeros(len(vectors))
+        for low, high in zip(bounds, bounds[1:], strict=False):
+            block = np.ascontiguousarray(vectors[:, low:high])
+            self._file(block_name(low, high)).write(block.data)
+            if self._manifest.metric == "cosine":
+                squared += np.square(block, dtype=np.float64).sum(1)
+                self._file(norms_name(high)).write(np.sqrt(squared).astype(np.float32).data)
+        self._strings("ids", ids)
+        if texts is not None:
+            self._strings("texts", texts)
+        self.rows += len(vectors)
+
+    def finish(self) -> SegmentEntry:
+        """Write the offsets and the codes, flush everything to disk, and describe the segment."""
+        if not self.rows:
+            raise DataError("there is nothing to index: the corpus is empty")
+        for name, ends in self._ends.items():
+            if f"{name}.utf8" in self._files:
+                offsets = np.frombuffer(ends, np.uint64)
+                small = offsets[-1] < 2**32
+                self._file(f"{name}.offsets").write((offsets.astype(np.uint32) if small else offsets).data)
+        self._close()
+        entry = SegmentEntry(self._name, self.rows, dict(self._entries))
+        if self.rows >= MIN_ROWS and (self._manifest.codes or self._manifest.hnsw):
+            segment = Segment(self._directory, self._manifest, entry)
+            if self._manifest.codes:
+                self._file("codes.faiss").write(build_codes(segment, self._manifest.codes, self._manifest.metric).data)
+            if self._manifest.hnsw:
+                self._file("hnsw.faiss").write(build_hnsw(segment, self._manifest.hnsw, self._manifest.metric).data)
+            self._close()
+            entry = SegmentEntry(self._name, self.rows, dict(self._entries))
+        flush_directory(self._home)
+        flush_directory(self._home.parent)
+        return entry
+
+    def _strings(self, name: str, values: Sequence[str]) -> None:
+        encoded = [value.encode() for value in values]
+        self._file(f"{name}.utf8").write(b"".join(encoded))
+        ends, end = self._ends[name], self._ends[name][-1]
+        for value in encoded:
+            end += len(value)
+            ends.append(end)
+
+    def _file(self, name: str) -> _HashedFile:
+        if name not in self._files:
+            self._files[name] = _HashedFile(self._home / name)
+        return self._files[name]
+
+    def _close(self) -> None:
+        for name, file in self._files.items():
+            self._entries[name] = file.close()
+        self._files.clear()
+
+
+def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, FileEntry]:
+    """Write the deleted row numbers of one segment, int64 ascending, as a new file beside the segments."""
+    name = f"deleted-{secrets.token_hex(6)}.i64"
+    file = _HashedFile(directory / SEGMENTS / name)
+    try:
+        file.write(np.ascontiguousarray(rows, np.int64).data)
+    finally:
+        entry = file.close()
+    flush_directory(directory / SEGMENTS)
+    return name, entry
+
+
+@contextlib.contextmanager
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Turn a full disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise AnysizeError(
+                f"no room is left to write {directory} ({os.strerror(error.errno)}); what was there before is unchanged"
+            ) from error
+        raise
+
+
+def flush_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class _HashedFile:
+    """A file whose checksum is taken while it is written, so that it is not read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream: BinaryIO = path.open("wb", buffering=1 << 20)
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        raw = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        self._stream.write(raw)
+        self._hash.update(raw)
+        self._bytes += raw.nbytes
+
+    def close(self) -> FileEntry:
+        if not self._stream.closed:
+            try:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            finally:
+                self._stream.close()
+        return FileEntry(self._bytes, self._hash.hexdigest())
