@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextlib.contextmanager
 def new_directory(target: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
-    """Fill a directory under a temporary name; on success it takes `target`'s place in one step.
+    """
+    Fill a directory under a temporary name; on success it takes `target`'s place in one step.
 
     An existing `target` is replaced only if it holds a file named `marker`, that is, if we made it. If the body
     raises (a full disk, Ctrl-C), `target` stays as it was and the temporary directory is removed.
@@ -49,7 +50,9 @@ def check_replaceable(target: Path, marker: str) -> None:
     if target.is_dir() and (not any(target.iterdir()) or (target / marker).is_file()):
         return
     if target.exists():
-        raise CheckpointError(f"{target} exists and holds no {marker}, so it is not ours to replace; name another place")
+        raise CheckpointError(
+            f"{target} exists and holds no {marker}, so it is not ours to replace; name another place"
+        )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -103,3 +106,16 @@ def _exchange(new: Path, old: Path) -> None:
     os.replace(old, aside)
     os.replace(new, old)
     os.replace(aside, new)
+
+
+@contextlib.contextmanager
+def lock(path: Path, busy: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file; raises `AnysizeError` with the sentence `busy` if another process has it."""
+    import fcntl
+
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AnysizeError(f"{busy}; wait for it to end") from None
+        yield

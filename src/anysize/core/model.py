@@ -13,7 +13,7 @@ import torch
 
 from anysize.core import checkpoint
 from anysize.core.cost import Cost
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
@@ -22,7 +22,8 @@ FORMAT = 1
 
 
 class NestedModel(torch.nn.Module):
-    """One set of weights that contains smaller working models as prefixes.
+    """
+    One set of weights that contains smaller working models as prefixes.
 
     A family subclasses it, says what is nested (`nested_tensors`), how to make an empty one (`config`, `build`),
     and how to run (`outputs`); views, saving, partial loading and extraction follow from that. `nesting` holds the
@@ -31,6 +32,9 @@ class NestedModel(torch.nn.Module):
 
     kind: ClassVar[str]
     """The name under which the class is registered in the entry-point group ``anysize.models``."""
+
+    evaluators: ClassVar[tuple[str, ...]] = ()
+    """Registered evaluators that can measure it, the preferred first."""
 
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
@@ -62,6 +66,14 @@ class NestedModel(torch.nn.Module):
         """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
         return {}
 
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """
+        Views of a rival called `name` (``truncate``, ``pca``, ``single``, ``original``), one per size it offers.
+
+        Raises `AnysizeError`, naming the rivals there are.
+        """
+        raise AnysizeError(f"a model of kind {self.kind!r} has no rival called {name!r}")
+
     def save_parts(self, directory: Path) -> None:
         """Write what is not in the state dict (for example a backbone in its own format)."""
 
@@ -75,7 +87,8 @@ class NestedModel(torch.nn.Module):
         return self.outputs(example, (self.size,))[self.size]
 
     def at(self, size: Size | None = None, /, **axes: int) -> Self:
-        """A view at a trained size that shares these weights and runs only what that size needs.
+        """
+        A view at a trained size that shares these weights and runs only what that size needs.
 
         Raises `SizeError`, naming the trained sizes, for any other.
         """
@@ -132,7 +145,8 @@ class NestedModel(torch.nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], size: Size | None = None, /, **axes: int) -> Self:
-        """Read a model that `save` wrote; with a size, read only the weights of that size.
+        """
+        Read a model that `save` wrote; with a size, read only the weights of that size.
 
         Raises `CheckpointError` (missing, damaged, of another kind or a newer format) or `SizeError`.
         """

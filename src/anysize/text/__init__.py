@@ -1,0 +1,24 @@
+"""Sentence encoders and embeddings at any size."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Embedder": "embedder",
+    "Encoder": "encoder",
+    "FeatureStore": "features",
+    "MRL": "mrl",
+    "MatryoshkaLoss": "losses",
+    "RetrievalEvaluator": "evaluate",
+    "NeighbourEvaluator": "evaluate",
+    "default_dims": "mrl",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"anysize.text.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'anysize.text' has no attribute {name!r}")

@@ -1,0 +1,57 @@
+"""``anysize cut``: a standalone smaller model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+
+@dataclass
+class Cut:
+    """Write one size of a model as a standalone model in the ecosystem's own format, which loads without anysize."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """A model that `anysize fit` wrote."""
+    size: str
+    """The size to cut out, for example dims=64."""
+    out: str
+    """Where to write it."""
+
+    def run(self) -> WasCut:
+        """Load at that size and write it."""
+        from anysize.core.files import new_directory
+        from anysize.core.model import NestedModel
+        from anysize.core.registry import load
+        from anysize.core.sizes import Size
+
+        size = Size.parse(self.size)
+        small = load(self.model, size).extract()
+        if isinstance(small, NestedModel):
+            small.save(self.out)
+            return WasCut(self.out, size, "anysize")
+        with new_directory(self.out, marker="modules.json") as directory:
+            small.save(str(directory), create_model_card=False)
+        return WasCut(self.out, size, "sentence-transformers")
+
+
+@dataclass(frozen=True)
+class WasCut:
+    """What was written where."""
+
+    out: str
+    size: Any
+    format: str
+
+    def text(self) -> str:
+        """One line, and how to load it."""
+        how = {
+            "sentence-transformers": f'SentenceTransformer("{self.out}")',
+            "anysize": f'anysize.load("{self.out}")',
+        }
+        return f"{self.out}: {self.size} as a {self.format} model; load it with {how[self.format]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Place, size and format."""
+        return {"out": self.out, "size": dict(self.size), "format": self.format}

@@ -1,0 +1,78 @@
+"""``anysize fit``: the options of the chosen method stand among the verb's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from anysize.core.model import NestedModel
+
+
+@dataclass
+class Fit:
+    """
+    Make a model nested: learn from DATA and write the result to --out.
+
+    DATA is a folder in BEIR layout; a jsonl, csv or parquet file with columns anchor, positive[, negative] or text;
+    a .npy or .safetensors of vectors; or the name of a data set on the hub.
+    """
+
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    """What to learn from."""
+    out: str
+    """Where to write the model."""
+    method: str = "mrl"
+    """Which system; the options below are this method's."""
+    resume: bool = False
+    """Continue a run that was interrupted."""
+
+    def run(self) -> Fitted:
+        """Fit and save."""
+        from anysize.core.fitting import fit
+
+        return Fitted(self.out, fit(self.data, method=getattr(self, "options"), out=self.out, resume=self.resume))  # noqa: B009
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was made, and where."""
+
+    out: str
+    model: NestedModel
+
+    def text(self) -> str:
+        """One line, and the next command."""
+        about = self.model.about
+        return (
+            f"{self.out}: {self.model.nesting!r}, learnt from {about['rows']} {about['learnt_from']}\n"
+            f"next: anysize measure {self.out} DATA"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The nesting and how the model was made."""
+        return {"out": self.out, "nesting": self.model.nesting.to_json(), "about": self.model.about}
+
+
+def command(words: Sequence[str]) -> type[Fit]:
+    """The verb's dataclass with the fields of the method that `words` names."""
+    from anysize.core.registry import find
+
+    method = find("methods", _method(words))
+    # An empty prefix name sets the method's options beside the verb's own: --dims, not --options.dims.
+    flat = Annotated[method, tyro.conf.arg(name="")]
+    made = make_dataclass("Fit", [("options", flat, field(default_factory=method))], bases=(Fit,), kw_only=True)
+    made.__doc__ = f"{Fit.__doc__}\n\n{method.__doc__}"
+    return made
+
+
+def _method(words: Sequence[str]) -> str:
+    for position, word in enumerate(words):
+        if word == "--method" and position + 1 < len(words):
+            return words[position + 1]
+        if word.startswith("--method="):
+            return word.partition("=")[2]
+    return Fit.method

@@ -1,0 +1,92 @@
+"""``anysize index``: a corpus in, a searchable store out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+@dataclass
+class Index:
+    """Encode a corpus and write it as an index that keeps each vector once and searches it in stages."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """A model that `anysize fit` wrote, or - to keep the vectors of CORPUS as they are."""
+    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
+    """Texts or vectors: a BEIR folder, jsonl, csv, parquet, .npy, .safetensors, or a `datasets` name."""
+    out: str
+    """Directory of the index; one that stands there answers until the new one is complete."""
+    size: str | None = None
+    """Size to encode at, for example dims=64; without it, the model's full size."""
+    dims: tuple[int, ...] | None = None
+    """Sizes of the vectors, where MODEL is -; for example 64,128,384."""
+    metric: Literal["cosine", "dot"] = "cosine"
+    """Score: the cosine, or the inner product."""
+    block: int = 64
+    """Least width of the coordinate blocks on disk."""
+    no_codes: bool = False
+    """Leave out the 4-bit codes that make the first stage fast."""
+    hnsw: bool = False
+    """Add an HNSW graph over the first stage's prefix, for `anysize search --approximate hnsw`."""
+
+    def run(self) -> WasIndexed:
+        """Read, encode, write."""
+        import time
+
+        from anysize.core import data, registry
+        from anysize.core.errors import AnysizeError
+        from anysize.core.sizes import Nesting, Size
+        from anysize.search import Index as Store
+        from anysize.search.manifest import claim_check
+
+        claim_check(self.out)
+        model: Any = None
+        if self.model != "-":
+            if self.dims is not None:
+                raise AnysizeError("a model knows its own sizes; --dims is for vectors that are kept as they are")
+            model = registry.load(self.model, Size.parse(self.size) if self.size else None)
+        elif self.size is not None:
+            raise AnysizeError("--size is a size of a model; vectors that are kept as they are take --dims")
+        begin = time.perf_counter()
+        store = Store.build(
+            self.out,
+            model,
+            data.read(self.corpus).items(),
+            block=self.block,
+            codes=not self.no_codes,
+            hnsw=self.hnsw,
+            metric=self.metric,
+            nesting=Nesting(dims=self.dims) if self.dims else None,
+            model_path=None if model is None else self.model,
+        )
+        return WasIndexed(self.out, len(store), store.nesting.full.dims, store.bytes, time.perf_counter() - begin)
+
+
+@dataclass(frozen=True)
+class WasIndexed:
+    """What was written."""
+
+    out: str
+    count: int
+    dims: int
+    bytes: int
+    seconds: float
+
+    def text(self) -> str:
+        """One line, and how to search it."""
+        return (
+            f"{self.out}: {self.count} items of {self.dims} dims, {self.bytes:,} bytes, in {self.seconds:.1f} s; "
+            f'ask it with: anysize search {self.out} "..."'
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Place, items, dims, bytes and seconds."""
+        return {
+            "out": self.out,
+            "count": self.count,
+            "dims": self.dims,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+        }

@@ -1,0 +1,113 @@
+"""The command line: finds the verb, reads its options from a dataclass, prints its result or one clear sentence."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+VERBS = {
+    "demo": ("anysize.cli.demo:Demo", "the whole job on real text, offline, in a few minutes"),
+    "fit": ("anysize.cli.fit:command", "texts, pairs or vectors in, a nested model out"),
+    "measure": ("anysize.cli.measure:Measure", "quality and cost at every size, beside its rivals"),
+    "choose": ("anysize.cli.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
+    "cut": ("anysize.cli.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
+    "index": ("anysize.cli.index:Index", "a corpus in, a searchable store out"),
+    "search": ("anysize.cli.search:Search", "ask an index"),
+    "info": ("anysize.cli.info:Info", "what a path holds, its sizes and bytes"),
+}
+
+
+class Result(Protocol):
+    """What a verb returns: printable for people and for programs."""
+
+    def text(self) -> str:
+        """For a person."""
+
+    def to_json(self) -> Any:
+        """For a program: plain JSON values."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 the machine failed, 2 bad input, 130 interrupted."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; returns its exit status."""
+    if not argv or argv[0] in ("-h", "--help"):
+        _say(usage())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from anysize import __version__
+
+        _say(f"anysize {__version__}")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        return _complain(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}", 2)
+    # The verbs' own words never contain --json except as this flag, so it can stand anywhere.
+    as_json = "--json" in rest and not _json_file(verb, rest)
+    if as_json:
+        rest = [word for word in rest if word != "--json"]
+    try:
+        result = _parse(verb, rest).run()
+        _say(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if as_json else result.text())
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was there before is unchanged", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (head, say) left; there is nobody to tell
+        return 0
+    except ValueError as error:
+        from anysize.core.errors import AnysizeError
+
+        if not isinstance(error, AnysizeError):
+            raise
+        return _complain(str(error), 2)
+    except (MemoryError, OSError) as error:
+        return _complain(_machine_trouble(error), 1)
+    return 0
+
+
+def usage() -> str:
+    """The page that ``anysize --help`` prints."""
+    verbs = "\n".join(f"  {verb:<9}{what}" for verb, (_, what) in VERBS.items())
+    return (
+        "anysize: train once, run at any size.\n\nusage: anysize VERB ... [--json]\n\n"
+        f"{verbs}\n\n`anysize VERB --help` lists a verb's options; --json prints JSON and nothing else."
+    )
+
+
+def _json_file(verb: str, words: list[str]) -> bool:
+    """Whether --json names a file, which only `measure` takes."""
+    after = words[words.index("--json") + 1 :] if "--json" in words else []
+    return verb == "measure" and bool(after) and not after[0].startswith("-")
+
+
+def _parse(verb: str, words: list[str]) -> Any:
+    from anysize.cli.options import parse
+
+    module, _, name = VERBS[verb][0].partition(":")
+    command = getattr(importlib.import_module(module), name)
+    return parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
+
+
+def _machine_trouble(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; nothing that was there before is changed. Free some space and run it again"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; give less data at once"
+    return str(error)
+
+
+def _complain(message: str, status: int) -> int:
+    sys.stderr.write(f"anysize: {message}\n")
+    return status
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

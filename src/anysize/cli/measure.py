@@ -1,0 +1,93 @@
+"""``anysize measure``: the frontier of a model on the reader's own data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from anysize.core.frontier import Frontier
+
+
+@dataclass
+class Measure:
+    """
+    Measure quality and cost at every size, beside rivals and the untouched original model.
+
+    With judgements or pairs: retrieval. With texts or vectors alone: how many of each item's nearest neighbours a
+    size keeps. If the model was trained on this data, only what training left out is used.
+    """
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    """A model that `anysize fit` wrote."""
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    """What to measure on; the same kinds as for fit."""
+    dims: tuple[int, ...] | None = None
+    """Only these sizes."""
+    arms: tuple[str, ...] = ("truncate", "pca")
+    """Rivals to measure beside it: truncate, pca, single (trains a model per size: takes longer)."""
+    within: str = "1%"
+    """Mark the cheapest size that loses at most this much."""
+    json: Path | None = None
+    """Write the frontier here as JSON; without a file, print it and nothing else."""
+    html: Path | None = None
+    """Write a page to look at here."""
+    png: Path | None = None
+    """Write a picture here."""
+
+    def run(self) -> Measured:
+        """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
+        from anysize.cli.choose import fraction
+        from anysize.core.files import write_json
+        from anysize.core.measuring import measure
+        from anysize.core.registry import load
+
+        within = fraction(self.within)
+        for file in (self.json, self.html, self.png):
+            check_writable(file)
+        model = load(self.model)
+        sizes = None if self.dims is None else [model.nesting.resolve(dims=dims) for dims in self.dims]
+        frontier = measure(model, self.data, arms=self.arms, sizes=sizes)
+        write_json(Path(self.model) / "frontier.json", frontier.to_json())
+        written = []
+        if self.json:
+            write_json(self.json, frontier.to_json())
+            written.append(self.json)
+        if self.html:
+            frontier.to_html(self.html)
+            written.append(self.html)
+        if self.png:
+            frontier.plot(self.png, chosen=frontier.cheapest(within=within).size)
+            written.append(self.png)
+        return Measured(self.model, frontier, within, written)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The frontier, and the files that show it."""
+
+    model: str
+    frontier: Frontier
+    within: float
+    written: list[Path]
+
+    def text(self) -> str:
+        """The table, what it was measured on, and the next command."""
+        lines = [f"{self.frontier.meta['task']}, {self.frontier.metric}", self.frontier.table(within=self.within)]
+        lines += [f"wrote {file}" for file in self.written]
+        return "\n".join([*lines, f"next: anysize choose {self.model} --within {100 * self.within:g}%"])
+
+    def to_json(self) -> dict[str, Any]:
+        """All records."""
+        return self.frontier.to_json()
+
+
+def check_writable(file: Path | None) -> None:
+    """Refuse a file that cannot be written before the long work, not after it."""
+    from anysize.core.errors import AnysizeError
+
+    if file is not None and not file.resolve().parent.is_dir():
+        raise AnysizeError(f"cannot write {file}: the folder {file.parent} does not exist")

@@ -1,0 +1,75 @@
+"""``anysize search``: ask an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+@dataclass
+class Search:
+    """Find the items nearest to a text, or to a vector: a shortlist with a short prefix, then true scores."""
+
+    index: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INDEX")]
+    """An index that `anysize index` wrote."""
+    query: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TEXT")] = None
+    """What to look for."""
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    """How many hits."""
+    stages: str | None = None
+    """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384."""
+    vector: str | None = None
+    """A .npy file that holds the query as a vector, instead of a text."""
+    model: str | None = None
+    """Where the index's model is now, if it was moved."""
+    approximate: Literal["hnsw"] | None = None
+    """Shortlist with the HNSW graph instead of a scan."""
+
+    def run(self) -> Any:
+        """Open, encode, search."""
+        from anysize.core.errors import AnysizeError
+        from anysize.search import Index
+
+        if (self.query is None) == (self.vector is None):
+            raise AnysizeError("give either a text to look for or --vector FILE.npy")
+        index = Index.open(self.index, model=self.model)
+        query = self.query if self.query is not None else _vector(str(self.vector))
+        return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hits and what they cost."""
+
+    results: Any
+
+    def text(self) -> str:
+        """One line a hit, then time and bytes."""
+        lines = [f"{hit.score:7.4f}  {hit.id}" + _shown(hit.text) for hit in self.results.hits]
+        stages = ", ".join(f"dims={stage.dims} of {stage.candidates}" for stage in self.results.stages)
+        found = "\n".join(lines) or "nothing found"
+        return f"{found}\n{self.results.ms:.2f} ms, {self.results.bytes_read:,} bytes read ({stages})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Hits, ms, bytes_read and stages."""
+        return self.results.to_json()
+
+
+def _shown(text: str | None) -> str:
+    if text is None:
+        return ""
+    line = " ".join(text.split())
+    return "  " + (line if len(line) <= 100 else line[:99] + "…")
+
+
+def _vector(path: str) -> Any:
+    import numpy as np
+
+    from anysize.core.errors import DataError
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a vector ({error}); expected a .npy file of shape (d,)") from None

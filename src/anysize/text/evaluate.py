@@ -1,0 +1,120 @@
+"""Measuring embedders: judged retrieval where there are judgements, kept neighbourhoods where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.cost import latency_ms
+from anysize.core.frontier import Record
+from anysize.core.neighbours import neighbour_overlap, rank
+from anysize.core.retrieval_metrics import evaluate
+
+if TYPE_CHECKING:
+    from anysize.core.data import Data, Items
+    from anysize.text.embedder import Embedder
+
+Views = Mapping[str, Sequence["Embedder"]]
+
+
+class RetrievalEvaluator:
+    """Exact search at every size: ``ndcg@10``, ``recall@10``, ``recall@100``, ``mrr@10`` and milliseconds per query."""
+
+    metric = "ndcg@10"
+    metrics = ("ndcg@10", "recall@10", "recall@100", "mrr@10")
+
+    def accepts(self, data: Data) -> bool:
+        """Whether the data judges which documents answer which queries."""
+        return data.pairs is not None or any(split in data.qrels for split in ("test", "dev"))
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        task = _task(data, held_out)
+        kept = " held out from training" if held_out and data.pairs is not None else ""
+        return {"task": f"retrieval: {len(task.queries)} queries{kept} over {len(task.corpus)} documents"}
+
+    def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
+        """One record per view; each encoder reads each text once, whatever the number of sizes."""
+        task = _task(data, held_out)
+        features = _Features(task.corpus, task.queries)
+        records = []
+        for arm, models in views.items():
+            for model in models:
+                corpus, queries = (model.project(part) for part in features.of(model))
+                found, _ = rank(queries, corpus, k=min(100, len(corpus)))
+                metrics = evaluate(task, found, self.metrics)
+                records.append(_record(model, arm, metrics, _search_time(model, features.of(model)[1][:1], corpus)))
+        return records
+
+
+class NeighbourEvaluator:
+    """No judgements: the share of each item's 10 nearest neighbours, under the untouched model, that a size keeps."""
+
+    metric = "neighbours@10"
+    sample = 1000
+
+    def accepts(self, data: Data) -> bool:
+        """Whether there are enough items to have neighbours."""
+        return len(data.items()) > 11
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        count = len(data.items())
+        return {
+            "task": f"the 10 nearest neighbours of {min(self.sample, count)} items among {count}, kept at each size"
+        }
+
+    def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
+        """One record per view, against exact neighbours under the features themselves."""
+        items = data.items()
+        features = _Features(items)
+        chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
+        records = []
+        for arm, models in views.items():
+            for model in models:
+                (raw,) = features.of(model)
+                corpus = model.project(raw)
+                kept = neighbour_overlap(raw, corpus, k=10, rows=chosen)
+                ms = _search_time(model, raw[chosen[:1]], corpus)
+                records.append(_record(model, arm, {self.metric: kept}, ms))
+        return records
+
+
+class _Features:
+    """Base features of some items, computed once per encoder."""
+
+    def __init__(self, *parts: Items) -> None:
+        self.parts = parts
+        self.known: dict[int, tuple[np.ndarray, ...]] = {}
+
+    def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
+        key = id(model.encoder)
+        if key not in self.known:
+            self.known[key] = tuple(self._compute(model, part) for part in self.parts)
+        return self.known[key]
+
+    @staticmethod
+    def _compute(model: Embedder, part: Items) -> np.ndarray:
+        if part.vectors is not None or model.encoder is None:
+            return model.features(part.vectors if part.vectors is not None else part.texts or [])
+        bf16 = bool(model.about.get("options", {}).get("bf16"))
+        return model.features(part.texts or [], progress=True, bf16=bf16)
+
+
+def _task(data: Data, held_out: bool) -> Any:
+    task = data.retrieval("test" if data.pairs is not None or "test" in data.qrels else "dev", held_out=held_out)
+    assert task is not None
+    return task
+
+
+def _search_time(model: Embedder, query: np.ndarray, corpus: np.ndarray) -> float:
+    """Milliseconds to project one query's features and scan the corpus at this size (encoding text comes on top)."""
+    corpus = np.ascontiguousarray(corpus)
+    return latency_ms(lambda: rank(model.project(query), corpus, k=10), repeats=15)
+
+
+def _record(model: Embedder, arm: str, metrics: dict[str, float], ms: float) -> Record:
+    cost = model.cost()
+    return Record(model.size, arm, metrics, cost.bytes, ms=ms, parameters=cost.parameters, flops=cost.flops)

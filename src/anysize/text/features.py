@@ -1,0 +1,45 @@
+"""Embeddings already computed: kept by text, in memory and (if there is a folder) on disk, so work is done once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anysize.core.files import write_bytes
+
+
+class FeatureStore:
+    """Text -> embedding. With a folder, every batch added is one file there, and a later store starts from them."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._rows: dict[bytes, np.ndarray] = {}
+        for file in sorted(folder.glob("features-*.npz")) if folder else ():
+            with np.load(file, allow_pickle=False) as shard:
+                keys, vectors = shard["keys"], shard["vectors"]
+            self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
+
+    def __contains__(self, text: str) -> bool:
+        return _key(text) in self._rows
+
+    def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep the embeddings, shape (len(texts), d), of these texts."""
+        keys = [_key(text) for text in texts]
+        self._rows.update(zip(keys, vectors, strict=True))
+        if self.folder is not None:
+            stream = io.BytesIO()
+            np.savez(stream, keys=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1), vectors=vectors)
+            name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
+            write_bytes(self.folder / f"features-{name}.npz", stream.getvalue())
+
+    def take(self, texts: Sequence[str]) -> np.ndarray:
+        """Their embeddings, shape (len(texts), d); every text must be there."""
+        return np.stack([self._rows[_key(text)] for text in texts])
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
