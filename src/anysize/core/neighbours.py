@@ -1,0 +1,104 @@
+"""Exact nearest neighbours, and what is measured with them: k-NN accuracy and how much of a neighbourhood is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError
+
+_SCORES_AT_ONCE = 1 << 25  # 128 MB of float32
+
+
+def rank(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """
+    The k documents of largest inner product: (q, k) positions and (q, k) float32 scores, best first.
+
+    `queries` is (q, d), `documents` (n, d); k is cut to n. Every document is scored, a batch of queries at a time. Of
+    equal scores the earlier document comes first, also at the last place, so that a ranking can be repeated.
+    Raises `AnysizeError` if the widths differ, k is below 1, or there are no documents.
+    """
+    if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1]:
+        raise AnysizeError(f"queries {queries.shape} and documents {documents.shape} need rows of one width")
+    if k < 1 or not len(documents):
+        raise AnysizeError(f"cannot rank the best {k} of {len(documents)} documents; expected at least 1 of 1")
+    k = min(k, len(documents))
+    queries, documents = _float32(queries), _float32(documents)
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty((len(queries), k), dtype=np.float32)
+    step = max(1, _SCORES_AT_ONCE // len(documents))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        found = queries[rows] @ documents.T  # (batch, n)
+        indices[rows] = _best(found, k)
+        scores[rows] = np.take_along_axis(found, indices[rows], axis=1)
+    return indices, scores
+
+
+def knn_accuracy(
+    train: np.ndarray,
+    train_labels: Sequence[object] | np.ndarray,
+    test: np.ndarray,
+    test_labels: Sequence[object] | np.ndarray,
+    k: int = 1,
+) -> float:
+    """
+    Share of test rows that the majority of their k nearest training rows, by cosine, label rightly.
+
+    `train` is (n, d), `test` (m, d). Among labels with equal votes, that of the nearest row wins.
+    """
+    names, codes = np.unique(np.concatenate([np.asarray(train_labels), np.asarray(test_labels)]), return_inverse=True)
+    voters = codes[: len(train)][rank(unit(test), unit(train), k)[0]]  # (m, k)
+    votes = np.zeros((len(test), len(names)))
+    for place in range(voters.shape[1]):
+        # the nearer the voter, the larger its bonus; all bonuses together stay below half a vote
+        votes[np.arange(len(test)), voters[:, place]] += 1 + 0.25 * 0.5**place
+    return float((votes.argmax(axis=1) == codes[len(train) :]).mean())
+
+
+def neighbour_overlap(
+    reference: np.ndarray, other: np.ndarray, k: int = 10, *, rows: Sequence[int] | np.ndarray | None = None
+) -> float:
+    """
+    Mean share of each row's k nearest rows by cosine, itself left out, that `other` finds as `reference` does.
+
+    `reference` is (n, d), `other` (n, m), row by row the same items; `rows` are the positions to ask for, all unless
+    given. Raises `AnysizeError` if the counts differ or there are not k other rows.
+    """
+    if len(reference) != len(other) or len(reference) <= k:
+        raise AnysizeError(f"{len(reference)} and {len(other)} rows; expected as many in both, and more than k={k}")
+    chosen = np.arange(len(reference)) if rows is None else np.asarray(rows)
+    before, after = (_others(unit(vectors), chosen, k) for vectors in (reference, other))
+    return float((before[:, :, None] == after[:, None, :]).any(axis=2).mean())
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float32; a row of zeros stays zeros."""
+    rows = _float32(vectors)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _others(vectors: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """(len(rows), k) the nearest rows other than the row itself, which need not be its own first neighbour."""
+    found, _ = rank(vectors[rows], vectors, k + 1)
+    order = np.argsort(found == rows[:, None], axis=1, kind="stable")  # the row itself last, if it is there
+    return np.take_along_axis(found, order, axis=1)[:, :k]
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """(batch, k) positions of the largest of (batch, n) scores; equal scores in order of position."""
+    n = scores.shape[1]
+    found = np.argpartition(scores, n - k, axis=1)[:, n - k :] if k < n else np.tile(np.arange(n), (len(scores), 1))
+    last = np.take_along_axis(scores, found, axis=1).min(axis=1, keepdims=True)
+    tied = np.flatnonzero((scores >= last).sum(axis=1) > k)
+    for row in tied:  # more documents share the last score than there is room for: the earliest of them stay
+        above, equal = np.flatnonzero(scores[row] > last[row]), np.flatnonzero(scores[row] == last[row])
+        found[row] = np.concatenate([above, equal[: k - len(above)]])
+    found = np.sort(found, axis=1)
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
+
+
+def _float32(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors, dtype=np.float32)
