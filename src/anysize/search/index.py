@@ -54,6 +54,7 @@ class Index:
         hnsw: bool = False,
         metric: str = "cosine",
         nesting: Nesting | None = None,
+        model_path: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
     ) -> Index:
         """
@@ -70,6 +71,7 @@ class Index:
             hnsw: Keep an HNSW graph of that prefix, for ``approximate="hnsw"``.
             metric: "cosine" (a vector of zeros scores 0) or "dot".
             nesting: Sizes of the vectors where no model says them; by default the full one alone.
+            model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
             progress: Progress bar on standard error; None shows one on a terminal.
 
         Raises:
@@ -80,8 +82,9 @@ class Index:
 
         """
         directory = Path(os.path.abspath(path))
-        encoder, model_path = model_of(model)
-        build(directory, Plan(nesting, block, codes, hnsw, metric), items, ids, encoder, model_path, progress)
+        encoder, found_at = model_of(model)
+        where = os.path.abspath(model_path) if model_path is not None else found_at
+        build(directory, Plan(nesting, block, codes, hnsw, metric), items, ids, encoder, where, progress)
         return cls(directory, encoder)
 
     @classmethod

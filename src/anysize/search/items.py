@@ -55,7 +55,7 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
             vectors = np.asarray(rows if model is None else model.encode(rows))
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
-            names = None if own is None else list(own[start : start + step])
+            names: list[object] | None = None if own is None else list(own[start : start + step])
             if given is not None:
                 names = [name for name, _ in zip(given, range(len(rows)), strict=False)]
                 if len(names) < len(rows):

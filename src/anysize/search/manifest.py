@@ -133,15 +133,22 @@ def sweep(directory: Path, manifest: Manifest | None) -> None:
 
 def claim(directory: Path) -> None:
     """Make `directory` a place for an index. Raises `CheckpointError` if it holds something else."""
+    if not claim_check(directory):
+        directory.mkdir(parents=True)
+
+
+def claim_check(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a directory for an index already. Raises `CheckpointError` if something else stands there."""
+    directory = Path(path)
     if directory.is_dir():
         names = {entry.name for entry in os.scandir(directory)}
         if not names or MANIFEST in names or LOCK in names:
-            return
+            return True
     if directory.exists() or directory.is_symlink():
         raise CheckpointError(
             f"{directory} exists and is not an index, so it is not ours to replace; name another place"
         )
-    directory.mkdir(parents=True)
+    return False
 
 
 def release(directory: Path) -> None:

@@ -44,8 +44,8 @@ def load_model(manifest: Manifest, directory: Path) -> Any:
         raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
     from anysize.core.registry import load
 
-    model: Any = load(manifest.model_path)
-    check_model(model := at_size(model, manifest), manifest, directory)
+    model: Any = load(manifest.model_path, Size.parse(manifest.model_size))
+    check_model(model, manifest, directory)
     return model
 
 
@@ -74,7 +74,7 @@ def check_model(model: Any, manifest: Manifest, directory: Path) -> None:
 
 
 def nesting_of(width: int, nesting: Nesting | None, model: Any) -> Nesting:
-    """The sizes of vectors `width` wide: those given, or the model's up to the size it runs at, or the full one alone."""
+    """The sizes of vectors `width` wide: those given, or the model's up to its own size, or the full one alone."""
     if nesting is None and model is not None and "dims" in model.nesting.axes:
         nesting = Nesting(dims=[dims for dims in model.nesting.levels("dims") if dims <= model.size.dims])
     elif nesting is None:

@@ -146,7 +146,9 @@ class _Pool:
 
     def shortlist(self, start: int, dims: int) -> Shortlist:
         self._shrink()
-        rows, dots, scores = self._held[0] if self._held else (np.zeros(0, np.int64), *[np.zeros(0, np.float32)] * 2)
+        if not self._held:
+            return merge([], dims)
+        rows, dots, scores = self._held[0]
         return Shortlist(rows + start, dots, scores, dims)
 
     def _shrink(self) -> None:

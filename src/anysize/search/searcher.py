@@ -72,20 +72,20 @@ class Searcher:
                     lengths = np.linalg.norm(prefixes, axis=1, keepdims=True)
                     prefixes = prefixes / np.maximum(lengths, np.finfo(np.float32).tiny)
                 # Rows deleted since the codes were made still come up, so as many more are asked for.
-                rows, touched = codes.candidates(prefixes, min(segment.rows, _MORE * keep + len(segment.deleted)))
-                read += touched
+                rows, looked = codes.candidates(prefixes, min(segment.rows, _MORE * keep + len(segment.deleted)))
+                read += looked
                 shortlists = []
                 for column, query in enumerate(queries):
                     unscored = self._scorer.unscored(rows[column], number)
-                    scored, touched = self._scorer.rescore(query, unscored, dims)
-                    read[column] += touched
+                    scored, more = self._scorer.rescore(query, unscored, dims)
+                    read[column] += more
                     shortlists.append(scored.best(keep))
             for mine, shortlist in zip(found, shortlists, strict=True):
                 mine.append(shortlist)
         count, out = self._manifest.count, []
-        for mine, touched in zip(found, read, strict=True):
+        for mine, total in zip(found, read.tolist(), strict=True):
             merged = merge(mine, dims).best(keep)
-            out.append((merged, StageReport(dims, count, len(merged.rows), int(touched), count * dims, how)))
+            out.append((merged, StageReport(dims, count, len(merged.rows), total, count * dims, how)))
         return out
 
     def _rest(

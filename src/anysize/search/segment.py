@@ -7,6 +7,7 @@ Everything is mapped when the segment is opened, so that a reader keeps its gene
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,7 +154,7 @@ class _Strings:
 
     def all(self) -> list[str]:
         text, ends = self._text.tobytes(), self._offsets.tolist()
-        return [text[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
+        return [text[a:b].decode() for a, b in itertools.pairwise(ends)]
 
 
 def _map(path: Path, file: FileEntry) -> np.ndarray:

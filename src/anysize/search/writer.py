@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -51,7 +52,7 @@ class SegmentWriter:
         """Append rows: vectors float32 (n, dims), their ids, and their texts if the index keeps texts."""
         bounds = self._manifest.bounds
         squared = np.zeros(len(vectors))
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in itertools.pairwise(bounds):
             block = np.ascontiguousarray(vectors[:, low:high])
             self._file(block_name(low, high)).write(block.data)
             if self._manifest.metric == "cosine":
