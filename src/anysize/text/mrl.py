@@ -141,6 +141,8 @@ class MRL:
         if encoder is not None:
             self.sizes(encoder.dimension)  # refuse impossible sizes before the slow part
         model = self.head(self.training_features(data, encoder, workdir), workdir, resume)
+        if encoder is not None:
+            encoder.store.folder = None  # the working folder goes; what was computed stays in memory
         model.encoder = encoder
         return model
 
