@@ -13,7 +13,8 @@ from anysize.core.errors import AnysizeError
 
 @dataclass(frozen=True)
 class Cost:
-    """What one size costs, counted and not timed.
+    """
+    What one size costs, counted and not timed.
 
     Raises `AnysizeError` if a count is negative.
     """
@@ -32,7 +33,8 @@ class Cost:
 
 
 def latency_ms(run: Callable[[], object], *, repeats: int = 20, warmup: int = 3) -> float:
-    """Median wall time of `run()` in milliseconds, warm.
+    """
+    Median wall time of `run()` in milliseconds, warm.
 
     The median is not moved by the odd slow call. Work queued on a GPU is waited for.
     Raises `AnysizeError` if there is nothing to repeat.

@@ -18,7 +18,8 @@ Judgements = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Items:
-    """Things to embed, or their vectors: exactly one of `texts` and `vectors` is there.
+    """
+    Things to embed, or their vectors: exactly one of `texts` and `vectors` is there.
 
     Raises `DataError` if both or neither are, or if the counts differ.
     """
@@ -50,7 +51,8 @@ class Items:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Texts that belong together, row by row, and optionally one that does not belong.
+    """
+    Texts that belong together, row by row, and optionally one that does not belong.
 
     Raises `DataError` if the columns differ in length.
     """
@@ -120,7 +122,8 @@ class Data:
         return texts
 
     def training_pairs(self) -> Pairs | None:
-        """Pairs to learn from, or None if there are none.
+        """
+        Pairs to learn from, or None if there are none.
 
         From a file of pairs: the pairs whose anchors are not held out. From judgements: (query, document) for every
         relevant one of the train split, leaving out documents and queries without text.
@@ -142,7 +145,8 @@ class Data:
         return Pairs(anchors, positives) if anchors else None
 
     def retrieval(self, split: str = "test", *, held_out: bool = False) -> Retrieval | None:
-        """The retrieval task that this data sets, or None if it sets none.
+        """
+        The retrieval task that this data sets, or None if it sets none.
 
         From judgements: those of `split`. From a file of pairs: anchors are the queries and all distinct positives
         the corpus; `held_out=True` keeps the tenth of the anchors that `training_pairs` leaves out, chosen by a hash
@@ -171,7 +175,8 @@ class Data:
 
 
 def read(source: str | Path | Data) -> Data:
-    """Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
+    """
+    Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
 
     Files: jsonl, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[, negative]``,
     or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors. A name may carry a configuration and

@@ -1,4 +1,5 @@
-"""The frontier: quality and cost at every size, beside reference arms, and the choice of a size from it.
+"""
+The frontier: quality and cost at every size, beside reference arms, and the choice of a size from it.
 
 Every metric here is better when it is higher; store the negative of one that is not (a perplexity, an error).
 """
@@ -21,7 +22,8 @@ NESTED, ORIGINAL = "nested", "original"
 
 @dataclass(frozen=True)
 class Record:
-    """One arm at one size: what it achieves and what it costs.
+    """
+    One arm at one size: what it achieves and what it costs.
 
     Raises `AnysizeError` if there is no metric, or one is not a finite number.
     """
@@ -62,7 +64,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Records of one data set: the nested arm, and whatever it is compared with.
+    """
+    Records of one data set: the nested arm, and whatever it is compared with.
 
     Raises `AnysizeError` if there are no records, if one lacks the main metric, or if an arm names a size twice.
     """
@@ -104,7 +107,8 @@ class Frontier:
         return whole[0] if whole else records[-1]
 
     def pareto(self, arm: str = NESTED, cost: str = "bytes") -> tuple[Record, ...]:
-        """The arm's records that no other beats: cheapest first, each better than all before it.
+        """
+        The arm's records that no other beats: cheapest first, each better than all before it.
 
         `cost` is ``bytes``, ``ms``, ``parameters`` or ``flops``; `AnysizeError` if a record does not know it.
         """
@@ -123,7 +127,8 @@ class Frontier:
         metric: str | None = None,
         arm: str = NESTED,
     ) -> Record:
-        """The record to use under the given demands, which combine.
+        """
+        The record to use under the given demands, which combine.
 
         `within=0.01` asks for at least (1 - 0.01) of the arm's value at its full size; `as_good_as="original"` for
         at least that arm's value at its full size. With either, the cheapest record that meets every demand is

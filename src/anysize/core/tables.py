@@ -74,7 +74,8 @@ def _pairs(name: str, source: Iterable[Row], columns: list[str]) -> Data:
 def texts_of(
     source: Iterable[Row], digest: Digest, *, numbered: bool = False, labelled: bool = False
 ) -> tuple[Items, list[str | int] | None]:
-    """Rows with `text` and perhaps `title`, the title put first.
+    """
+    Rows with `text` and perhaps `title`, the title put first.
 
     Ids are the rows' numbers if `numbered`, else their own. With `labelled`, labels come too if the first row has one.
     """

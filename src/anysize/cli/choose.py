@@ -1,0 +1,99 @@
+"""``anysize choose``: a tolerated loss or a budget in, the cheapest size out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from anysize.core.frontier import Frontier, Record
+
+_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
+
+
+@dataclass
+class Choose:
+    """
+    Choose a size from a measured frontier.
+
+    With --within or --as-good-as: the cheapest size that is good enough. With budgets alone: the best size that fits.
+    What is given combines.
+    """
+
+    frontier: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_OR_FRONTIER")]
+    """A model that `anysize measure` has measured, or a frontier as JSON."""
+    within: str | None = None
+    """The quality that may be lost, as a share of that at full size: 1% or 0.01."""
+    as_good_as: str | None = None
+    """An arm that the size must be as good as, for example original."""
+    max_bytes: str | None = None
+    """The most bytes to store per item: 256 or 1KB."""
+    max_ms: float | None = None
+    """The most milliseconds per query."""
+    metric: str | None = None
+    """What to judge quality by, for example ndcg@10; the frontier's main metric unless given."""
+
+    def run(self) -> Chosen:
+        """Read the frontier and choose."""
+        frontier = read_frontier(self.frontier)
+        record = frontier.cheapest(
+            within=None if self.within is None else fraction(self.within),
+            as_good_as=self.as_good_as,
+            max_bytes=None if self.max_bytes is None else bytes_of(self.max_bytes),
+            max_ms=self.max_ms,
+            metric=self.metric,
+        )
+        return Chosen(record)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The record that was chosen."""
+
+    record: Record
+
+    def text(self) -> str:
+        """The size as it is typed, so that it can be given to other commands."""
+        return str(self.record.size)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole record."""
+        return self.record.to_json()
+
+
+def read_frontier(path: Path) -> Frontier:
+    """The frontier in a file, or the one that `measure` left beside a model. Raises `AnysizeError` if there is none."""
+    from anysize.core.errors import AnysizeError
+    from anysize.core.frontier import Frontier
+
+    file = path / "frontier.json" if path.is_dir() else path
+    if file.is_file():
+        return Frontier.from_json(file)
+    if path.is_dir():
+        raise AnysizeError(f"{path} has not been measured; run: anysize measure {path} DATA")
+    raise AnysizeError(f"{path} does not exist; expected a measured model, or a frontier as JSON")
+
+
+def fraction(text: str) -> float:
+    """A share as people type it: ``1%`` or ``0.01``. Raises `AnysizeError` if it is not from 0 to below 1."""
+    from anysize.core.errors import AnysizeError
+
+    found = re.fullmatch(r"(\d*\.?\d+)\s*(%?)", text.strip())
+    share = float(found[1]) / (100 if found[2] else 1) if found else 1.0
+    if not share < 1:
+        raise AnysizeError(f"{text!r} is not a share of quality; write it like 1% or 0.01, below 100%")
+    return share
+
+
+def bytes_of(text: str) -> int:
+    """Bytes as people type them: ``256``, ``8KB`` (8000), ``8KiB`` (8192). Raises `AnysizeError`."""
+    from anysize.core.errors import AnysizeError
+
+    found = re.fullmatch(r"(\d*\.?\d+)\s*([a-z]*)", text.strip().lower())
+    if not found or found[2] not in _UNITS or float(found[1]) * _UNITS[found[2]] < 1:
+        raise AnysizeError(f"{text!r} is not a number of bytes; write it like 256, 8KB or 8KiB")
+    return int(float(found[1]) * _UNITS[found[2]])
