@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
             names: list[object] | None = None if own is None else list(own[start : start + step])
             if given is not None:
-                names = [name for name, _ in zip(given, range(len(rows)), strict=False)]
+                names = list(itertools.islice(given, len(rows)))
                 if len(names) < len(rows):
                     raise DataError(
                         f"{done + len(names)} ids for at least {done + len(rows)} items; give one id per item"
