@@ -53,6 +53,8 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
             rows = raw[start : start + step]
             if texts is not None and model is None:
                 raise DataError("texts need a model that encodes them; name one, or give vectors")
+            if isinstance(rows, np.ndarray) and not rows.flags.writeable and model is not None:
+                rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
             vectors = np.asarray(rows if model is None else model.encode(rows))
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
