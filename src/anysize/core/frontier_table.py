@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anysize.core.frontier_style import number, percent, title
 from anysize.core.sizes import Size
 
 if TYPE_CHECKING:
     from anysize.core.frontier import Frontier
-
-_WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "mrl": "MRL"}
-
-
-def title(metric: str) -> str:
-    """A metric's name as people write it: ``ndcg@10`` is nDCG@10."""
-    word, at, cutoff = metric.partition("@")
-    return _WORDS.get(word, word) + at + cutoff
-
-
-def percent(share: float) -> str:
-    """A share as people write it: 0.01 is ``1 %``."""
-    return f"{100 * share:.4g} %"
-
-
-def number(value: float) -> str:
-    """Three decimals, without the zero before the point, as in tables of papers."""
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
 
 
 def render(frontier: Frontier, *, within: float | None, metric: str) -> str:
