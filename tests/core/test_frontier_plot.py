@@ -11,7 +11,8 @@ from anysize.core.sizes import Size
 
 pytest.importorskip("matplotlib")
 
-from anysize.core.frontier_plot import _spread, picture
+from anysize.core.frontier_plot import picture
+from anysize.core.frontier_style import apart
 
 
 def frontier_of(*arms: str, dims=(8, 16, 32), **more) -> Frontier:
@@ -96,5 +97,5 @@ def test_no_global_state_of_matplotlib_is_touched(tmp_path):
 
 
 def test_crowded_names_are_spread_around_where_they_belong():
-    assert _spread([1.0, 1.0, 5.0], 0.5) == pytest.approx([0.75, 1.25, 5.0])
-    assert _spread([1.0, 1.6, 1.8], 0.5) == pytest.approx([0.967, 1.467, 1.967], abs=1e-3)
+    assert apart([1.0, 1.0, 5.0], 0.5) == pytest.approx([0.75, 1.25, 5.0])
+    assert apart([1.0, 1.6, 1.8], 0.5) == pytest.approx([0.967, 1.467, 1.967], abs=1e-3)

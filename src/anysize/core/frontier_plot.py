@@ -14,6 +14,7 @@ from anysize.core.frontier_style import (
     PAPER,
     SOFT,
     UNITS,
+    apart,
     caption,
     colors,
     count,
@@ -108,7 +109,7 @@ def _frame(axes: Any, frontier: Frontier, cost: str) -> None:
     axes.set_xscale("log", base=2)
     low, high = min(names), max(names)
     axes.set_xlim(low / 1.12, high * 1.12 if high > low else high * 2)
-    ticks = _apart(sorted(names), high / low, room=0.055 if _one_axis(frontier) else 0.17)
+    ticks = _roomy(sorted(names), high / low, room=0.055 if _one_axis(frontier) else 0.17)
     axes.xaxis.set_minor_locator(NullLocator())
     suffix = " B" if cost == "bytes" else ""
     axes.set_xticks(ticks, [f"{_short(names[tick].size)}\n{count(tick)}{suffix}" for tick in ticks])
@@ -149,7 +150,7 @@ def _name_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
     """Each arm's name at its right end, pushed apart where two would overlap."""
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[0])
-    for (_, arm, color), place in zip(ends, _spread([end[0] for end in ends], 0.06 * (high - low)), strict=True):
+    for (_, arm, color), place in zip(ends, apart([end[0] for end in ends], 0.06 * (high - low)), strict=True):
         axes.annotate(
             arm,
             (1, place),
@@ -200,18 +201,7 @@ def _titles(figure: Any, frontier: Frontier) -> None:
     figure.text(0.03, 0.885, caption(frontier), color=SOFT, fontsize=10, va="center")
 
 
-def _spread(values: list[float], gap: float) -> list[float]:
-    """Increasing places at least `gap` apart, each group of crowded ones centred on its values."""
-    groups: list[tuple[float, int]] = []  # (mean of the values, how many)
-    for value in values:
-        groups.append((value, 1))
-        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
-            (after, more), (before, some) = groups.pop(), groups.pop()
-            groups.append(((before * some + after * more) / (some + more), some + more))
-    return [middle + gap * (place - (count - 1) / 2) for middle, count in groups for place in range(count)]
-
-
-def _apart(ticks: list[float], span: float, *, room: float) -> list[float]:
+def _roomy(ticks: list[float], span: float, *, room: float) -> list[float]:
     """Ticks at least the share `room` of the axis apart, counted from the largest down."""
     kept: list[float] = []
     for tick in reversed(ticks):

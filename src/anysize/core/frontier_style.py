@@ -60,3 +60,14 @@ def drawn_cost(frontier: Frontier) -> str:
         if all(known) and len(set(known)) > 1:
             return cost
     return "bytes"
+
+
+def apart(values: list[float], gap: float) -> list[float]:
+    """Increasing places at least `gap` apart, each group of crowded ones centred on its values."""
+    groups: list[tuple[float, int]] = []  # (mean of the values, how many)
+    for value in values:
+        groups.append((value, 1))
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
+            (after, more), (before, some) = groups.pop(), groups.pop()
+            groups.append(((before * some + after * more) / (some + more), some + more))
+    return [middle + gap * (place - (count - 1) / 2) for middle, count in groups for place in range(count)]
