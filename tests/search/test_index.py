@@ -130,7 +130,7 @@ def test_a_vector_of_zeros_scores_nothing(tmp_path):
 
 
 def test_codes_find_what_the_exact_prefix_scan_finds(coded):
-    assert coded.manifest.codes == 32
+    assert coded.manifest.codes == (32,)
     queries = vectors(50, seed=4)
     fast = coded.search_many(queries, stages="dims=32:200,dims=96")
     true = coded.search_many(queries, stages="dims=96")
@@ -153,6 +153,12 @@ def test_a_graph_shortlists_and_true_vectors_score(coded):
     assert near.stages[0].scan == "hnsw"
     assert [hit.id for hit in near.hits] == [hit.id for hit in true.hits]
     assert 0 < near.stages[0].bytes < true.stages[0].bytes
+
+
+def test_asking_for_the_graph_makes_the_default_a_funnel(tmp_path):
+    index = Index.build(tmp_path / "i", None, vectors(300), nesting=NESTING, hnsw=True)
+    assert [stage.dims for stage in index.search(np.ones(96)).stages] == [96]
+    assert [stage.dims for stage in index.search(np.ones(96), approximate="hnsw").stages] == [32, 96]
 
 
 def test_a_graph_must_be_there_and_fit(coded, index):
@@ -180,7 +186,7 @@ def test_bytes_stored_stay_near_the_raw_vectors(coded, tmp_path):
     files = {name: file.bytes for entry in coded.manifest.segments for name, file in entry.files.items()}
     plain = sum(size for name, size in files.items() if name.startswith(("dims", "norms")))
     assert plain <= 1.05 * raw
-    assert plain + files["codes.faiss"] <= 1.25 * raw
+    assert plain + files["codes-32.faiss"] <= 1.25 * raw
 
 
 def test_adding_and_deleting_equal_building_anew(index, corpus, tmp_path):
@@ -301,6 +307,8 @@ def test_ids_and_texts_of_items_come_back(tmp_path):
     index.delete(["d1"])
     index.compact()
     assert {hit.id: hit.text for hit in index.search("a cat", k=1).hits} == {"d5": "a cat"}
+    with pytest.raises(DataError, match=r"item 1 holds a character .* in its ids"):
+        index.add(["a", "b"], ids=["fine", "half a pair: \ud83e"])
     with pytest.raises(DataError, match="item 2 is int"):
         index.add(["a", "b", 3])
 

@@ -66,9 +66,9 @@ def test_default_stages_are_always_a_valid_plan(levels, count, k):
 
 
 def test_default_plan_is_exact_for_a_small_corpus_and_a_funnel_for_a_large_one():
-    assert default_stages(NESTING, 1500, 10) == (Stage(384),)
+    assert default_stages(NESTING, 900, 10) == (Stage(384),)
     first, last = default_stages(NESTING, 1_000_000, 10)
-    assert (first.dims, last) == (64, Stage(384))
+    assert (first.dims, last) == (128, Stage(384))
 
 
 def test_cost_is_counted_as_in_the_paper():

@@ -17,7 +17,7 @@ from anysize.search.lock import writing
 from anysize.search.manifest import Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep
 from anysize.search.models import describe_model, nesting_of
 from anysize.search.segment import Segment
-from anysize.search.stages import shortlist_dims
+from anysize.search.stages import code_sizes, shortlist_dims
 from anysize.search.writer import SegmentWriter, disk_errors
 
 METRICS = ("cosine", "dot")
@@ -71,15 +71,13 @@ def build(
             stream = batches(items, ids, model)
             first = _first(stream)
             nesting = nesting_of(first.vectors.shape[1], plan.nesting, model)
-            prefix = shortlist_dims(nesting)
-            shortlists = prefix < nesting.full.dims
             manifest = Manifest(
                 nesting=nesting,
                 metric=plan.metric,
                 bounds=block_bounds(nesting, plan.block),
                 source=first.source,
-                codes=prefix if plan.codes and shortlists else None,
-                hnsw=prefix if plan.hnsw else None,
+                codes=code_sizes(nesting) if plan.codes else (),
+                hnsw=shortlist_dims(nesting) if plan.hnsw else None,
                 generation=old.generation if old else 0,
                 **describe_model(model, model_path),  # type: ignore[arg-type]
             )

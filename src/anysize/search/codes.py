@@ -2,8 +2,8 @@
 Compact codes of a prefix, scanned by FAISS to propose candidates that the true vectors then rescore.
 
 The codes are product-quantised with 16 centroids a part and scanned in registers (Andre et al., "Cache locality is
-not enough", VLDB 2015; FAISS calls it FastScan): up to 64 parts of 4 bits, so a 64-coordinate prefix takes 32 bytes
-a row, an eighth of its floats and half of int8 codes, and is scanned several times faster than the latter. A prefix
+not enough", VLDB 2015; FAISS calls it FastScan): up to 64 parts of 4 bits, so a prefix of 64 or more coordinates
+takes 32 bytes a row, at most an eighth of its floats, and is scanned several times faster than int8 codes. A prefix
 in an HNSW graph (Malkov and Yashunin, 2018) holds int8 coordinates.
 """
 
@@ -87,7 +87,7 @@ class Codes:
         if not self._graph:
             return self._index.search(padded, keep)[1], self._bytes
         faiss.cvar.hnsw_stats.reset()
-        settings = faiss.SearchParametersHNSW(efSearch=max(64, 2 * keep))
+        settings = faiss.SearchParametersHNSW(efSearch=max(64, keep))
         rows = self._index.search(padded, keep, params=settings)[1]
         node = self._index.d + 4 * 2 * _LINKS
         return rows, int(faiss.cvar.hnsw_stats.ndis) * node // max(1, len(queries))

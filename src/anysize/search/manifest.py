@@ -61,8 +61,8 @@ class Manifest:
     """Block bounds: block i holds the coordinates [bounds[i], bounds[i + 1])."""
     source: str = "vectors"
     """What the index was built from: "texts", "vectors" (as they are) or "encoded" (vectors through the model)."""
-    codes: int | None = None
-    """Prefix that has codes, in dims; None without codes."""
+    codes: tuple[int, ...] = ()
+    """Prefixes that have codes, in dims."""
     hnsw: int | None = None
     """Prefix that has an HNSW graph, in dims; None without one."""
     model_path: str | None = None
@@ -97,7 +97,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         value["segments"] = tuple(_segment(entry) for entry in value["segments"])
         value["nesting"] = Nesting.from_json(value["nesting"])
-        value["bounds"] = tuple(value["bounds"])
+        value["bounds"], value["codes"] = tuple(value["bounds"]), tuple(value["codes"])
         return Manifest(**{key: value[key] for key in Manifest.__dataclass_fields__})
     except (KeyError, TypeError, SizeError) as error:
         raise CheckpointError(damaged) from error

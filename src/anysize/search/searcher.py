@@ -13,8 +13,11 @@ from anysize.search.scan import Scorer, Shortlist, merge
 from anysize.search.segment import Segment
 from anysize.search.stages import Stage, check_stages, default_stages
 
-_MORE = 2
+_MORE = 4
 """Codes propose this many times the shortlist; the true prefix scores choose from them."""
+
+_TOGETHER = 128
+"""Queries whose first stage is scanned at once, which bounds the scores held in memory."""
 
 
 class Searcher:
@@ -24,11 +27,11 @@ class Searcher:
         self._manifest, self._segments = manifest, segments
         self._scorer = Scorer(segments, manifest.metric)
 
-    def plan(self, k: int, stages: Sequence[Stage] | str | None) -> tuple[Stage, ...]:
+    def plan(self, k: int, stages: Sequence[Stage] | str | None, *, funnel: bool = False) -> tuple[Stage, ...]:
         """The stages that a search for `k` hits runs, with how many each keeps."""
         nesting, count = self._manifest.nesting, self._manifest.count
         if stages is None:
-            plan = default_stages(nesting, count, k)
+            plan = default_stages(nesting, count, k, funnel=funnel)
         else:
             plan = check_stages(Stage.parse_all(stages) if isinstance(stages, str) else stages, nesting, min(k, count))
         return (*plan[:-1], Stage(plan[-1].dims, max(1, k)))
@@ -37,14 +40,18 @@ class Searcher:
         self, queries: np.ndarray, k: int, stages: Sequence[Stage] | str | None, approximate: str | None
     ) -> list[tuple[tuple[Hit, ...], tuple[StageReport, ...]]]:
         """Hits and stage reports of each of `queries` (q, d) float32."""
-        plan = self.plan(k, stages)
+        plan = self.plan(k, stages, funnel=approximate is not None)
         scanner = self._scanner(plan[0], approximate)
-        firsts = self._first(queries, plan[0], scanner)
-        return [self._rest(query, *first, plan) for query, first in zip(queries, firsts, strict=True)]
+        answers = []
+        for start in range(0, len(queries), _TOGETHER):
+            some = queries[start : start + _TOGETHER]
+            firsts = self._first(some, plan[0], scanner)
+            answers += [self._rest(query, *first, plan) for query, first in zip(some, firsts, strict=True)]
+        return answers
 
     def _scanner(self, stage: Stage, approximate: str | None) -> str | None:
         if approximate is None:
-            return "codes" if stage.dims == self._manifest.codes else None
+            return "codes" if stage.dims in self._manifest.codes else None
         if approximate != "hnsw":
             raise AnysizeError(f"approximate={approximate!r} is unknown; the choice is hnsw")
         if self._manifest.hnsw is None:
@@ -60,8 +67,9 @@ class Searcher:
         dims, keep = stage.dims, stage.keep or 1
         found: list[list[Shortlist]] = [[] for _ in queries]
         read, how = np.zeros(len(queries), np.int64), "vectors"
+        more = _MORE if scanner == "codes" else 1
         for number, segment in enumerate(self._segments):
-            codes = segment.scanner(scanner) if scanner else None
+            codes = segment.scanner(f"{scanner}-{dims}") if scanner else None
             if codes is None:
                 shortlists, touched = self._scorer.scan(queries, dims, keep, number)
                 read += touched
@@ -72,7 +80,7 @@ class Searcher:
                     lengths = np.linalg.norm(prefixes, axis=1, keepdims=True)
                     prefixes = prefixes / np.maximum(lengths, np.finfo(np.float32).tiny)
                 # Rows deleted since the codes were made still come up, so as many more are asked for.
-                rows, looked = codes.candidates(prefixes, min(segment.rows, _MORE * keep + len(segment.deleted)))
+                rows, looked = codes.candidates(prefixes, min(segment.rows, more * keep + len(segment.deleted)))
                 read += looked
                 shortlists = []
                 for column, query in enumerate(queries):

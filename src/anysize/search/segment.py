@@ -54,7 +54,7 @@ class Segment:
         }
         self._ids = _Strings(home, maps, "ids", self.rows)
         self._texts = _Strings(home, maps, "texts", self.rows) if "texts.utf8" in maps else None
-        self._scanners = {name: maps[f"{name}.faiss"] for name in ("codes", "hnsw") if f"{name}.faiss" in maps}
+        self._scanners = {name.removesuffix(".faiss"): maps[name] for name in maps if name.endswith(".faiss")}
         self._loaded: dict[str, Codes] = {}
         self.deleted = np.zeros(0, np.int64)
         if entry.deleted and entry.deleted_file:
@@ -112,7 +112,7 @@ class Segment:
         return self._texts[row] if self._texts else None
 
     def scanner(self, name: str) -> Codes | None:
-        """The codes or the HNSW graph of this segment, or None if it is too small to have one."""
+        """The scanner called "codes-64" or "hnsw-64", or None if this segment is too small to have one."""
         if name not in self._scanners:
             return None
         if name not in self._loaded:

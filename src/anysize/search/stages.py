@@ -57,24 +57,33 @@ class Stage:
         return f"dims={self.dims}" + ("" if self.keep is None else f":{self.keep}")
 
 
-def default_stages(nesting: Nesting, count: int, k: int) -> tuple[Stage, ...]:
+def default_stages(nesting: Nesting, count: int, k: int, *, funnel: bool = False) -> tuple[Stage, ...]:
     """
     The funnel that a search without stages runs.
 
-    Shortlist at the smallest size of at least 32 dims and an eighth of the full size; keep sqrt(count) items, at
-    least 200 and at least 20 k; then rescore at full size. A corpus of less than ten shortlists is scanned exactly.
+    Shortlist at the smallest size of at least 32 dims and a quarter of the full size; keep a third of sqrt(count)
+    items, at least 100 and at least 10 k; then rescore at full size. A corpus of less than ten shortlists is
+    scanned exactly, unless `funnel` insists.
     """
     first, full = shortlist_dims(nesting), nesting.full.dims
-    keep = max(200, 20 * k, round(count**0.5))
-    if first == full or count < _FEW * keep:
+    keep = max(100, 10 * k, round(count**0.5 / 3))
+    if first == full or (count < _FEW * keep and not funnel):
         return (Stage(full),)
     return (Stage(first, keep), Stage(full))
 
 
 def shortlist_dims(nesting: Nesting) -> int:
-    """The size that shortlists by default: the smallest of at least 32 dims and at least an eighth of the full size."""
+    """The size that shortlists by default: the smallest of at least 32 dims and at least a quarter of the full size."""
     full = nesting.full.dims
-    return next(dims for dims in nesting.levels("dims") if dims >= min(full, max(32, full // 8)))
+    return next(dims for dims in nesting.levels("dims") if dims >= min(full, max(32, full / 4)))
+
+
+def code_sizes(nesting: Nesting) -> tuple[int, ...]:
+    """The sizes that have codes: from 32 dims to the one that shortlists by default; none if that is the full one."""
+    last = shortlist_dims(nesting)
+    if last == nesting.full.dims:
+        return ()
+    return tuple(dims for dims in nesting.levels("dims") if min(32, last) <= dims <= last)
 
 
 def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int) -> tuple[Stage, ...]:

@@ -76,10 +76,10 @@ class SegmentWriter:
         entry = SegmentEntry(self._name, self.rows, dict(self._entries))
         if self.rows >= MIN_ROWS and (self._manifest.codes or self._manifest.hnsw):
             segment = Segment(self._directory, self._manifest, entry)
-            if self._manifest.codes:
-                self._file("codes.faiss").write(build_codes(segment, self._manifest.codes, self._manifest.metric).data)
-            if self._manifest.hnsw:
-                self._file("hnsw.faiss").write(build_hnsw(segment, self._manifest.hnsw, self._manifest.metric).data)
+            for dims in self._manifest.codes:
+                self._file(f"codes-{dims}.faiss").write(build_codes(segment, dims, self._manifest.metric).data)
+            if graph := self._manifest.hnsw:
+                self._file(f"hnsw-{graph}.faiss").write(build_hnsw(segment, graph, self._manifest.metric).data)
             self._close()
             entry = SegmentEntry(self._name, self.rows, dict(self._entries))
         flush_directory(self._home)
@@ -87,7 +87,13 @@ class SegmentWriter:
         return entry
 
     def _strings(self, name: str, values: Sequence[str]) -> None:
-        encoded = [value.encode() for value in values]
+        try:
+            encoded = [value.encode() for value in values]
+        except UnicodeEncodeError as error:
+            row = self.rows + next(at for at, value in enumerate(values) if value == error.object)
+            raise DataError(
+                f"item {row} holds a character that is not Unicode text ({error.reason}) in its {name}"
+            ) from None
         self._file(f"{name}.utf8").write(b"".join(encoded))
         ends, end = self._ends[name], self._ends[name][-1]
         for value in encoded:
