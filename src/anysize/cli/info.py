@@ -1,0 +1,218 @@
+"""``anysize info``: what a path holds, which sizes, who made it, how many bytes each size takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from anysize.core.data import Data
+
+
+@dataclass
+class Info:
+    """Say what a path holds: a nested model, an index, a frontier, data, or an ordinary sentence-transformers model."""
+
+    path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
+    """A file or a folder."""
+
+    def run(self) -> About:
+        """Look for the file that says what it is; nothing but manifests and data is read."""
+        from anysize.core.errors import AnysizeError
+
+        if not self.path.exists():
+            raise AnysizeError(f"{self.path} does not exist")
+        if self.path.is_file():
+            return _file(self.path)
+        for marker, describe in _FOLDERS.items():
+            if any((self.path / name).is_file() for name in (marker, f"{marker}.gz")):
+                return describe(self.path)
+        raise AnysizeError(f"{self.path} holds none of {', '.join(_FOLDERS)}, so it is nothing that anysize knows")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a path holds."""
+
+    path: Path
+    what: str
+    """``model``, ``index``, ``frontier``, ``data`` or ``sentence-transformers model``."""
+    facts: dict[str, Any]
+    """Name -> value, in the order in which they are told; a value of None is not told."""
+    sizes: list[dict[str, Any]] = field(default_factory=list)
+    """For each size ``size`` (as typed) and what it costs in bytes."""
+    hint: str = ""
+    """What to type next, where that helps."""
+
+    def text(self) -> str:
+        """A line a fact, a row a size."""
+        lines = [f"{self.path}: {self.what}"]
+        told = {name.replace("_", " "): value for name, value in self.facts.items() if value is not None}
+        width = max(map(len, told), default=0)
+        lines += [f"  {name.ljust(width)}  {_words(value)}" for name, value in told.items()]
+        if self.sizes:
+            heads = list(self.sizes[0])
+            rows = [[head.replace("_", " ") for head in heads]]
+            rows += [[_words(row[head]) for head in heads] for row in self.sizes]
+            widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+            lines += ["", *("  " + "   ".join(map(str.rjust, row, widths)) for row in rows)]
+        return "\n".join([*lines, *([f"next: {self.hint}"] if self.hint else [])])
+
+    def to_json(self) -> dict[str, Any]:
+        """The same, as plain values."""
+        return {"path": str(self.path), "what": self.what, **self.facts, "sizes": self.sizes}
+
+
+def _model(path: Path) -> About:
+    from anysize.core.errors import CheckpointError, SizeError
+    from anysize.core.files import read_json
+    from anysize.core.sizes import Nesting
+
+    manifest = read_json(path / "anysize.json", "an anysize model")
+    try:
+        nesting = Nesting.from_json(manifest["nesting"])
+        sizes = [_size_of_model(size, manifest) for size in nesting]
+        about, kind, made_by = manifest.get("about", {}), manifest["kind"], manifest["made_by"]
+    except (KeyError, TypeError, IndexError, SizeError) as error:
+        raise CheckpointError(f"{path / 'anysize.json'} is damaged or was changed by hand ({error!r})") from None
+    measured = (path / "frontier.json").is_file()
+    facts = {
+        "kind": kind,
+        "nesting": str(nesting),
+        "made_by": made_by,
+        "method": about.get("method"),
+        "base": about.get("options", {}).get("model"),
+        "learnt_from": about.get("data", {}).get("name"),
+        "measured": measured,
+        "fingerprint": manifest.get("fingerprint"),
+        "bytes_on_disk": _bytes_on_disk(path),
+    }
+    return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")
+
+
+def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A size and the bytes of weights that loading at it reads."""
+    total = 0
+    for name, entry in manifest["tensors"].items():
+        axis = manifest["nested"].get(name, [None])[0]
+        below = [block for block in entry["blocks"] if axis is None or block["stop"] <= size[axis]]
+        total += sum(block["bytes"] for block in below)
+    stored = {"bytes_per_item": 4 * size["dims"]} if "dims" in size else {}
+    return {"size": str(size), **stored, "bytes_to_load": total}
+
+
+def _index(path: Path) -> About:
+    from anysize.search.manifest import read_manifest
+
+    manifest = read_manifest(path)
+    blocks = [*manifest.bounds[1:]]
+    facts = {
+        "items": manifest.count,
+        "deleted": sum(segment.deleted_rows for segment in manifest.segments) or None,
+        "dims": manifest.dims,
+        "metric": manifest.metric,
+        "codes": None if manifest.codes is None else f"of the first {manifest.codes} dims",
+        "hnsw": None if manifest.hnsw is None else f"over the first {manifest.hnsw} dims",
+        "model": manifest.model_path,
+        "model_fingerprint": manifest.model_fingerprint,
+        "bytes_on_disk": _bytes_on_disk(path),
+    }
+    rows = sum(segment.rows for segment in manifest.segments)
+    sizes = [_size_of_index(size.dims, blocks, rows) for size in manifest.nesting if "dims" in size]
+    return About(path, "index", facts, sizes, f'anysize search {path} "..."' if manifest.model_path else "")
+
+
+def _size_of_index(dims: int, blocks: list[int], rows: int) -> dict[str, Any]:
+    """A size and the bytes that an exact scan at it reads: whole blocks of coordinates, of every row."""
+    read = next((stop for stop in blocks if stop >= dims), dims)
+    return {"size": f"dims={dims}", "bytes_per_item": 4 * dims, "bytes_to_scan": 4 * read * rows}
+
+
+def _sentence_transformers(path: Path) -> About:
+    from anysize.core.files import read_json
+
+    modules = read_json(path / "modules.json", "a sentence-transformers model")
+    parts = [str(module.get("type", "?")).rpartition(".")[2] for module in modules]
+    settings = [_optional(path / str(module.get("path", "")) / "config.json") for module in modules]
+    keys = ("out_features", "word_embedding_dimension", "embedding_dimension")
+    widths = [found[key] for found in reversed(settings) for key in keys if key in found]
+    saved = _optional(path / "config_sentence_transformers.json")
+    facts = {
+        "parts": ", ".join(parts),
+        "dims": widths[0] if widths else None,
+        "truncated_to": saved.get("truncate_dim"),
+        "made_by": ", ".join(f"{name} {version}" for name, version in saved.get("__version__", {}).items()) or None,
+        "bytes_on_disk": _bytes_on_disk(path),
+    }
+    return About(path, "sentence-transformers model", facts, hint=f"anysize fit DATA --model {path} --out MODEL")
+
+
+def _file(path: Path) -> About:
+    from anysize.core.frontier import NESTED, Frontier
+
+    if path.suffix.lower() != ".json":
+        return _data(path)
+    frontier = Frontier.from_json(path)
+    arm = NESTED if NESTED in frontier.arms else frontier.arms[0]
+    metric = frontier.metric
+    sizes = [
+        {"size": str(record.size), "bytes_per_item": record.bytes, metric: round(record.metrics[metric], 4)}
+        for record in frontier.arm(arm)
+    ]
+    facts = {"metric": metric, "arms": ", ".join(frontier.arms), **frontier.meta}
+    return About(path, "frontier", facts, sizes, f"anysize choose {path} --within 1%")
+
+
+def _data(path: Path) -> About:
+    from anysize.core.data import read
+
+    data = read(path)
+    held = {split: sum(map(len, judged.values())) for split, judged in data.qrels.items()}
+    facts = {
+        "holds": _holds(data),
+        "queries": len(data.queries) if data.queries else None,
+        "judgements": ", ".join(f"{count} {split}" for split, count in held.items()) or None,
+        "labels": len(set(data.labels)) if data.labels else None,
+        "notes": "; ".join(data.notes) or None,
+        "fingerprint": data.fingerprint,
+    }
+    return About(path, "data", facts, hint=f"anysize fit {path} --out MODEL")
+
+
+def _holds(data: Data) -> str:
+    if data.pairs is not None:
+        return f"{len(data.pairs)} pairs{' with negatives' if data.pairs.negatives else ''}"
+    items = data.items()
+    return f"{len(items)} texts" if items.vectors is None else f"{len(items)} vectors of {items.vectors.shape[1]} dims"
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty if there is none."""
+    import json
+
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _bytes_on_disk(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_FOLDERS = {
+    "anysize.json": _model,
+    "index.json": _index,
+    "modules.json": _sentence_transformers,
+    "corpus.jsonl": _data,
+}
