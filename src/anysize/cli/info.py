@@ -114,8 +114,8 @@ def _index(path: Path) -> About:
         "deleted": sum(segment.deleted_rows for segment in manifest.segments) or None,
         "dims": manifest.dims,
         "metric": manifest.metric,
-        "codes": None if manifest.codes is None else f"of the first {manifest.codes} dims",
-        "hnsw": None if manifest.hnsw is None else f"over the first {manifest.hnsw} dims",
+        "codes": f"of the first {_words(manifest.codes)} dims" if manifest.codes else None,
+        "hnsw": f"over the first {_words(manifest.hnsw)} dims" if manifest.hnsw else None,
         "model": manifest.model_path,
         "model_fingerprint": manifest.model_fingerprint,
         "bytes_on_disk": _bytes_on_disk(path),
@@ -207,6 +207,8 @@ def _bytes_on_disk(path: Path) -> int:
 def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
