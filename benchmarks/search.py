@@ -4,7 +4,7 @@ Claim: at recall@10 >= 0.99 the nested store answers a single query 20x faster t
 Funnel over 4-bit prefix codes and true vectors against FAISS: exact scan, HNSW32, and `IndexRefineFlat` over the same
 prefix; on 1,000,000 x 384 vectors with the spectrum and the clusters of real embeddings, and on real ones.
 
-    python benchmarks/search.py --data DIR          # DIR holds npl/, ag_news/ and multi30k/; about 10 minutes, 2 cores
+    python -m benchmarks.search --data DATA_DIR     # with npl/, ag_news/ and multi30k/; about 12 minutes on 2 cores
 
 One thread everywhere but for FAISS's HNSW build. Times are CPU milliseconds of single queries, the median of 200.
 Embeddings of the real texts (all-MiniLM-L6-v2, 64 tokens) are made once and kept in --cache.
@@ -17,7 +17,6 @@ import gzip
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from anysize.core.sizes import Nesting
 from anysize.search import Index
+from benchmarks.evidence import write_row
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
 K = 10
@@ -258,7 +258,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, help="directory with npl/, ag_news/ and multi30k/")
     options.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "anysize-search-benchmark")
     options.add_argument("--rows", type=int, default=1_000_000)
-    options.add_argument("--hnsw-rows", type=int, default=200_000, help="HNSW over all rows takes an hour on 2 cores")
+    options.add_argument("--part", type=int, default=200_000, help="rows of the smaller synthetic set")
     chosen = options.parse_args()
     real = embed(chosen.data, chosen.cache)
     threadpool_limits(1)
@@ -270,22 +270,24 @@ def main() -> None:
     results: dict[str, Any] = {"bandwidth_gb_s": round(speed / 1e9, 1)}
     try:
         like_real = Synthetic(everything)
-        results["energy_of_prefixes"] = {m: round(float(like_real.energy[:m].sum()), 3) for m in (8, 16, 32, 64, 128)}
+        results["energy_of_prefixes"] = {
+            f"dims={m}": round(float(like_real.energy[:m].sum()), 3) for m in (8, 16, 32, 64, 128)
+        }
         corpus, queries = like_real.sample(chosen.rows, 1), like_real.sample(200, 2)
         bench = Bench("synthetic", corpus, queries, scratch, speed)
         bench.ours()
         bench.ours(("dims=64:200,dims=384",), codes=False)
         for code, prefix in (("SQ8", 64), ("Flat", 64), ("PQ64x4fs", 64), ("PQ64x4fs", 128)):
             bench.faiss_refine(code, prefix, (10, 20, 40))
+        bench.faiss_hnsw((16, 32, 64, 128), 40)
         results["synthetic"] = bench.arms
-        main_arms = bench.arms
-        part = Bench("synthetic-part", corpus[: chosen.hnsw_rows], queries, scratch, speed)
+        part = Bench("synthetic-part", corpus[: chosen.part], queries, scratch, speed)
         part.ours()
         part.ours(("dims=128:50,dims=384", "dims=128:100,dims=384"), hnsw=True)
         part.faiss_refine("SQ8", 64, (20, 40, 80))
         part.faiss_refine("PQ64x4fs", 128, (20, 40, 80))
         part.faiss_hnsw((16, 32, 64, 128))
-        results[f"synthetic, first {chosen.hnsw_rows} rows"] = part.arms
+        results[f"synthetic, first {chosen.part} rows"] = part.arms
         del corpus, bench, part
         plain = Synthetic(everything, clustered=False)
         bench = Bench("no-clusters", plain.sample(chosen.rows, 1), plain.sample(200, 2), scratch, speed)
@@ -301,15 +303,15 @@ def main() -> None:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (chosen.cache / "last.json").write_text(json.dumps(results, indent=1))
-    write(results, main_arms, chosen.rows)
+    write(results, chosen.rows)
 
 
-def write(results: dict[str, Any], arms: dict[str, dict[str, Any]], rows: int) -> None:
+def write(results: dict[str, Any], rows: int) -> None:
     """The row of evidence: won if the default search meets every goal."""
-    from evidence import write_row
-
+    arms, part = results["synthetic"], next(found for name, found in results.items() if "first" in name)
     default = next(figures for arm, figures in arms.items() if arm.endswith("(default)"))
     bare = next(figures for arm, figures in arms.items() if arm.startswith("anysize vectors"))
+    exact = next(iter(arms.values()))
     goals = {
         "recall@10 >= 0.99 by default": default["recall@10"] >= 0.99,
         "at least 20 times less time than the exact scan": default["times_faster_than_exact"] >= 20,
@@ -317,26 +319,49 @@ def write(results: dict[str, Any], arms: dict[str, dict[str, Any]], rows: int) -
         "stored <= 1.05 raw without": bare["stored_over_raw"] <= 1.05,
     }
     met = sum(goals.values())
+    groups = {name: found for name, found in results.items() if isinstance(found, dict) and exact_name(found)}
     write_row(
         "mrl-search",
         paper="Matryoshka Representation Learning (Kusupati et al., NeurIPS 2022), section 4.3, adaptive retrieval",
         claim=f"a single query over {rows:,} x 384 at recall@10 >= 0.99, 20 times faster than the exact scan",
         reported="up to 14x wall-clock speed-up and 128x fewer multiply-adds at equal accuracy (ImageNet-1K, 2048 d)",
-        arms=sorted({arm for found in results.values() if isinstance(found, dict) for arm in map(str, found)}),
-        metric="CPU ms per single query, one thread, median of 200; recall@10 against the exact scan",
-        values={**results, "goals": goals},
+        arms=sorted({arm for found in groups.values() for arm in found}),
+        metric="CPU ms per single query, one thread, median of 200 (93 for NPL); recall@10 against the exact scan",
+        values={"goals": goals, **results},
         outcome="won" if met == len(goals) else "lost" if not met else "mixed",
         note=(
-            f"Default search {default['times_faster_than_exact']}x faster at recall {default['recall@10']}, "
-            f"{default['times_the_floor']}x the time its bytes need at the measured bandwidth; stores "
-            f"{default['stored_over_raw']} of the raw bytes. FAISS's RefineFlat over the same 4-bit codes is as fast: "
-            "the gain is the code's, and the store adds persistence and deletion at no cost. Vectors "
-            "are in PCA order; no model was trained. HNSW over the whole million was not built (an hour on 2 cores)."
+            f"By default {default['cpu_ms']} ms against {exact['cpu_ms']} ms: {default['times_faster_than_exact']} "
+            f"times faster at recall {default['recall@10']}, storing {default['stored_over_raw']} of the raw bytes "
+            f"({bare['stored_over_raw']} without codes). That is {default['times_the_floor']} times what its bytes "
+            f"need at the measured {results['bandwidth_gb_s']} GB/s. Where FAISS is faster: the quickest setting at recall "
+            f">= 0.99 takes {quickest(arms, 'FAISS RefineFlat, PQ')} for RefineFlat over the same kind of 4-bit codes "
+            f"(so the gain is the code's; over SQ8 it takes {quickest(arms, 'FAISS RefineFlat, SQ8')}) and "
+            f"{quickest(arms, 'FAISS HNSW32')} for HNSW32, which stores and builds more; both hold all vectors in "
+            f"memory, ours maps them. On the first {part_rows(results)}: ours {quickest(part, 'anysize codes')}, HNSW32 "
+            f"{quickest(part, 'FAISS HNSW32')}. A million draws around 38,826 real embeddings make close clusters, so "
+            "the smaller set and the one without clusters are the harder tests; on the real sets of 7,400 to 20,000 a "
+            "scan is as quick as the funnel. Coordinates are in PCA order; no model was trained."
         ),
-        command="python benchmarks/search.py --data DIR",
+        command="python -m benchmarks.search --data DATA_DIR",
         data="all-MiniLM-L6-v2 embeddings of NPL, AG News and Multi30k captions, and a million drawn to be like them",
     )
 
 
+def exact_name(found: dict[str, Any]) -> bool:
+    """Whether these are figures of arms."""
+    return any(arm.startswith("exact scan") for arm in found)
+
+
+def part_rows(results: dict[str, Any]) -> str:
+    """What the smaller synthetic set is called."""
+    return next(name for name in results if "first" in name).partition("first ")[2]
+
+
+def quickest(arms: dict[str, dict[str, Any]], start: str) -> str:
+    """The least time of the arms whose names start so, at recall >= 0.99."""
+    good = [found for arm, found in arms.items() if arm.startswith(start) and found["recall@10"] >= 0.99]
+    return f"{min(found['cpu_ms'] for found in good)} ms" if good else "more (recall stays below 0.99)"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

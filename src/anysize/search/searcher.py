@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,9 +13,6 @@ from anysize.search.results import Hit, StageReport
 from anysize.search.scan import Scorer, Shortlist, merge
 from anysize.search.segment import Segment
 from anysize.search.stages import Stage, check_stages, default_stages
-
-_MORE = 4
-"""Codes propose this many times the shortlist; the true prefix scores choose from them."""
 
 _TOGETHER = 128
 """Queries whose first stage is scanned at once, which bounds the scores held in memory."""
@@ -67,7 +65,6 @@ class Searcher:
         dims, keep = stage.dims, stage.keep or 1
         found: list[list[Shortlist]] = [[] for _ in queries]
         read, how = np.zeros(len(queries), np.int64), "vectors"
-        more = _MORE if scanner == "codes" else 1
         for number, segment in enumerate(self._segments):
             codes = segment.scanner(f"{scanner}-{dims}") if scanner else None
             if codes is None:
@@ -80,7 +77,8 @@ class Searcher:
                     lengths = np.linalg.norm(prefixes, axis=1, keepdims=True)
                     prefixes = prefixes / np.maximum(lengths, np.finfo(np.float32).tiny)
                 # Rows deleted since the codes were made still come up, so as many more are asked for.
-                rows, looked = codes.candidates(prefixes, min(segment.rows, more * keep + len(segment.deleted)))
+                asked = (_proposals(keep, segment.rows) if scanner == "codes" else keep) + len(segment.deleted)
+                rows, looked = codes.candidates(prefixes, min(segment.rows, asked))
                 read += looked
                 shortlists = []
                 for column, query in enumerate(queries):
@@ -112,3 +110,12 @@ class Searcher:
         number = int(np.searchsorted(self._scorer.starts, row, side="right")) - 1
         segment, local = self._segments[number], row - int(self._scorer.starts[number])
         return Hit(segment.id(local), float(shortlist.scores[at]), segment.text(local))
+
+
+def _proposals(keep: int, rows: int) -> int:
+    """
+    How many rows codes propose for a shortlist of `keep`, from which the true prefix scores choose.
+
+    Codes misplace a row by more ranks the more rows there are; three times sqrt(rows) was enough at a million.
+    """
+    return max(4 * keep, 3 * math.isqrt(rows))

@@ -61,12 +61,12 @@ def default_stages(nesting: Nesting, count: int, k: int, *, funnel: bool = False
     """
     The funnel that a search without stages runs.
 
-    Shortlist at the smallest size of at least 32 dims and a quarter of the full size; keep a third of sqrt(count)
+    Shortlist at the smallest size of at least 32 dims and a quarter of the full size; keep a quarter of sqrt(count)
     items, at least 100 and at least 10 k; then rescore at full size. A corpus of less than ten shortlists is
     scanned exactly, unless `funnel` insists.
     """
     first, full = shortlist_dims(nesting), nesting.full.dims
-    keep = max(100, 10 * k, round(count**0.5 / 3))
+    keep = max(100, 10 * k, round(count**0.5 / 4))
     if first == full or (count < _FEW * keep and not funnel):
         return (Stage(full),)
     return (Stage(first, keep), Stage(full))
