@@ -60,7 +60,7 @@ class Demo:
         bf16 = supports_bf16()
         _tell(f"2/5  fit: {len(items)} descriptions, {MODEL}{' in bfloat16' if bf16 else ''}, a nested head")
         data = read(corpus)
-        model = fit(data, method=MRL(model=MODEL, bf16=bf16, seed=self.seed), out=model_dir, resume=False)
+        model: Any = fit(data, method=MRL(model=MODEL, bf16=bf16, seed=self.seed), out=model_dir, resume=False)
         _tell("3/5  measure: every size on held-out questions, beside plain truncation and PCA")
         frontier = measure(model, data)
         small, equal = frontier.cheapest(within=0.01), frontier.cheapest(as_good_as="original")

@@ -50,7 +50,8 @@ class Found:
         lines = [f"{hit.score:7.4f}  {hit.id}" + _shown(hit.text) for hit in self.results.hits]
         stages = ", ".join(f"dims={stage.dims} of {stage.candidates}" for stage in self.results.stages)
         found = "\n".join(lines) or "nothing found"
-        return f"{found}\n{self.results.ms:.2f} ms, {self.results.bytes_read:,} bytes read ({stages})"
+        encoding = f" and {self.results.encode_ms:.0f} ms to encode" if self.results.encode_ms >= 1 else ""
+        return f"{found}\n{self.results.ms:.2f} ms{encoding}, {self.results.bytes_read:,} bytes read ({stages})"
 
     def to_json(self) -> dict[str, Any]:
         """Hits, ms, bytes_read and stages."""

@@ -1,0 +1,1 @@
+"""The one idea: sizes, objectives, cost, frontiers, checkpoints. Knows no family."""

@@ -1,4 +1,5 @@
-"""Nested weights on disk: one safetensors entry per increment, so that loading at a size reads only its bytes.
+"""
+Nested weights on disk: one safetensors entry per increment, so that loading at a size reads only its bytes.
 
 A weight of shape (384, 768) nested in its rows at 8, 64 and 384 is stored as the entries ``weight[0:8]``,
 ``weight[8:64]`` and ``weight[64:384]``. Each entry has its own SHA-256 in the manifest, so a partial load is also
@@ -50,7 +51,8 @@ def write_blocks(directory: Path, tensors: Mapping[str, torch.Tensor], cuts: Map
 
 
 def read_blocks(directory: Path, entries: Mapping[str, Any], keep: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    """Read each tensor up to `keep[name]` along its cut dimension (whole if not named), verifying what is read.
+    """
+    Read each tensor up to `keep[name]` along its cut dimension (whole if not named), verifying what is read.
 
     Raises `CheckpointError` if the file is missing, cut short or altered, or if `keep` is not one of the cuts.
     """

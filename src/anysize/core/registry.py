@@ -1,4 +1,5 @@
-"""How the face finds a family: by name, through Python entry points, imported only when used.
+"""
+How the face finds a family: by name, through Python entry points, imported only when used.
 
 Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure).
 A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
@@ -35,7 +36,8 @@ def find(group: str, name: str) -> Any:
 
 
 def load(path: str | os.PathLike[str], size: Size | None = None, /, **axes: int) -> NestedModel:
-    """Load any saved nested model; with a size, only that size's bytes are read.
+    """
+    Load any saved nested model; with a size, only that size's bytes are read.
 
     Raises `CheckpointError` if `path` is not a model or is damaged, `SizeError` if the size was not trained for.
     """

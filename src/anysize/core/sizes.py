@@ -1,4 +1,5 @@
-"""Sizes and nestings: which smaller systems one set of weights contains.
+"""
+Sizes and nestings: which smaller systems one set of weights contains.
 
 A `Size` says how much of a system to use, one value per axis (``dims=64,layers=4``). A `Nesting` is the list of
 sizes a system was trained for. Every nested system of the literature is a choice of axis: Matryoshka
@@ -18,7 +19,8 @@ _RESERVED = frozenset({"weights", "name", "keys", "values", "items", "get", "par
 
 
 class Size(Mapping[str, int]):
-    """How much of a nested system to use: a frozen mapping from axis to value.
+    """
+    How much of a nested system to use: a frozen mapping from axis to value.
 
     Prints as it is typed (``dims=64,layers=4``), reads as attributes (``size.dims``), and is partially ordered
     by containment: ``a <= b`` when both name the same axes and no value of `a` exceeds `b`'s.
@@ -104,7 +106,8 @@ class Size(Mapping[str, int]):
 
 
 class Nesting(Sequence[Size]):
-    """The sizes a system was trained for, smallest first, with their weights in the objective.
+    """
+    The sizes a system was trained for, smallest first, with their weights in the objective.
 
     ``Nesting(dims=(8, 16, 32))`` nests one axis; ``Nesting(layers=(2, 4), dims=(8, 16))`` is the grid of both;
     ``Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)])`` is a fixed menu (Starbucks). Values must be
@@ -157,7 +160,8 @@ class Nesting(Sequence[Size]):
         return tuple(sorted({size[axis] for size in self._sizes}))
 
     def resolve(self, size: Size | None = None, /, **axes: int) -> Size:
-        """The trained size that is asked for; axes that are not named stay at their largest value.
+        """
+        The trained size that is asked for; axes that are not named stay at their largest value.
 
         Raises `SizeError`, naming the sizes there are, if it was not trained for.
         """

@@ -83,7 +83,8 @@ def _files(roots: tuple[Path, ...], wanted: int) -> Iterator[Path]:
             if not {"tests", "test", "idlelib", "lib2to3", "_vendor", "__pycache__"} & set(parts):
                 seen.add(file)
     ordered = sorted(seen, key=lambda file: _order("/".join(file.parts[-3:])))
-    yield from ordered[: max(400, wanted)]
+    # On the packages of an ordinary environment, four files hold about eight usable docstrings.
+    yield from ordered[: max(400, int(0.6 * wanted))]
 
 
 def _documented(file: Path) -> Iterator[Documented]:

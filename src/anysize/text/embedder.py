@@ -19,6 +19,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting, Size
 from anysize.text.encoder import Encoder
+from anysize.text.head import as_tensor
 
 ENCODER = "encoder"
 
@@ -67,7 +68,7 @@ class Embedder(NestedModel):
     def project(self, features: np.ndarray, dims: int | None = None) -> np.ndarray:
         """Features (n, in_features) to unit embeddings (n, dims) at this view's size."""
         dims = dims or self.size.dims
-        x = torch.from_numpy(np.ascontiguousarray(features))
+        x = as_tensor(features)
         z = x[:, :dims] if self.weight is None else x @ self.weight[:dims].T
         return torch.nn.functional.normalize(z, dim=-1).numpy()
 
@@ -80,7 +81,7 @@ class Embedder(NestedModel):
     ) -> dict[Size, torch.Tensor]:
         """Every size from one pass of the encoder and one product with the head."""
         asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
-        x = torch.from_numpy(np.ascontiguousarray(self.features(example)))
+        x = as_tensor(self.features(example))
         z = x if self.weight is None else x @ self.weight[: max(size.dims for size in asked)].detach().T
         return {size: torch.nn.functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 

@@ -3,7 +3,7 @@ Training the nested head: a linear map over frozen features whose every prefix i
 
 With pairs, in-batch softmax at every size (MRL, Kusupati et al. 2022, equation 1, with InfoNCE as the loss). With
 vectors alone, every prefix learns to keep each vector's neighbourhood: its softmax over the batch follows that of
-the untouched vectors, and no label is needed.
+the untouched vectors, and no label is needed. Where labelled queries are few, both are learnt together.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from anysize.core.prefix import nested_info_nce, prefix_similarities
 from anysize.core.sizes import Nesting
 
 
+def as_tensor(rows: np.ndarray) -> torch.Tensor:
+    """A float32 tensor of the rows; a copy where they may not be written to (a memory-mapped file)."""
+    return torch.from_numpy(np.require(rows, np.float32, ["C", "W"]))
+
+
 def principal_rows(features: np.ndarray, dims: int) -> torch.Tensor:
     """
     The leading principal directions of unit-length features (uncentred), shape (dims, in_features).
@@ -27,7 +32,7 @@ def principal_rows(features: np.ndarray, dims: int) -> torch.Tensor:
     A rotation: with all rows it keeps every cosine, and its prefixes are the best linear ones in the least-squares
     sense. The start of every head, and the rival called ``pca``.
     """
-    x = torch.from_numpy(np.ascontiguousarray(features)).double()
+    x = as_tensor(features).double()
     x = functional.normalize(x, dim=-1)
     _, vectors = torch.linalg.eigh(x.T @ x / max(1, len(x)))
     rows = vectors.flip(-1)[:, :dims].T
@@ -40,11 +45,7 @@ class Rows(torch.utils.data.Dataset):
     """Aligned rows of several matrices as dicts; `None` columns are left out."""
 
     def __init__(self, **columns: np.ndarray | None) -> None:
-        self.columns = {
-            name: torch.from_numpy(np.ascontiguousarray(column))
-            for name, column in columns.items()
-            if column is not None
-        }
+        self.columns = {name: as_tensor(column) for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -57,12 +58,20 @@ class Rows(torch.utils.data.Dataset):
 
 
 class PairHead(torch.nn.Module):
-    """The head while it learns from pairs: InfoNCE over cosine similarities at every size."""
+    """
+    The head while it learns from pairs: InfoNCE over cosine similarities at every size.
 
-    def __init__(self, weight: torch.Tensor, nesting: Nesting, scale: float) -> None:
+    With `corpus` features (n, in_features), each step also draws as many of them as it has pairs and keeps their
+    neighbourhoods, `keep` times as strongly: where labelled queries are few, they alone would bend the whole space.
+    """
+
+    corpus: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, nesting: Nesting, scale: float, corpus: torch.Tensor, keep: float) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(weight.clone())
-        self.nesting, self.scale = nesting, scale
+        self.nesting, self.scale, self.keep = nesting, scale, keep
+        self.register_buffer("corpus", corpus, persistent=False)
 
     def forward(self, anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor | None = None) -> Any:
         """Anchors and positives of shape (batch, in_features); the loss averages the sizes by weight."""
@@ -71,7 +80,11 @@ class PairHead(torch.nn.Module):
             anchor @ self.weight.T, documents @ self.weight.T, self.nesting.levels("dims"), scale=self.scale
         )
         by_size = dict(zip(self.nesting, losses, strict=True))
-        return {"loss": nested_loss(self.nesting, by_size.__getitem__, reduction="mean").total}
+        loss = nested_loss(self.nesting, by_size.__getitem__, reduction="mean").total
+        if self.keep and len(self.corpus):
+            drawn = self.corpus[torch.randint(len(self.corpus), (len(anchor),), device=self.corpus.device)]
+            loss = loss + self.keep * kept_neighbourhoods(drawn, self.weight, self.nesting, self.scale)
+        return {"loss": loss}
 
 
 class NeighbourHead(torch.nn.Module):
@@ -83,18 +96,27 @@ class NeighbourHead(torch.nn.Module):
         self.nesting, self.scale = nesting, scale
 
     def forward(self, vector: torch.Tensor) -> Any:
-        """Vectors of shape (batch, in_features); the teacher is their own cosine matrix, not the head's."""
-        unit = functional.normalize(vector, dim=-1)
-        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-        with torch.no_grad():
-            teacher = functional.softmax((self.scale * unit @ unit.T).masked_fill(itself, -torch.inf), dim=-1)
-        z = vector @ self.weight.T
-        cosines = prefix_similarities(z, z, self.nesting.levels("dims"))
-        students = dict(zip(self.nesting, cosines, strict=True))
+        """Vectors of shape (batch, in_features)."""
+        return {"loss": kept_neighbourhoods(vector, self.weight, self.nesting, self.scale)}
 
-        def divergence(size: Any) -> torch.Tensor:
-            logits = (self.scale * students[size]).masked_fill(itself, -torch.inf)
-            log_student = functional.log_softmax(logits, dim=-1).masked_fill(itself, 0.0)
-            return functional.kl_div(log_student, teacher, reduction="batchmean")
 
-        return {"loss": nested_loss(self.nesting, divergence, reduction="mean").total}
+def kept_neighbourhoods(vectors: torch.Tensor, weight: torch.Tensor, nesting: Nesting, scale: float) -> torch.Tensor:
+    """
+    How far each prefix's softmax over the other rows is from that of the untouched vectors: a mean KL divergence.
+
+    `vectors` is (batch, in_features), `weight` (dims, in_features). The teacher is the vectors' own cosine matrix,
+    not the head's largest size, so that the head cannot drift away with its teacher.
+    """
+    itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+    with torch.no_grad():
+        unit = functional.normalize(vectors, dim=-1)
+        teacher = functional.softmax((scale * unit @ unit.T).masked_fill(itself, -torch.inf), dim=-1)
+    z = vectors @ weight.T
+    students = dict(zip(nesting, prefix_similarities(z, z, nesting.levels("dims")), strict=True))
+
+    def divergence(size: Any) -> torch.Tensor:
+        logits = (scale * students[size]).masked_fill(itself, -torch.inf)
+        log_student = functional.log_softmax(logits, dim=-1).masked_fill(itself, 0.0)
+        return functional.kl_div(log_student, teacher, reduction="batchmean")
+
+    return nested_loss(nesting, divergence, reduction="mean").total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,13 +33,16 @@ class MRL:
     tune: Literal["head", "full"] = "head"
     """head: learn a linear map over the frozen model (seconds to minutes). full: fine-tune the model itself."""
     epochs: float | None = None
-    """Passes over the training data. Default: 20 for a head, 1 for the full model."""
+    """Passes over the training data. Default: 20 or more, to make 300 steps, for a head; 1 for the full model."""
     batch_size: int | None = None
     """Rows per step; the others in the batch are the negatives. Default: 512 for a head, 64 for the full model."""
     learning_rate: float | None = None
     """Peak learning rate, warmed up and decayed linearly. Default: 1e-3 for a head, 5e-5 for the full model."""
     scale: float = 20.0
     """Inverse temperature of the softmax over cosine similarities."""
+    keep: float | None = None
+    """With pairs and a head: how strongly to keep the corpus's own neighbourhoods as well, which helps where labelled
+    queries are few. Default: a fifth of the number of documents per distinct query, at most 10; 0 turns it off."""
     bf16: bool = False
     """Run the encoder in bfloat16 (about twice as fast where the processor has it; vectors agree to 4 digits)."""
     seed: int = 0
@@ -67,10 +71,8 @@ class MRL:
         }
         return model
 
-    def training_features(
-        self, data: Data, encoder: Any = None, workdir: Path | None = None
-    ) -> dict[str, np.ndarray | None]:
-        """Frozen features to learn a head from: columns anchor, positive[, negative], or vector alone."""
+    def training_features(self, data: Data, encoder: Any = None, workdir: Path | None = None) -> dict[str, np.ndarray]:
+        """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
         from anysize.text.features import FeatureStore
 
         items = data.items()
@@ -85,6 +87,8 @@ class MRL:
             texts = [text for text in items.texts or [] if text.strip()]
             return {"vector": encoder.encode(texts, progress=True, bf16=self.bf16)}
         columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+        if data.corpus is not None:
+            columns["corpus"] = [text for text in items.texts or [] if text.strip()]
         # One call for all columns, so that one bar tells the whole time.
         encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=self.bf16)
         return {name: encoder.encode(column, bf16=self.bf16) for name, column in columns.items() if column}
@@ -106,28 +110,33 @@ class MRL:
                 raise SizeError(f"dims={dims} exceeds the model, whose embeddings have {width} dimensions")
         return tuple(self.dims)
 
-    def head(self, columns: dict[str, np.ndarray | None], workdir: Path, resume: bool = False) -> Embedder:
+    def head(self, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
         """Learn a head from `training_features`; the encoder is not attached."""
         import numpy as np
 
         from anysize.core.sizes import Nesting
         from anysize.core.training import TrainingPlan, train
         from anysize.text.embedder import Embedder
-        from anysize.text.head import NeighbourHead, PairHead, Rows, principal_rows
+        from anysize.text.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
 
-        present = [column for column in columns.values() if column is not None]
-        rows, width = present[0].shape
+        corpus = columns.get("corpus")
+        columns = {name: column for name, column in columns.items() if name != "corpus"}
+        rows, width = next(iter(columns.values())).shape
         if rows < 8:
             raise DataError(f"{rows} rows are too few to learn from; give at least 8")
         nesting = Nesting(dims=self.sizes(width))
-        sample = np.concatenate(present)
-        if not np.isfinite(sample).all():
-            raise DataError("the vectors hold NaN or infinite values; remove those rows")
-        start = principal_rows(sample, nesting.full.dims)
-        module = (NeighbourHead if "vector" in columns else PairHead)(start, nesting, self.scale)
+        start = principal_rows(np.concatenate(list(columns.values())) if corpus is None else corpus, nesting.full.dims)
+        if "vector" in columns:
+            module: Any = NeighbourHead(start, nesting, self.scale)
+        else:
+            queries = len(np.unique(columns["anchor"], axis=0))
+            known = np.zeros((0, width), np.float32) if corpus is None else corpus
+            keep = min(10.0, 0.2 * len(known) / queries) if self.keep is None else self.keep
+            module = PairHead(start, nesting, self.scale, as_tensor(known), keep)
+        batch = min(self.batch_size or 512, rows)
         plan = TrainingPlan(
-            epochs=self.epochs or 20,
-            batch_size=min(self.batch_size or 512, rows),
+            epochs=self.epochs or max(20, math.ceil(300 / (rows // batch))),
+            batch_size=batch,
             learning_rate=self.learning_rate or 1e-3,
             seed=self.seed,
         )
