@@ -333,14 +333,14 @@ def write(results: dict[str, Any], rows: int) -> None:
             f"By default {default['cpu_ms']} ms against {exact['cpu_ms']} ms: {default['times_faster_than_exact']} "
             f"times faster at recall {default['recall@10']}, storing {default['stored_over_raw']} of the raw bytes "
             f"({bare['stored_over_raw']} without codes). That is {default['times_the_floor']} times what its bytes "
-            f"need at the measured {results['bandwidth_gb_s']} GB/s. Where FAISS is faster: the quickest setting at recall "
-            f">= 0.99 takes {quickest(arms, 'FAISS RefineFlat, PQ')} for RefineFlat over the same kind of 4-bit codes "
+            f"need at the measured {results['bandwidth_gb_s']} GB/s. FAISS in memory is faster: its quickest setting "
+            f"at recall >= 0.99 takes {quickest(arms, 'FAISS RefineFlat, PQ')} for RefineFlat over such 4-bit codes "
             f"(so the gain is the code's; over SQ8 it takes {quickest(arms, 'FAISS RefineFlat, SQ8')}) and "
-            f"{quickest(arms, 'FAISS HNSW32')} for HNSW32, which stores and builds more; both hold all vectors in "
-            f"memory, ours maps them. On the first {part_rows(results)}: ours {quickest(part, 'anysize codes')}, HNSW32 "
-            f"{quickest(part, 'FAISS HNSW32')}. A million draws around 38,826 real embeddings make close clusters, so "
-            "the smaller set and the one without clusters are the harder tests; on the real sets of 7,400 to 20,000 a "
-            "scan is as quick as the funnel. Coordinates are in PCA order; no model was trained."
+            f"{quickest(arms, 'FAISS HNSW32')} for HNSW32, which stores more and takes longest to build. On the first "
+            f"{part_rows(results)}: ours {quickest(part, 'anysize codes')}, HNSW32 {quickest(part, 'FAISS HNSW32')}. "
+            "A million draws around 38,826 real embeddings make close clusters, so the smaller set and the one without "
+            "clusters are the harder tests; on real sets of 7,400 to 20,000 a scan is about as quick as the funnel. "
+            "Coordinates are in PCA order; no model was trained."
         ),
         command="python -m benchmarks.search --data DATA_DIR",
         data="all-MiniLM-L6-v2 embeddings of NPL, AG News and Multi30k captions, and a million drawn to be like them",

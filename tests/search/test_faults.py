@@ -73,6 +73,10 @@ def test_what_is_not_an_index_says_so(tmp_path):
 
 def test_a_damaged_manifest_is_cured_by_building_again(index):
     (index.path / "index.json").write_text("{")
+    before = files_of(index.path)
+    with pytest.raises(AnysizeError, match="NaN"):
+        Index.build(index.path, None, NEW * np.nan)
+    assert files_of(index.path) == before
     assert len(Index.build(index.path, None, NEW, nesting=NESTING)) == 80
     assert len(list((index.path / "segments").iterdir())) == 1
 

@@ -14,7 +14,7 @@ from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
 from anysize.search.items import Batch, batches, check_width, count
 from anysize.search.lock import writing
-from anysize.search.manifest import Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep
+from anysize.search.manifest import MANIFEST, Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep
 from anysize.search.models import describe_model, nesting_of
 from anysize.search.segment import Segment
 from anysize.search.stages import code_sizes, shortlist_dims
@@ -66,7 +66,8 @@ def build(
             old = read_manifest(directory)
         except CheckpointError:  # none yet, or a damaged one, for which building again is the cure
             old = None
-        sweep(directory, old)
+        if old or not (directory / MANIFEST).exists():  # what a damaged manifest names stays until we are done
+            sweep(directory, old)
         try:
             stream = batches(items, ids, model)
             first = _first(stream)
