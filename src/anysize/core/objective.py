@@ -1,4 +1,5 @@
-"""The nested objective: one wrapper around any loss (Kusupati et al. 2022, equation 1, on any axis).
+"""
+The nested objective: one wrapper around any loss (MRL, Kusupati et al. 2022, equation 1, on any axis).
 
 Encode once, hand each size's output to the base loss, sum with weights; optionally pull the smaller sizes towards
 the largest one, whose output is detached. Nothing here replaces a model's ``forward``.
@@ -13,7 +14,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from anysize.core.errors import SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes import Nesting, Size
 
 
@@ -77,7 +78,8 @@ def _draw(sizes: tuple[Size, ...], n: int, step: int, seed: int) -> tuple[Size, 
 
 @dataclass(frozen=True)
 class Distill:
-    """Pull each smaller size's output towards the largest size's, which is detached and gets no gradient.
+    """
+    Pull each smaller size's output towards the largest size's, which is detached and gets no gradient.
 
     `output_at(size)` gives what is compared (logits, similarities); `divergence(student, teacher)` a scalar.
     """
@@ -114,19 +116,30 @@ def nested_loss(
     some of them (see the schedules). ``reduction="sum"`` is the paper's; ``"mean"`` divides by the weights used, so
     that the learning rate and clipping of a single loss still fit.
 
-    Raises `SizeError` if a size is not in the nesting, or all weights used are zero.
+    Raises `SizeError` if a size is not in the nesting or comes twice, or all weights used are zero; `AnysizeError`
+    if a loss is not one number.
     """
+    if reduction not in ("sum", "mean"):
+        raise AnysizeError(f"reduction {reduction!r} is not one of 'sum', 'mean'")
     used = tuple(nesting) if sizes is None else tuple(nesting.resolve(size) for size in sizes)
+    if len(set(used)) < len(used):
+        raise SizeError(f"a step uses a size once; got {'; '.join(map(str, used))}")
     weights = dict(zip(nesting, nesting.weights, strict=True))
     whole = sum(weights[size] for size in used)
     if whole <= 0:
-        raise SizeError("the weights of the sizes in this step are all zero; give at least one a weight")
-    terms = {size: loss_at(size) for size in used}
+        raise SizeError("the sizes of this step have no weight; give at least one of them a weight above 0")
+    terms = {size: _scalar(loss_at(size), size) for size in used}
     total = torch.stack([weights[size] * term for size, term in terms.items()]).sum()
     distilled: dict[Size, torch.Tensor] = {}
     if distill is not None:
         teacher = distill.output_at(nesting.full).detach()
         students = [size for size in used if size != nesting.full]
-        distilled = {size: distill.divergence(distill.output_at(size), teacher) for size in students}
+        distilled = {size: _scalar(distill.divergence(distill.output_at(size), teacher), size) for size in students}
         total = total + distill.weight * sum(weights[size] * term for size, term in distilled.items())
     return NestedTerms(total / whole if reduction == "mean" else total, terms, distilled)
+
+
+def _scalar(loss: torch.Tensor, size: Size) -> torch.Tensor:
+    if loss.ndim:
+        raise AnysizeError(f"the loss at {size} has shape {tuple(loss.shape)}; return one number, such as its mean")
+    return loss

@@ -1,4 +1,5 @@
-"""Cosine similarities and in-batch softmax at every prefix, from running partial sums over coordinate blocks.
+"""
+Cosine similarities and in-batch softmax at every prefix (MRL, Kusupati et al. 2022, equation 1), by partial sums.
 
 The inner product of two prefixes is the inner product of the shorter ones plus that of one block:
 ``S[:m2] = S[:m1] + Q[:, m1:m2] @ D[:, m1:m2].T``. So all sizes together cost the products of the largest alone.
@@ -11,10 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
-from anysize.core.errors import SizeError
+from anysize.core.errors import AnysizeError, SizeError
 
 EPS = 1e-12
+# Up to here exp(scale * cosine) neither overflows nor vanishes in float32, so a row's maximum need not be taken off.
+_SAFE_SCALE = 40.0
 
 
 def prefix_similarities(
@@ -26,17 +30,20 @@ def prefix_similarities(
     Cosines of the prefixes, or their inner products with ``normalize=False``. Raises `SizeError` if `dims` is not
     increasing or exceeds d.
     """
-    found, products = [], None
-    squares_q, squares_d = queries.new_zeros(len(queries)), documents.new_zeros(len(documents))
-    for start, stop in _blocks(queries, documents, dims):
-        q, d = queries[:, start:stop], documents[:, start:stop]
-        block = q @ d.T
-        products = block if products is None else products + block
-        if normalize:
-            squares_q, squares_d = squares_q + q.square().sum(1), squares_d + d.square().sum(1)
-            found.append(products * _inverse_norm(squares_q)[:, None] * _inverse_norm(squares_d)[None, :])
-        else:
-            found.append(products)
+    blocks = _blocks(queries, documents, dims)
+    found = []
+    with torch.autocast(queries.device.type, enabled=False):
+        queries, documents = _single(queries), _single(documents)
+        products = queries.new_zeros(())
+        squares_q, squares_d = queries.new_zeros(len(queries), 1), documents.new_zeros(len(documents))
+        for start, stop in blocks:
+            q, d = queries[:, start:stop], documents[:, start:stop]
+            products = products + q @ d.T
+            if not normalize:
+                found.append(products)
+                continue
+            squares_q, squares_d = squares_q + q.square().sum(1, keepdim=True), squares_d + d.square().sum(1)
+            found.append(products * _inverse_norm(squares_q) * _inverse_norm(squares_d))
     return found
 
 
@@ -52,79 +59,116 @@ def nested_info_nce(
     """
     In-batch softmax loss over cosine similarities at every prefix: one scalar per entry of `dims`, times its weight.
 
-    `queries` is (n, d), `documents` (m, d) with m >= n; row i's document is ``targets[i]`` (default: document i).
-    Values and gradients equal slicing, normalising and `cross_entropy` at each size. Raises `SizeError` as
-    `prefix_similarities` does.
+    `queries` is (n, d), `documents` (m, d); row i's document is ``targets[i]`` (default: document i, so m >= n).
+    Values and gradients equal slicing, normalising and `cross_entropy` at each size, in float32 where the input is
+    of half precision. Differentiable once. Raises `SizeError` as `prefix_similarities` does.
     """
     _blocks(queries, documents, dims)
-    aimed = torch.arange(len(queries), device=queries.device) if targets is None else targets
-    losses = _NestedInfoNCE.apply(queries, documents, aimed, tuple(dims), float(scale))
-    return [loss * weight for loss, weight in zip(losses, weights or [1.0] * len(dims), strict=True)]
+    if weights is not None and len(weights) != len(dims):
+        raise SizeError(f"{len(weights)} weights for {len(dims)} sizes; give one weight per size")
+    if targets is None:
+        if len(documents) < len(queries):
+            raise AnysizeError(
+                f"{len(queries)} queries but {len(documents)} documents; give a document per query, or targets"
+            )
+        targets = torch.arange(len(queries), device=queries.device)
+    # The kernel writes into its own buffers, which automatic casting would hand it in another precision.
+    with torch.autocast(queries.device.type, enabled=False):
+        q, d = _single(queries), _single(documents)
+        differentiable = torch.is_grad_enabled() and (q.requires_grad or d.requires_grad)
+        losses = _NestedInfoNCE.apply(q, d, targets, tuple(dims), float(scale), differentiable)
+    return list(losses if weights is None else losses * losses.new_tensor(weights))
 
 
 class _NestedInfoNCE(torch.autograd.Function):
     """
     The losses of all prefixes with their gradients written out.
 
-    With C the cosines of one prefix, P = softmax(scale * C) and G = scale / n * (P - onehot), the gradient to the
-    running products S is A = G * (1/|q|) * (1/|d|), and the norms add -q/|q|^2 * rowsum(G * C). A block's gradient
-    collects the A of every prefix that holds it, so backward needs two products per block, like a single size.
+    For one prefix let C be the cosines, P = softmax(scale * C) and G = scale / n * (P - onehot). The running products
+    S get the gradient A = G / (|q| |d|), and the norms take away q * rowsum(A * S) / |q|^2 (likewise for d). A block's
+    gradient collects the A of every prefix that holds it, so backward needs two products per block, as one size does.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, queries: torch.Tensor, documents: torch.Tensor, targets: torch.Tensor, dims: tuple[int, ...], s: float
+        ctx: Any,
+        queries: torch.Tensor,
+        documents: torch.Tensor,
+        targets: torch.Tensor,
+        dims: tuple[int, ...],
+        scale: float,
+        differentiable: bool,
     ) -> torch.Tensor:
-        n = len(queries)
-        rows = torch.arange(n, device=queries.device)
-        products = queries.new_zeros(n, len(documents))
-        squares_q, squares_d = queries.new_zeros(n), documents.new_zeros(len(documents))
-        losses, saved = [], []
-        for start, stop in itertools.pairwise((0, *dims)):
-            q, d = queries[:, start:stop], documents[:, start:stop]
-            products.addmm_(q, d.T)
-            squares_q += q.square().sum(1)
-            squares_d += d.square().sum(1)
-            inverse_q, inverse_d = _inverse_norm(squares_q), _inverse_norm(squares_d)
-            logits = products * (s * inverse_q)[:, None]
-            logits *= inverse_d
-            log_p = torch.log_softmax(logits, dim=1)
-            losses.append(-log_p[rows, targets].mean())
-            p = log_p.exp_()
-            aimed = logits[rows, targets]
-            logits *= p  # P * scale * C, from here on
-            pull_q = (logits.sum(1) - aimed) / n
-            pull_d = (logits.sum(0).index_add_(0, targets, aimed, alpha=-1)) / n
-            p[rows, targets] -= 1
-            p *= (s / n * inverse_q)[:, None]
-            p *= inverse_d
+        (n, m), blocks = (len(queries), len(documents)), list(itertools.pairwise((0, *dims)))
+        squares_q, squares_d = _running_squares(queries, blocks), _running_squares(documents, blocks)
+        inverse_q, inverse_d = _inverse_norm(squares_q), _inverse_norm(squares_d)
+        products = queries.new_zeros(n, m)
+        # One (n, m) sheet per prefix, kept for backward; a single one is used again and again where there is none.
+        sheets = queries.new_empty(len(blocks) if differentiable else 1, n, m)
+        scratch = torch.empty_like(products) if differentiable else None
+        aims, ones_n, ones_m = targets[:, None], queries.new_ones(n), queries.new_ones(m)
+        losses, pulls_q, pulls_d = [], [], []
+        for g, (start, stop) in enumerate(blocks):
+            products.addmm_(queries[:, start:stop], documents[:, start:stop].T)
+            sheet = sheets[g if differentiable else 0]
+            torch.mul(products, inverse_d[g], out=sheet)
+            sheet *= (scale * inverse_q[g])[:, None]  # scale * C
+            aimed = sheet.gather(1, aims).squeeze(1)
+            top: torch.Tensor | float = 0.0
+            if abs(scale) > _SAFE_SCALE:
+                top = sheet.amax(1)
+                sheet -= top[:, None]
+            mass = torch.mv(sheet.exp_(), ones_m)
+            losses.append((mass.log() + top - aimed).mean())
+            if scratch is None:
+                continue
+            slope = scale / n * inverse_q[g]
+            sheet *= (slope / mass)[:, None]
+            sheet *= inverse_d[g]
+            sheet.scatter_add_(1, aims, -(slope * inverse_d[g][targets])[:, None])  # A
+            torch.mul(sheet, products, out=scratch)
+            pulls_q.append(torch.mv(scratch, ones_m))
+            pulls_d.append(torch.mv(scratch.T, ones_n))
+        if differentiable:
             # A norm at its floor is a constant: nothing flows through it.
-            pull_q = torch.where(squares_q > EPS**2, pull_q * inverse_q.square(), 0)
-            pull_d = torch.where(squares_d > EPS**2, pull_d * inverse_d.square(), 0)
-            saved += [p, pull_q, pull_d]
-        ctx.save_for_backward(queries, documents, *saved)
-        ctx.dims = dims
+            pull_q = torch.stack(pulls_q) * torch.where(squares_q > EPS**2, inverse_q.square(), 0)
+            pull_d = torch.stack(pulls_d) * torch.where(squares_d > EPS**2, inverse_d.square(), 0)
+            ctx.save_for_backward(queries, documents, sheets, pull_q, pull_d)
+            ctx.blocks = blocks
         return torch.stack(losses)
 
     @staticmethod
-    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        queries, documents, *saved = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        queries, documents, sheets, pull_q, pull_d = ctx.saved_tensors
         gradient_q, gradient_d = torch.zeros_like(queries), torch.zeros_like(documents)
-        push, pull_q, pull_d = 0, 0, 0
-        blocks = list(itertools.pairwise((0, *ctx.dims)))
-        for index in reversed(range(len(blocks))):
-            (start, stop), weight = blocks[index], outer[0][index]
-            p, q_part, d_part = saved[3 * index : 3 * index + 3]
-            push = torch.addcmul(push, p, weight) if index < len(blocks) - 1 else p * weight
-            pull_q, pull_d = pull_q + weight * q_part, pull_d + weight * d_part
-            q, d = queries[:, start:stop], documents[:, start:stop]
-            gradient_q[:, start:stop] = push @ d - q * pull_q[:, None]
-            gradient_d[:, start:stop] = push.T @ q - d * pull_d[:, None]
-        return gradient_q, gradient_d, None, None, None
+        # Row g: the sum over every prefix that holds block g, that is, over g and all larger ones.
+        pull_q = (pull_q * outer[:, None]).flip(0).cumsum(0).flip(0)[..., None]
+        pull_d = (pull_d * outer[:, None]).flip(0).cumsum(0).flip(0)[..., None]
+        push = sheets[-1] * outer[-1]
+        for g in reversed(range(len(ctx.blocks))):
+            if g < len(ctx.blocks) - 1:
+                push.addcmul_(sheets[g], outer[g])
+            block = slice(*ctx.blocks[g])
+            q, d = queries[:, block], documents[:, block]
+            torch.addcmul(push @ d, q, pull_q[g], value=-1, out=gradient_q[:, block])
+            torch.addcmul(push.T @ q, d, pull_d[g], value=-1, out=gradient_d[:, block])
+        return gradient_q, gradient_d, None, None, None, None
+
+
+def _running_squares(rows: torch.Tensor, blocks: list[tuple[int, int]]) -> torch.Tensor:
+    """Squared norms of every prefix of every row, shape (prefixes, rows)."""
+    norms = [torch.linalg.vector_norm(rows[:, start:stop], dim=1) for start, stop in blocks]
+    return torch.stack(norms).square_().cumsum(0)
+
+
+def _single(rows: torch.Tensor) -> torch.Tensor:
+    """Float32 in place of half precision, in which running sums lose too much."""
+    return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
 
 
 def _inverse_norm(squares: torch.Tensor) -> torch.Tensor:
-    """1 / max(norm, EPS), as `torch.nn.functional.normalize`; the clamp stands inside the root, whose slope at 0 is infinite."""
+    """1 / max(norm, EPS), as `normalize` has it; the clamp stands inside the root, whose slope at 0 is infinite."""
     return squares.clamp_min(EPS**2).rsqrt()
 
 
