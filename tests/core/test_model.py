@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from anysize.core import checkpoint
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.files import read_json, write_json
+from anysize.core.model import NestedModel
+from anysize.core.registry import MANIFEST
+from anysize.core.sizes import Nesting, Size
+from tests.core.test_checkpoint import flip
+from tests.core.test_testing import EXAMPLE, Projection, filled
+
+
+class Other(Projection):
+    kind = "test-other"
+
+
+@pytest.fixture
+def model():
+    return filled(Projection)
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder, **changes):
+    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST, "a model"), **changes})
+
+
+def test_a_view_shares_weights_and_leaves_the_model(model):
+    view = model.at(dims=2)
+    model.weight.data[0, 0] = 7
+    assert view.weight[0, 0] == 7
+    assert model.size == Size(dims=8)
+    assert torch.equal(view(EXAMPLE), EXAMPLE @ model.weight[:2].T)
+
+
+def test_a_view_of_a_view_may_grow_again(model):
+    assert model.at(dims=2).at(dims=8)(EXAMPLE).shape == (5, 8)
+
+
+def test_a_view_by_size_and_by_axis_agree(model):
+    assert torch.equal(model.at(Size(dims=4))(EXAMPLE), model.at(dims=4)(EXAMPLE))
+
+
+def test_untrained_size(model):
+    with pytest.raises(SizeError, match="trained for dims 2, 4, 8; 3 lies between 2 and 4"):
+        model.at(dims=3)
+
+
+def test_extract_stands_alone(model):
+    small = model.extract(dims=4)
+    assert small.nesting == Nesting(dims=(2, 4))
+    assert small.weight.shape == (4, 6)
+    before = small(EXAMPLE)
+    model.weight.data.zero_()
+    assert torch.equal(small(EXAMPLE), before)
+    assert small.about == model.about
+    assert small.about is not model.about
+
+
+def test_extract_of_a_view_keeps_its_size(model):
+    assert model.at(dims=2).extract().nesting == Nesting(dims=(2,))
+
+
+def test_load_whole_and_at_a_size(model, saved):
+    assert torch.equal(Projection.load(saved)(EXAMPLE), model(EXAMPLE))
+    small = Projection.load(saved, dims=4)
+    assert small.weight.shape == (4, 6)
+    assert torch.allclose(small(EXAMPLE), model.at(dims=4)(EXAMPLE))
+    assert not small.training
+
+
+def test_fingerprint_follows_the_weights_and_survives_a_partial_load(model, saved):
+    assert Projection.load(saved, dims=2).fingerprint == model.fingerprint
+    changed = filled(Projection)
+    changed.weight.data[7, 5] += 1
+    assert changed.fingerprint != model.fingerprint
+
+
+def test_a_partial_load_can_be_saved_and_loaded(saved, model, tmp_path):
+    Projection.load(saved, dims=4).save(tmp_path / "small")
+    again = Projection.load(tmp_path / "small")
+    assert torch.equal(again.weight, model.weight[:4])
+    with pytest.raises(SizeError, match="trained for dims 2, 4"):
+        Projection.load(tmp_path / "small", dims=8)
+
+
+def test_an_altered_byte_matters_only_where_it_is_read(saved):
+    flip(saved / checkpoint.WEIGHTS, "weight[4:8]")
+    Projection.load(saved, dims=4)
+    with pytest.raises(CheckpointError, match=r"weight\[4:8\]"):
+        Projection.load(saved)
+
+
+def test_weights_cut_short(saved):
+    path = saved / checkpoint.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="cut short"):
+        Projection.load(saved)
+
+
+def test_weights_missing(saved):
+    (saved / checkpoint.WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        Projection.load(saved)
+
+
+def test_manifest_cut_short(saved):
+    content = (saved / MANIFEST).read_text()
+    (saved / MANIFEST).write_text(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="cannot be read as an anysize model"):
+        Projection.load(saved)
+
+
+def test_not_a_model(tmp_path):
+    with pytest.raises(CheckpointError, match=r"is not an anysize model: it holds no anysize\.json"):
+        Projection.load(tmp_path)
+
+
+def test_another_kind(saved):
+    with pytest.raises(CheckpointError, match="of kind 'test-projection', not 'test-other'"):
+        Other.load(saved)
+
+
+def test_a_newer_format(saved):
+    edit(saved, format=2)
+    with pytest.raises(CheckpointError, match="has format 2; this version reads 1"):
+        Projection.load(saved)
+
+
+def test_saving_refuses_a_foreign_directory(model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(CheckpointError, match="is not ours to replace"):
+        model.save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_saving_replaces_an_older_model(model, saved):
+    model.weight.data.zero_()
+    model._fingerprint = None
+    model.save(saved)
+    assert not Projection.load(saved).weight.any()
+
+
+def test_a_failed_save_leaves_the_older_model(model, saved, monkeypatch):
+    def full_disk(directory):
+        raise OSError(28, "No space left on device")
+
+    before = model(EXAMPLE)
+    monkeypatch.setattr(model, "save_parts", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        model.save(saved)
+    assert torch.equal(Projection.load(saved)(EXAMPLE), before)
+    assert [file.name for file in saved.parent.iterdir()] == ["model"]
+
+
+def test_the_manifest_is_json_that_names_every_block(saved):
+    manifest = json.loads((saved / MANIFEST).read_text())
+    assert [block["block"] for block in manifest["tensors"]["weight"]["blocks"]] == [
+        "weight[0:2]",
+        "weight[2:4]",
+        "weight[4:8]",
+    ]
+
+
+def test_a_family_that_says_nothing_is_told_so():
+    model = NestedModel(Nesting(dims=(2, 4)))
+    with pytest.raises(NotImplementedError, match="does not say how it runs"):
+        model(EXAMPLE)
+    model.kind = "bare"
+    with pytest.raises(AnysizeError, match="has no rival called 'pca'"):
+        model.arm("pca", None)
