@@ -1,0 +1,10 @@
+"""Classification at any size: MRL and MRL-E heads, and the cascade that stops early (Kusupati et al. 2022)."""
+
+from __future__ import annotations
+
+from anysize.classify.cascade import AdaptiveClassifier as AdaptiveClassifier
+from anysize.classify.cascade import Cap as Cap
+from anysize.classify.cascade import Exits as Exits
+from anysize.classify.classifier import Classifier as Classifier
+from anysize.classify.heads import MRLHead as MRLHead
+from anysize.classify.heads import nested_cross_entropy as nested_cross_entropy

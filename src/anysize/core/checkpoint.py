@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from anysize.core.errors import CheckpointError
@@ -39,6 +40,11 @@ def write_blocks(directory: Path, tensors: Mapping[str, torch.Tensor], cuts: Map
     for name, tensor in tensors.items():
         value = tensor.detach().cpu()
         cut = cuts.get(name, Cuts(0, (value.shape[0],) if value.dim() else (1,)))
+        length = value.shape[cut.dim] if value.dim() else 1
+        if cut.stops[-1] != length:
+            raise CheckpointError(
+                f"{name} has {length} slices but its largest size keeps {cut.stops[-1]}; none may be lost"
+            )
         listed = []
         for start, stop in itertools.pairwise((0, *cut.stops)):
             piece = (value.narrow(cut.dim, start, stop - start) if value.dim() else value).contiguous()
@@ -58,23 +64,75 @@ def read_blocks(directory: Path, entries: Mapping[str, Any], keep: Mapping[str, 
     """
     path = directory / WEIGHTS
     try:
-        with safe_open(path, framework="pt") as stored:
+        with path.open("rb", buffering=0) as stream:
+            stored = _Stored(stream)
             return {name: _read(stored, path, name, entry, keep.get(name)) for name, entry in entries.items()}
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; copy the whole directory again") from None
-    except (SafetensorError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{path} cannot be read ({error}); it may be damaged or cut short") from None
 
 
-def _read(stored: Any, path: Path, name: str, entry: Mapping[str, Any], keep: int | None) -> torch.Tensor:
+class _Stored:
+    """
+    A safetensors file read by the byte.
+
+    The library's reader maps the file, and the kernel then reads megabytes around every page that is touched; here
+    each block costs one read of exactly its bytes. The format: the header's length (8 bytes, little-endian), the header
+    (JSON: name -> dtype, shape, data_offsets), then the data.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.file = stream.fileno()
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_RANDOM)
+        length = int.from_bytes(self._bytes(0, 8), "little")
+        if length > os.fstat(self.file).st_size:
+            raise ValueError("its header is longer than the file")
+        self.header = json.loads(self._bytes(8, length))
+        self.start = 8 + length
+
+    def tensor(self, name: str) -> torch.Tensor:
+        entry = self.header[name]
+        begin, end = entry["data_offsets"]
+        flat = torch.frombuffer(self._bytes(self.start + begin, end - begin), dtype=_DTYPES[entry["dtype"]])
+        return flat.reshape(entry["shape"])
+
+    def _bytes(self, start: int, count: int) -> bytearray:
+        buffer, done = bytearray(count), 0
+        while done < count:
+            got = os.preadv(self.file, [memoryview(buffer)[done:]], start + done)
+            if got == 0:
+                raise ValueError(f"it ends {count - done} bytes too early")
+            done += got
+        return buffer
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def _read(stored: _Stored, path: Path, name: str, entry: Mapping[str, Any], keep: int | None) -> torch.Tensor:
     wanted = wanted_blocks(name, entry, keep)
     pieces = []
     for block in wanted:
-        piece = stored.get_tensor(block["block"])
+        piece = stored.tensor(block["block"])
         if _digest(piece) != block["sha256"]:
             raise CheckpointError(f"{path} was altered: {block['block']} no longer matches its checksum")
         pieces.append(piece)
-    return torch.cat(pieces, dim=entry["dim"]) if len(pieces) > 1 else pieces[0].clone()
+    return torch.cat(pieces, dim=entry["dim"]) if len(pieces) > 1 else pieces[0]
 
 
 def wanted_blocks(name: str, entry: Mapping[str, Any], keep: int | None) -> Sequence[Mapping[str, Any]]:
@@ -95,6 +153,11 @@ def bytes_read(entries: Mapping[str, Any], keep: Mapping[str, int]) -> int:
     )
 
 
+def raw_bytes(tensor: torch.Tensor) -> bytes:
+    """The content of a tensor of any type, as it lies in memory."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
 def _digest(tensor: torch.Tensor) -> str:
-    raw = tensor.contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor
-    return hashlib.sha256(raw.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(raw_bytes(tensor)).hexdigest()

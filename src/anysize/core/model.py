@@ -41,7 +41,7 @@ class NestedModel(torch.nn.Module):
         self.nesting = nesting
         self.size = nesting.full
         self.about: dict[str, Any] = {}
-        self._fingerprint: str | None = None
+        self._fingerprint: tuple[str, tuple[tuple[str, int], ...]] | None = None
 
     # What a family says about itself
 
@@ -74,6 +74,14 @@ class NestedModel(torch.nn.Module):
         """
         raise AnysizeError(f"a model of kind {self.kind!r} has no rival called {name!r}")
 
+    def owned_tensors(self) -> dict[str, Size]:
+        """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""
+        return {}
+
+    def saved_state(self) -> dict[str, torch.Tensor]:
+        """The weights that are saved: all, unless a family holds modules that are not its own."""
+        return self.state_dict()
+
     def save_parts(self, directory: Path) -> None:
         """Write what is not in the state dict (for example a backbone in its own format)."""
 
@@ -100,24 +108,37 @@ class NestedModel(torch.nn.Module):
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
-        keep, nested = _kept(self, chosen), self.nested_tensors()
-        state = self.state_dict()
+        owned, nested, keep = self.owned_tensors(), self.nested_tensors(), _kept(self, chosen)
+        state = {name: value for name, value in self.saved_state().items() if _needed(owned.get(name), chosen)}
         for name, length in keep.items():
-            state[name] = state[name].narrow(nested[name][1], 0, length).clone()
-        small.load_state_dict(state)
-        small.about, small._fingerprint = dict(self.about), self.fingerprint
-        return small
+            state[name] = state[name].narrow(nested[name][1], 0, length)
+        _fill(small, {name: value.detach().clone() for name, value in state.items()})
+        small.about = dict(self.about)
+        small._keep_fingerprint(self.fingerprint)
+        return small.train(self.training)
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the weights this model came from; a partial load keeps the fingerprint of the whole."""
-        if self._fingerprint is None:
+        """
+        Identifies the weights this model came from; a partial load keeps the fingerprint of the whole.
+
+        It changes when the weights do, so a model that is trained further is another model.
+        """
+        if self._fingerprint is None or self._fingerprint[1] != self._versions():
             digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
-            for name, tensor in sorted(self.state_dict().items()):
+            for name, tensor in sorted(self.saved_state().items()):
                 digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-            self._fingerprint = digest.hexdigest()
-        return self._fingerprint
+                digest.update(checkpoint.raw_bytes(tensor))
+            self._keep_fingerprint(digest.hexdigest())
+        assert self._fingerprint is not None
+        return self._fingerprint[0]
+
+    def _keep_fingerprint(self, value: str) -> None:
+        self._fingerprint = (value, self._versions())
+
+    def _versions(self) -> tuple[tuple[str, int], ...]:
+        """Torch counts how often a tensor was written; moving it to another device does not count."""
+        return tuple((name, tensor._version) for name, tensor in self.saved_state().items())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
@@ -126,7 +147,7 @@ class NestedModel(torch.nn.Module):
         nested = self.nested_tensors()
         cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
         with new_directory(path, marker=MANIFEST) as directory:
-            entries = checkpoint.write_blocks(directory, self.state_dict(), cuts)
+            entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
             self.save_parts(directory)
             write_json(
                 directory / MANIFEST,
@@ -139,6 +160,7 @@ class NestedModel(torch.nn.Module):
                     "about": self.about,
                     "fingerprint": self.fingerprint,
                     "nested": {name: list(where) for name, where in nested.items()},
+                    "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
                     "tensors": entries,
                 },
             )
@@ -151,18 +173,53 @@ class NestedModel(torch.nn.Module):
         Raises `CheckpointError` (missing, damaged, of another kind or a newer format) or `SizeError`.
         """
         directory = Path(path)
-        manifest = read_json(directory / MANIFEST, "an anysize model")
-        if manifest.get("kind") != cls.kind:
-            raise CheckpointError(f"{directory} holds a model of kind {manifest.get('kind')!r}, not {cls.kind!r}")
-        if manifest.get("format") != FORMAT:
-            raise CheckpointError(f"{directory} has format {manifest.get('format')}; this version reads {FORMAT}")
+        manifest = _manifest(directory, cls.kind)
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes)
         model = cls.build(manifest["config"], nesting.up_to(chosen))
-        model.load_state_dict(checkpoint.read_blocks(directory, manifest["tensors"], _kept(model, chosen)))
-        model.about, model._fingerprint = manifest["about"], manifest["fingerprint"]
+        state = checkpoint.read_blocks(directory, entries_at(manifest, chosen), _kept(model, chosen))
+        try:
+            _fill(model, state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{directory} does not fit its own description ({error})") from None
+        model.about = manifest["about"]
         model.load_parts(directory)
+        model._keep_fingerprint(manifest["fingerprint"])
         return model.eval()
+
+
+def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
+    """The manifest's entries of the tensors that a size reads, whole or in part."""
+    owned = {name: Size(values) for name, values in manifest.get("owned", {}).items()}
+    return {name: entry for name, entry in manifest["tensors"].items() if _needed(owned.get(name), size)}
+
+
+def _manifest(directory: Path, kind: str) -> dict[str, Any]:
+    found = read_json(directory / MANIFEST, "an anysize model")
+    if not isinstance(found, dict) or "kind" not in found or "format" not in found:
+        raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged or of another program")
+    if found["kind"] != kind:
+        raise CheckpointError(f"{directory} holds a model of kind {found['kind']!r}, not {kind!r}")
+    if found["format"] != FORMAT:
+        raise CheckpointError(
+            f"{directory} has format {found['format']}; this version reads {FORMAT}, so update anysize or save the model again"
+        )
+    missing = {"nesting", "config", "about", "fingerprint", "tensors"} - found.keys()
+    if missing:
+        raise CheckpointError(f"{directory / MANIFEST} lacks {', '.join(sorted(missing))}; it may be damaged")
+    return found
+
+
+def _fill(model: NestedModel, state: dict[str, torch.Tensor]) -> None:
+    """Give the model these tensors as they are, in the precision they have; whatever is not saved stays."""
+    expected = model.saved_state().keys()
+    if expected != state.keys():
+        raise RuntimeError(f"missing {sorted(expected - state.keys())}, unknown {sorted(state.keys() - expected)}")
+    model.load_state_dict(state, strict=False, assign=True)
+
+
+def _needed(owner: Size | None, chosen: Size) -> bool:
+    return owner is None or all(owner[axis] <= chosen[axis] for axis in owner)
 
 
 def _kept(model: NestedModel, size: Size) -> dict[str, int]:

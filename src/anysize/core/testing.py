@@ -19,7 +19,7 @@ import torch
 
 from anysize.core import checkpoint
 from anysize.core.errors import CheckpointError, SizeError
-from anysize.core.model import NestedModel
+from anysize.core.model import NestedModel, entries_at
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 
@@ -170,10 +170,11 @@ def _partial_loading(case: Case) -> None:
         output = loaded(case.example)
         case.same(output, case.model.at(size)(case.example), f"loading at {size} differs from loading all and cutting")
         keep = {name: size[axis] for name, (axis, _) in nested.items()}
-        smaller = any(size[axis] < case.model.nesting.full[axis] for axis, _ in nested.values())
-        read = checkpoint.bytes_read(entries, keep)
+        used = entries_at(manifest, size)
+        smaller = used.keys() < entries.keys() or any(size[a] < case.model.nesting.full[a] for a, _ in nested.values())
+        read = checkpoint.bytes_read(used, keep)
         case.require(not smaller or read < whole, f"loading at {size} reads {read} bytes, as many as the whole model")
-        damaged = _damage_all_but(case.folder, {block for block, kept in _blocks(entries, keep) if kept})
+        damaged = _damage_all_but(case.folder, {block for block, kept in _blocks(used, keep) if kept})
         try:
             type(case.model).load(case.folder, size)
         except CheckpointError as error:
