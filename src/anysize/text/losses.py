@@ -1,122 +1,133 @@
 """
-A sentence-embedding loss at every prefix of the embedding (Kusupati et al. 2022, equation 1).
+Nested losses for SentenceTransformerTrainer (MRL, Kusupati et al. 2022, equation 1): any of its losses, every size.
 
-A drop-in for sentence-transformers' ``MatryoshkaLoss``: same arguments, values and gradients. The texts are encoded
-once; the inner loss then sees each prefix through a stand-in for its model, and no model's ``forward`` is replaced.
+The model runs once per batch; the wrapped loss then sees each prefix, normalised, in turn. It sees them through a
+copy of itself that holds a stand-in for the model, so neither the user's model nor the user's loss is altered.
 """
 
 from __future__ import annotations
 
-import copy
+import itertools
 import logging
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from sentence_transformers.util import cos_sim
-from torch import Tensor, nn
+from sentence_transformers.base.losses.merged_forward import embed_columns
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentence_transformers.util import cos_sim, pytorch_cos_sim
 
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import SizeError
 from anysize.core.prefix import nested_info_nce
+from anysize.text.standin import StandIn, normalized_prefix, with_attribute, with_model
 
 logger = logging.getLogger(__name__)
 
-_CITATION = """
-@inproceedings{kusupati2022matryoshka,
-    title={Matryoshka Representation Learning},
-    author={Aditya Kusupati and Gantavya Bhatt and Aniket Rege and Matthew Wallingford and Aditya Sinha and Vivek Ramanujan and William Howard-Snyder and Kaifeng Chen and Sham Kakade and Prateek Jain and Ali Farhadi},
-    booktitle={Advances in Neural Information Processing Systems},
-    year={2022},
-    eprint={2205.13147},
-    archivePrefix={arXiv},
-}
-"""  # noqa: E501
+Features = Iterable[dict[str, Any]]
 
 
-class MatryoshkaLoss(nn.Module):
+class MatryoshkaLoss(torch.nn.Module):
     """
-    The weighted sum of `loss` over prefixes of the embedding, for use in a ``SentenceTransformerTrainer``.
+    A loss of sentence-transformers at several prefix lengths: the weighted sum over `matryoshka_dims`.
 
-    `loss` is any loss of sentence-transformers (or one written like them) that holds `model` and does not cache
-    gradients. ``MultipleNegativesRankingLoss`` with cosines in its one default direction runs in a kernel in which
-    all sizes cost little more than one. `matryoshka_dims` come in any order, each with a weight (default 1);
-    ``n_dims_per_step > 0`` draws so many of them at each step from Python's `random`.
+    Takes the place of ``sentence_transformers``' class of this name, with its values and gradients. Every prefix is
+    L2-normalised before the loss sees it, also the longest, so a dot-product loss becomes a cosine loss.
+    `n_dims_per_step` draws so many of the sizes anew at each step, from Python's `random`; -1 takes all.
+    `last_terms` holds each size's own loss (unweighted, detached) of the last step, for logging.
 
-    After each step `last_terms` holds every size's own loss before weighting, detached.
+    `MultipleNegativesRankingLoss` over cosine similarities shares its work between the sizes (see
+    `anysize.core.prefix`), and so does its cached twin; every other loss is called once per size. Cached losses
+    keep their small memory.
 
-    Raises `SizeError` for dims or weights that cannot be, `AnysizeError` for a loss that caches gradients or holds
-    another model.
+    Raises `SizeError` if a dim is not positive, comes twice, or exceeds the model's; or if weights do not match.
     """
+
+    model: Any
+    loss: Any
 
     def __init__(
         self,
-        model: Any,
-        loss: nn.Module,
+        model: torch.nn.Module,
+        loss: torch.nn.Module,
         matryoshka_dims: Sequence[int],
         matryoshka_weights: Sequence[float] | None = None,
         n_dims_per_step: int = -1,
     ) -> None:
         super().__init__()
-        weights = [1] * len(matryoshka_dims) if matryoshka_weights is None else list(matryoshka_weights)
-        _check(model, loss, matryoshka_dims, weights)
-        self.model = model
-        self.loss = loss
-        ordered = sorted(zip(matryoshka_dims, weights, strict=True), key=lambda pair: pair[0], reverse=True)
-        self.matryoshka_dims, self.matryoshka_weights = zip(*ordered, strict=True)
+        self.model, self.loss = model, loss
+        weights: list[float] = list([1] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights)
+        _check(list(matryoshka_dims), weights, n_dims_per_step, self.model.get_embedding_dimension())
+        # Largest first, as sentence-transformers lists them in model cards.
+        ordered = sorted(zip(matryoshka_dims, weights, strict=True), reverse=True)
+        self.matryoshka_dims = tuple(dim for dim, _ in ordered)
+        self.matryoshka_weights = tuple(weight for _, weight in ordered)
         self.n_dims_per_step = n_dims_per_step
-        self.last_terms: dict[int, Tensor] = {}
+        self.last_terms: dict[int, torch.Tensor] = {}
 
-    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """The loss of one batch, a scalar; `sentence_features` holds one dictionary of tensors per column."""
-        features, steps = list(sentence_features), self._draw()
-        if _is_plain_ranking(self.loss):
-            terms = self._in_one_kernel(features, steps)
-        else:
-            terms = self._one_by_one(features, labels, steps)
-        self.last_terms = {dim: term.detach() for (dim, _), term in zip(steps, terms, strict=True)}
-        return torch.stack([weight * term for (_, weight), term in zip(steps, terms, strict=True)]).sum()
+    def forward(self, sentence_features: Features, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """The weighted sum over the sizes of this step, a scalar."""
+        columns, weights = list(sentence_features), self._draw()
+        if getattr(self.loss, "uses_gradient_cache", False):
+            return self._cached(columns, labels, weights)
+        if _shares_work(self.loss, MultipleNegativesRankingLoss) and self.loss.model is self.model:
+            queries, *documents = embed_columns(self.model, columns)
+            if documents:
+                terms = _in_batch_softmax(self.loss, queries, torch.cat(documents), tuple(weights))
+                return self._sum(dict(zip(weights, terms, strict=True)), weights)
+        return self._sum(self._one_by_one(columns, labels, tuple(weights)), weights)
 
-    def _draw(self) -> list[tuple[int, float]]:
-        """Draw the dims and weights of one step, largest first."""
-        indices: Sequence[int] = range(len(self.matryoshka_dims))
-        if 0 < self.n_dims_per_step < len(indices):
-            indices = sorted(random.sample(indices, self.n_dims_per_step))
-        return [(self.matryoshka_dims[index], self.matryoshka_weights[index]) for index in indices]
+    def _draw(self) -> dict[int, float]:
+        """Prefix length -> weight for this step, increasing."""
+        chosen: Sequence[int] = range(len(self.matryoshka_dims))
+        if 0 < self.n_dims_per_step < len(chosen):
+            chosen = random.sample(chosen, self.n_dims_per_step)
+        return {self.matryoshka_dims[index]: self.matryoshka_weights[index] for index in sorted(chosen, reverse=True)}
 
-    def _one_by_one(self, features: list[Any], labels: Any, steps: list[tuple[int, float]]) -> list[Tensor]:
-        """Any loss: call it once per size, with a stand-in for its model that encodes the first time only."""
-        recorded: list[dict[str, Any]] = []
-        terms = []
-        # A model may write into the features; every size starts from what the first one saw.
-        untouched = [copy.copy(column) for column in features]
-        for index, (dim, _) in enumerate(steps):
-            stand_in = _Prefix(self.model, dim, recorded)
-            columns = [copy.copy(column) for column in untouched] if index else features
-            term = _with_model(self.loss, self.model, stand_in)(columns, self._shortened(labels, dim))
-            # Some losses return named parts, of which the trainer takes the sum.
-            terms.append(torch.stack(list(term.values())).sum() if isinstance(term, dict) else term)
+    def _sum(self, terms: dict[int, torch.Tensor], weights: dict[int, float]) -> torch.Tensor:
+        self.last_terms = {dim: term.detach() for dim, term in terms.items()}
+        return torch.stack([weights[dim] * term for dim, term in terms.items()]).sum()
+
+    def _one_by_one(
+        self, columns: list[dict[str, Any]], labels: torch.Tensor | None, dims: tuple[int, ...]
+    ) -> dict[int, torch.Tensor]:
+        """Hand the loss a stand-in that encodes at its first use and thereafter repeats, cut to each size."""
+        standin = StandIn(self.model)
+        loss = with_model(self.loss, self.model, standin)
+        # The model may write into what it is given; later sizes get the columns as they came.
+        as_given = [dict(column) for column in columns]
+        width = self.model.get_embedding_dimension()
+        terms = {}
+        for dim in dims:
+            standin.show(dim)
+            value = loss(columns, _cut_labels(labels, width, dim))
+            terms[dim] = torch.stack(list(value.values())).sum() if isinstance(value, dict) else value
+            standin.check(type(self.loss).__name__)
+            columns = [dict(column) for column in as_given]
         return terms
 
-    def _in_one_kernel(self, features: list[Any], steps: list[tuple[int, float]]) -> list[Tensor]:
-        """The ranking loss at all sizes together."""
-        columns = _embed(self.model, features)
-        if len(columns) < 2 or len(columns[0]) != len(columns[1]):
-            raise AnysizeError(f"the ranking loss needs an anchor and a document per row; got {len(columns)} columns")
-        dims = sorted({dim for dim, _ in steps})
-        losses = nested_info_nce(columns[0], torch.cat(columns[1:]), dims, scale=self.loss.scale)
-        by_dim = dict(zip(dims, losses, strict=True))
-        return [by_dim[dim] for dim, _ in steps]
+    def _cached(
+        self, columns: list[dict[str, Any]], labels: torch.Tensor | None, weights: dict[int, float]
+    ) -> torch.Tensor:
+        """
+        GradCache (Gao et al. 2021) at every size: the loss embeds in small batches as ever, and the step between,
+        from embeddings to their gradients, does each prefix in turn.
+        """
+        inner = self.loss
+        shared = _shares_work(inner, CachedMultipleNegativesRankingLoss)
 
-    def _shortened(self, labels: Any, dim: int) -> Any:
-        """Labels that are embeddings of the model's own width (distillation) are cut like the embeddings."""
-        if isinstance(labels, Tensor) and labels.ndim in (2, 3):
-            return labels[..., :dim] if labels.size(-1) == self.model.get_embedding_dimension() else labels
-        return labels
+        def calculate(reps: list[list[torch.Tensor]], *rest: Any, **options: Any) -> torch.Tensor:
+            if shared:
+                return self._sum(_cached_in_batch_softmax(inner, reps, weights), weights)
+            return self._sum(_cached_one_by_one(inner, reps, weights, rest, options), weights)
+
+        return with_attribute(inner, "calculate_loss", calculate)(columns, labels)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What a model card says of this loss."""
+        """What a model card shows."""
         return {
             "loss": type(self.loss).__name__,
             "matryoshka_dims": self.matryoshka_dims,
@@ -126,98 +137,93 @@ class MatryoshkaLoss(nn.Module):
 
     @property
     def citation(self) -> str:
-        """The paper, in BibTeX."""
-        return _CITATION
+        """BibTeX of the paper, for model cards."""
+        return """
+@inproceedings{kusupati2022matryoshka,
+    title={Matryoshka Representation Learning},
+    author={Aditya Kusupati and Gantavya Bhatt and Aniket Rege and Matthew Wallingford and Aditya Sinha and Vivek Ramanujan and William Howard-Snyder and Kaifeng Chen and Sham Kakade and Prateek Jain and Ali Farhadi},
+    booktitle={Advances in Neural Information Processing Systems},
+    year={2022},
+    eprint={2205.13147},
+    archivePrefix={arXiv}
+}
+"""  # noqa: E501
 
 
-class _Prefix(nn.Module):
-    """
-    Answers for a model with one prefix of its embeddings, normalised; the other attributes are the model's.
-
-    The first size to be used encodes and appends to `recorded`; the sizes after it replay that in the same order.
-    """
-
-    def __init__(self, model: Any, dim: int, recorded: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.wrapped, self.dim, self.recorded = model, dim, recorded
-        self.replays = bool(recorded)
-        self.calls = 0
-
-    def forward(self, features: Any, *args: Any, **options: Any) -> dict[str, Any]:
-        if not self.replays:
-            self.recorded.append(dict(self.wrapped(features, *args, **options)))
-        output = self.recorded[self.calls]
-        self.calls += 1
-        whole = output["sentence_embedding"]
-        if self.dim > whole.shape[-1]:
-            raise SizeError(f"{self.dim} in matryoshka_dims exceeds the embedding's {whole.shape[-1]} dimensions")
-        prefix = nn.functional.normalize(whole[..., : self.dim], dim=-1)
-        return {**output, "sentence_embedding": prefix}
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("wrapped"), name)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.wrapped[index]
+def _check(dims: list[int], weights: list[float], n_dims_per_step: int, width: int | None) -> None:
+    if not dims:
+        raise SizeError("matryoshka_dims is empty; list at least one prefix length")
+    for dim in dims:
+        if dim <= 0:
+            raise SizeError(f"matryoshka_dims holds {dim}; every prefix length is at least 1")
+        if dims.count(dim) > 1:
+            raise SizeError(f"matryoshka_dims lists {dim} twice; weigh a size with matryoshka_weights instead")
+        if width is not None and dim > width:
+            raise SizeError(f"matryoshka_dims holds {dim}, but the model's embeddings have {width} dimensions")
+    if len(weights) != len(dims):
+        raise SizeError(f"{len(weights)} weights for {len(dims)} dims; give one weight per size")
+    if n_dims_per_step == 0 or n_dims_per_step < -1:
+        raise SizeError(f"n_dims_per_step is {n_dims_per_step}; give a number of sizes, or -1 for all")
+    if width is not None and width not in dims:
+        logger.warning(
+            "matryoshka_dims %s leaves out the model's full width %d, so the whole vector is not trained as such.",
+            dims,
+            width,
+        )
 
 
-def _embed(model: Any, features: list[Any]) -> list[Tensor]:
-    """Each column's embeddings, in as few passes as the ranking loss itself would make."""
-    try:
-        from sentence_transformers.base.losses.merged_forward import embed_columns
-    except ImportError:  # Versions before it made one pass per column.
-        return [model(column)["sentence_embedding"] for column in features]
-    return embed_columns(model, features)
-
-
-def _with_model(module: nn.Module, model: nn.Module, stand_in: nn.Module) -> nn.Module:
-    """A copy of `module` that shares its parameters, in which `stand_in` takes the place of `model`."""
-    if module is model:
-        return stand_in
-    children = {name: child and _with_model(child, model, stand_in) for name, child in module._modules.items()}
-    if all(child is module._modules[name] for name, child in children.items()):
-        return module
-    twin = copy.copy(module)
-    twin._modules = children
-    return twin
-
-
-def _is_plain_ranking(loss: nn.Module) -> bool:
-    """Whether the loss is softmax over in-batch cosines from queries to documents and nothing more."""
+def _shares_work(loss: Any, kind: Any) -> bool:
+    """Whether `loss` is plain softmax over cosines, from each query to all documents: what `nested_info_nce` does."""
+    # Exactly this class: a subclass may compute something else.
     return (
-        type(loss) is MultipleNegativesRankingLoss
-        and loss.similarity_fct is cos_sim
+        type(loss) is kind
+        and loss.similarity_fct in (cos_sim, pytorch_cos_sim)
+        and loss.directions == ("query_to_doc",)
         and not loss.gather_across_devices
-        and tuple(getattr(loss, "directions", ("query_to_doc",))) == ("query_to_doc",)
-        and not getattr(loss, "hardness_strength", 0.0)
+        and (loss.hardness_mode is None or loss.hardness_strength == 0)
     )
 
 
-def _check(model: Any, loss: nn.Module, dims: Sequence[int], weights: Sequence[float]) -> None:
-    if not dims:
-        raise SizeError("matryoshka_dims is empty; give at least one dimension")
-    if min(dims) <= 0:
-        raise SizeError(f"{min(dims)} in matryoshka_dims is not a size; expected whole numbers of at least 1")
-    if len(weights) != len(dims):
-        raise SizeError(f"{len(weights)} matryoshka_weights for {len(dims)} matryoshka_dims; give one weight per size")
-    if getattr(loss, "uses_gradient_cache", False) or type(loss).__name__.startswith("Cached"):
-        raise AnysizeError(
-            f"{type(loss).__name__} caches gradients and embeds again in backward, which this loss cannot follow; use "
-            "MultipleNegativesRankingLoss with gradient checkpointing or gradient accumulation, or for "
-            "MegaBatchMarginLoss use_mini_batched_version=False"
-        )
-    if not any(module is model for module in loss.modules()):
-        raise AnysizeError(f"{type(loss).__name__} does not hold the model that was given; build both on the same one")
-    width = model.get_embedding_dimension()
-    if width is not None and max(dims) > width:
-        raise SizeError(f"{max(dims)} in matryoshka_dims exceeds the embedding's {width} dimensions")
-    if width is not None and width not in dims:
-        logger.warning(
-            "matryoshka_dims %s lacks the whole embedding, %d: the full size is not trained; add it unless you will "
-            "always cut",
-            list(dims),
-            width,
-        )
+def _in_batch_softmax(
+    loss: Any, queries: torch.Tensor, documents: torch.Tensor, dims: tuple[int, ...], begin: int = 0
+) -> list[torch.Tensor]:
+    targets = torch.arange(begin, begin + len(queries), device=queries.device)
+    return nested_info_nce(queries, documents, dims, scale=loss.scale, targets=targets)
+
+
+def _cached_in_batch_softmax(
+    loss: Any, reps: list[list[torch.Tensor]], weights: dict[int, float]
+) -> dict[int, torch.Tensor]:
+    """A few queries at a time against all documents, with their backward pass, so that memory stays bounded."""
+    count = sum(map(len, reps[0]))
+    sums: dict[int, torch.Tensor] = {}
+    for begin in range(0, count, loss.mini_batch_size):
+        queries = torch.cat(reps[0])[begin : begin + loss.mini_batch_size]
+        documents = torch.cat([rows for column in reps[1:] for rows in column])
+        terms = _in_batch_softmax(loss, queries, documents, tuple(weights), begin)
+        shares = {dim: term * (len(queries) / count) for dim, term in zip(weights, terms, strict=True)}
+        if torch.is_grad_enabled():
+            torch.stack([weights[dim] * share for dim, share in shares.items()]).sum().backward()
+        sums = {dim: sums.get(dim, 0) + share.detach() for dim, share in shares.items()}
+    return sums
+
+
+def _cached_one_by_one(
+    loss: Any, reps: list[list[torch.Tensor]], weights: dict[int, float], rest: tuple[Any, ...], options: dict[str, Any]
+) -> dict[int, torch.Tensor]:
+    """The loss runs its own backward pass up to each prefix; ours goes on from there, through the cut."""
+    terms, backward = {}, torch.is_grad_enabled()
+    for dim, weight in weights.items():
+        cut = [[normalized_prefix(rows, dim) for rows in column] for column in reps]
+        leaves = [[rows.detach().requires_grad_(backward) for rows in column] for column in cut]
+        terms[dim] = loss.calculate_loss(leaves, *rest, **options).detach()
+        for rows, leaf in zip(itertools.chain(*cut), itertools.chain(*leaves), strict=True):
+            if leaf.grad is not None:
+                rows.backward(weight * leaf.grad)
+    return terms
+
+
+def _cut_labels(labels: Any, width: int | None, dim: int) -> Any:
+    """Labels that are embeddings (distillation) are cut like the predictions; all others stay as they are."""
+    embeds = isinstance(labels, torch.Tensor) and labels.ndim in (2, 3) and labels.shape[-1] == width
+    return labels[..., :dim] if embeds else labels
