@@ -69,6 +69,8 @@ def test_texts_are_not_added_to_vectors(tmp_path, embedder):
         def encode(self, items):
             return items if isinstance(items, np.ndarray) else super().encode(items)
 
+    encoded = Index.build(tmp_path / "k", Both(), HashModel().encode(["one dog", "two cats"]))
+    assert encoded.search("two cats").hits[0].id == "1"
     mixed = Index.build(tmp_path / "j", Both(), ["one dog"])
     with pytest.raises(DataError, match="holds texts"):
         mixed.add(np.ones((1, 32), np.float32))

@@ -148,8 +148,8 @@ class Index:
         """
         The `k` best items for a text, or for a vector (d,) or (1, d); all items if there are fewer.
 
-        A query is what the items were: a text, or a vector before encoding if vectors were encoded. An index of texts
-        also takes vectors that its model has made. Without `stages` the default funnel runs (`default_stages`).
+        A text is encoded by the index's model. A vector is what the items were: one before encoding if vectors were
+        encoded, else one as they are stored. Without `stages` the default funnel runs (`default_stages`).
 
         Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, and for bad stages.
         """
@@ -224,7 +224,7 @@ class Index:
 
     def _encode(self, queries: Sequence[str] | np.ndarray) -> np.ndarray:
         if len(queries) and isinstance(queries[0], str):
-            if self.manifest.source != "texts":
+            if self.manifest.source == "vectors":
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
             queries = np.asarray(self.model.encode(list(queries)))
         else:
