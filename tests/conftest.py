@@ -1,0 +1,89 @@
+"""A tiny sentence encoder made on the spot, and data with a spectrum, so that no test needs a network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORDS = [a + b for a in ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi", "nu", "po") for b in
+         ("lan", "mer", "nis", "por", "quo", "ran", "sel", "tam", "vor", "wis", "zet", "cul", "dor", "fen", "gar",
+          "hol", "jin", "kes", "lum", "mox")]  # fmt: skip
+WIDTH = 32
+
+
+def sentence(rng: random.Random, words: int = 6) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(words))
+
+
+def sentences(count: int, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [sentence(rng) for _ in range(count)]
+
+
+def write_pairs(path: Path, count: int = 60, seed: int = 0) -> Path:
+    """Pairs whose positive repeats half of its anchor's words."""
+    rng = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(count):
+            anchor = sentence(rng)
+            positive = " ".join(anchor.split()[:3]) + " " + sentence(rng, 3)
+            file.write(json.dumps({"anchor": anchor, "positive": positive}) + "\n")
+    return path
+
+
+def spread_vectors(count: int = 400, width: int = WIDTH, seed: int = 0) -> np.ndarray:
+    """Vectors whose meaning lies in the last coordinates: a prefix cut without learning keeps only noise."""
+    rng = np.random.default_rng(seed)
+    scales = np.full(width, 0.05, np.float32)
+    scales[-8:] = 1.0
+    return (rng.standard_normal((count, width)) * scales).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def encoder_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT of width 32 and two layers, as sentence-transformers saves it."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    root = tmp_path_factory.mktemp("encoder")
+    base = root / "bert"
+    base.mkdir()
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    (base / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(base / "vocab.txt"))
+    tokenizer.save_pretrained(str(base))
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    BertModel(config).eval().save_pretrained(str(base))
+    torch.random.set_rng_state(state)
+    transformer = Transformer(str(base), max_seq_length=32)
+    model = SentenceTransformer(modules=[transformer, Pooling(WIDTH)], device="cpu")
+    model.save(str(root / "tiny"), create_model_card=False)
+    return root / "tiny"
+
+
+@pytest.fixture
+def encoder(encoder_path: Path):
+    from anysize.text.encoder import Encoder
+
+    return Encoder(str(encoder_path))
