@@ -64,6 +64,36 @@ def test_a_menu_of_two_axes_passes():
     check_nested_model(filled(Projection, Nesting.pairs(sizes)), EXAMPLE)
 
 
+class Shifted(Projection):
+    """Each size has a shift of its own, which smaller sizes do without."""
+
+    kind = "test-shifted"
+
+    def __init__(self, nesting: Nesting, width: int) -> None:
+        super().__init__(nesting, width)
+        shifts = [torch.full((dims,), float(dims)) for dims in nesting.levels("dims")]
+        self.shifts = torch.nn.ParameterList(shifts)
+
+    def outputs(self, example, sizes=None):
+        place = {dims: index for index, dims in enumerate(self.nesting.levels("dims"))}
+        found = super().outputs(example, sizes)
+        return {size: output + self.shifts[place[size.dims]] for size, output in found.items()}
+
+    def owned_tensors(self):
+        return {f"shifts.{place}": Size(dims=dims) for place, dims in enumerate(self.nesting.levels("dims"))}
+
+
+def test_tensors_that_belong_to_one_size():
+    check_nested_model(filled(Shifted), EXAMPLE)
+
+
+class OwnsTooMuch(Shifted):
+    """Says that every size needs every shift."""
+
+    def owned_tensors(self):
+        return {name: Size(dims=2) for name in super().owned_tensors()}
+
+
 class NotFinite(Projection):
     def outputs(self, example, sizes=None):
         return {size: output.log() for size, output in super().outputs(example, sizes).items()}
@@ -221,6 +251,7 @@ class Breaks(Projection):
         (LosesSizes, "loading turns"),
         (CutsWrongly, "loading at dims=2 differs from loading all and cutting"),
         (ReadsAll, "loading at dims=2 reads weights outside that size"),
+        (OwnsTooMuch, "could not check partial loading, CheckpointError: .* does not fit its own description"),
         (ExtractsWrongly, "extracted at dims=2 differs from the view"),
         (ExtractShares, "extracted at dims=2 shares weight"),
         (AcceptsAll, r"at\(dims=8,layers=1\) is accepted"),

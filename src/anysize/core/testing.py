@@ -149,7 +149,7 @@ def _saving_keeps_all(case: Case) -> None:
     case.require(loaded.nesting == case.model.nesting, f"loading turns {case.model.nesting} into {loaded.nesting}")
     case.require(loaded.about == case.model.about, "loading loses what is in about")
     case.require(loaded.fingerprint == case.model.fingerprint, "loading changes the fingerprint")
-    before, after = case.model.state_dict(), loaded.state_dict()
+    before, after = case.model.saved_state(), loaded.saved_state()
     case.require(before.keys() == after.keys(), f"loading changes the weights' names to {', '.join(after)}")
     for name, tensor in before.items():
         case.require(torch.equal(tensor.cpu(), after[name]), f"loading changes the weight {name}")
@@ -162,19 +162,20 @@ def _partial_loading(case: Case) -> None:
     """Loading at a size is loading all and cutting, and reads less where weights are nested."""
     case.model.save(case.folder)
     manifest = json.loads((case.folder / MANIFEST).read_text("utf-8"))
-    entries, nested = manifest["tensors"], case.model.nested_tensors()
-    whole = checkpoint.bytes_read(entries, {})
+    nested, owned = case.model.nested_tensors(), case.model.owned_tensors()
+    whole = checkpoint.bytes_read(manifest["tensors"], {})
     for size in case.model.nesting:
         loaded = type(case.model).load(case.folder, size)
         case.require(loaded.nesting == case.model.nesting.up_to(size), f"loading at {size} gives {loaded.nesting}")
         output = loaded(case.example)
         case.same(output, case.model.at(size)(case.example), f"loading at {size} differs from loading all and cutting")
         keep = {name: size[axis] for name, (axis, _) in nested.items()}
-        used = entries_at(manifest, size)
-        smaller = used.keys() < entries.keys() or any(size[a] < case.model.nesting.full[a] for a, _ in nested.values())
-        read = checkpoint.bytes_read(used, keep)
+        needed = entries_at(manifest, size)
+        smaller = any(size[axis] < case.model.nesting.full[axis] for axis, _ in nested.values())
+        smaller |= any(size[axis] < least[axis] for least in owned.values() for axis in least)
+        read = checkpoint.bytes_read(needed, keep)
         case.require(not smaller or read < whole, f"loading at {size} reads {read} bytes, as many as the whole model")
-        damaged = _damage_all_but(case.folder, {block for block, kept in _blocks(used, keep) if kept})
+        undamaged = _damage_all_but(case.folder, _names(needed, keep))
         try:
             type(case.model).load(case.folder, size)
         except CheckpointError as error:
@@ -182,7 +183,7 @@ def _partial_loading(case: Case) -> None:
                 f"{type(case.model).__name__}: loading at {size} reads weights outside that size: {error}"
             ) from error
         finally:
-            (case.folder / checkpoint.WEIGHTS).write_bytes(damaged)
+            (case.folder / checkpoint.WEIGHTS).write_bytes(undamaged)
 
 
 def _extract_is_the_view(case: Case) -> None:
@@ -251,13 +252,10 @@ def _unused(nesting: Nesting) -> str:
     return next(axis for axis in ("dims", "layers", "bits", "other") if axis not in nesting.axes)
 
 
-def _blocks(entries: dict[str, Any], keep: dict[str, int]) -> list[tuple[str, bool]]:
-    """Every stored block, and whether loading at `keep` needs it."""
-    found = []
-    for name, entry in entries.items():
-        wanted = [block["block"] for block in checkpoint.wanted_blocks(name, entry, keep.get(name))]
-        found += [(block["block"], block["block"] in wanted) for block in entry["blocks"]]
-    return found
+def _names(entries: dict[str, Any], keep: dict[str, int]) -> set[str]:
+    """The names of the stored blocks that are read for `keep`."""
+    wanted = (checkpoint.wanted_blocks(name, entry, keep.get(name)) for name, entry in entries.items())
+    return {block["block"] for blocks in wanted for block in blocks}
 
 
 def _damage_all_but(folder: Path, kept: set[str]) -> bytes:
