@@ -4,8 +4,8 @@ Nested image embeddings against truncation, PCA and networks trained for one siz
     python -m benchmarks.image_retrieval --data DATA_DIR      # 3 seeds, about 12 minutes on one core
 
 DATA_DIR holds `fashion_mnist` (the four idx files, gzipped). Two random views (shift, scale, noise, erased patch) of
-an image belong together; a small CNN learns that with a softmax over the batch, and is asked to find the other view
-among held-out images. Every arm has the same network, images, views, steps and learning rate.
+an image belong together; a small CNN learns that with a softmax over the batch (bfloat16 autocast), and is asked to
+find the other view among held-out images. Every arm has the same network, images, views, steps and learning rate.
 """
 
 from __future__ import annotations
@@ -66,12 +66,15 @@ def train(pixels: torch.Tensor, dims: Sequence[int], seed: int, steps: int) -> t
     """Learn to tell the other view among the batch's, at every size of `dims`."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = network().train()
+    model = network().train().to(memory_format=torch.channels_last)  # with bfloat16, twice as fast
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
     for _ in range(steps):
         batch = pixels[torch.randint(0, len(pixels), (256,), generator=generator)]
-        both = model(torch.cat([view(batch, generator), view(batch, generator)]))
+        both = torch.cat([view(batch, generator), view(batch, generator)])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            both = model(both.to(memory_format=torch.channels_last))
+        both = both.float()
         loss = torch.stack(nested_info_nce(both[:256], both[256:], dims, scale=10.0)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -115,8 +118,8 @@ def main() -> None:
     """Run and write the row of evidence."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=3, help="at least 2")
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     args = parser.parse_args()
     pixels, held_out = images(args.data, "train"), images(args.data, "t10k")[:HELD_OUT]
@@ -128,11 +131,11 @@ def main() -> None:
                 values[arm][f"dims={dims}"].append(100 * value)
             print(seed, arm, {dims: round(100 * value, 1) for dims, value in sizes.items()}, flush=True)
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-    if not args.dry:
-        report(values, args)
+        if not args.dry and seed:  # a first look after two seeds
+            report(values, seed + 1, args.steps)
 
 
-def report(values: dict[str, dict[str, list[float]]], args: argparse.Namespace) -> None:
+def report(values: dict[str, dict[str, list[float]]], seeds: int, steps: int) -> None:
     """Judge the claim by the figures and write them down."""
     mean = {arm: {size: float(np.mean(runs)) for size, runs in sizes.items()} for arm, sizes in values.items()}
     sizes = list(mean["nested"])
@@ -156,15 +159,15 @@ def report(values: dict[str, dict[str, list[float]]], args: argparse.Namespace) 
         "mrl-images",
         paper="Kusupati et al. 2022, Matryoshka Representation Learning, arXiv 2205.13147",
         claim="One nested image encoder does at each size what an encoder trained for that size alone does",
-        reported="1-NN on ImageNet-1K, ResNet-50: nested above single at 8 dims, within a point elsewhere; SVD far below",
+        reported="1-NN on ImageNet-1K, ResNet-50: nested above single at 8, within a point elsewhere; SVD far below",
         arms=list(values),
         metric=f"recall@1 of the other view among {HELD_OUT} held-out images, per cent",
         values=values,
         outcome=outcome,
-        note=f"Nested {verdict} both PCA and truncation of the full-size network at {' and '.join(small)}, and is within "
+        note=f"Nested {verdict} PCA and truncation of the full-size network at {' and '.join(small)}, and is within "
         f"one point of the network trained for that size alone (or better) at {len(level)} of {len(sizes)} sizes. "
-        f"Recall@1: {gap}. The nested loss is the mean over sizes; {args.steps} steps of 256 images, small CNN.",
-        command=f"python -m benchmarks.image_retrieval --data DATA_DIR --seeds {args.seeds} --steps {args.steps}",
+        f"Recall@1: {gap}. The nested loss is the mean over sizes; {steps} steps of 256 images, small CNN.",
+        command=f"python -m benchmarks.image_retrieval --data DATA_DIR --seeds {seeds} --steps {steps}",
         data="Fashion-MNIST: trained on views of the 60,000 training images, measured on 2,000 test images",
     )
 
