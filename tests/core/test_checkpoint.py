@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from anysize.core import checkpoint
 from anysize.core.checkpoint import Cuts, bytes_read, read_blocks, write_blocks
@@ -91,3 +92,52 @@ def test_a_missing_file_is_refused(tmp_path, tensors):
     (tmp_path / checkpoint.WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match="is missing; copy the whole directory again"):
         read_blocks(tmp_path, entries, {})
+
+
+def test_a_header_longer_than_the_file_is_refused(tmp_path, tensors):
+    entries = write_blocks(tmp_path, tensors, CUTS)
+    path = tmp_path / checkpoint.WEIGHTS
+    path.write_bytes((1 << 40).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(CheckpointError, match="damaged or cut short"):
+        read_blocks(tmp_path, entries, {})
+
+
+def test_a_block_that_the_file_lacks_is_refused(tmp_path, tensors):
+    entries = write_blocks(tmp_path, tensors, CUTS)
+    write_blocks(tmp_path, {"rows": tensors["rows"]}, {})
+    with pytest.raises(CheckpointError, match=r"cannot be read .*rows\[0:2\]"):
+        read_blocks(tmp_path, entries, {})
+
+
+def test_cuts_that_would_lose_rows_are_refused(tmp_path, tensors):
+    with pytest.raises(CheckpointError, match="rows has 8 slices but its largest size keeps 4; none may be lost"):
+        write_blocks(tmp_path, tensors, {"rows": Cuts(0, (2, 4))})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.uint8, torch.bool])
+def test_every_precision_comes_back(tmp_path, dtype):
+    tensor = torch.arange(12).reshape(6, 2).to(dtype)
+    entries = write_blocks(tmp_path, {"x": tensor}, {"x": Cuts(0, (1, 6))})
+    found = read_blocks(tmp_path, entries, {"x": 6})["x"]
+    assert found.dtype == dtype
+    assert torch.equal(found, tensor)
+    assert torch.equal(read_blocks(tmp_path, entries, {"x": 1})["x"], tensor[:1])
+
+
+def test_a_transposed_tensor_is_stored_as_it_reads(tmp_path):
+    tensor = torch.randn(4, 6).T
+    entries = write_blocks(tmp_path, {"x": tensor}, {"x": Cuts(1, (1, 4))})
+    assert torch.equal(read_blocks(tmp_path, entries, {"x": 4})["x"], tensor)
+
+
+def test_the_file_is_plain_safetensors(tmp_path, tensors):
+    write_blocks(tmp_path, tensors, CUTS)
+    found = load_file(tmp_path / checkpoint.WEIGHTS)
+    assert torch.equal(found["rows[2:4]"], tensors["rows"][2:4])
+
+
+def test_what_is_read_can_be_written(tmp_path, tensors):
+    entries = write_blocks(tmp_path, tensors, CUTS)
+    for tensor in read_blocks(tmp_path, entries, {}).values():
+        tensor.zero_()
+    assert torch.equal(read_blocks(tmp_path, entries, {})["rows"], tensors["rows"])

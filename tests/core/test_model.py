@@ -12,7 +12,7 @@ from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 from tests.core.test_checkpoint import flip
-from tests.core.test_testing import EXAMPLE, Projection, filled
+from tests.core.test_testing import EXAMPLE, Projection, Shifted, filled
 
 
 class Other(Projection):
@@ -178,3 +178,70 @@ def test_a_family_that_says_nothing_is_told_so():
     model.kind = "bare"
     with pytest.raises(AnysizeError, match="has no rival called 'pca'"):
         model.arm("pca", None)
+
+
+def test_the_fingerprint_changes_when_training_goes_on(model, saved):
+    loaded = Projection.load(saved)
+    before = loaded.fingerprint
+    with torch.no_grad():
+        loaded.weight.add_(1)
+    assert loaded.fingerprint != before
+    assert loaded.at(dims=2).fingerprint == loaded.fingerprint
+
+
+def test_half_precision_is_kept(model, tmp_path):
+    model.half().save(tmp_path / "model")
+    assert Projection.load(tmp_path / "model").weight.dtype == torch.float16
+    assert model.extract(dims=2).weight.dtype == torch.float16
+
+
+def test_a_tensor_of_one_size_is_not_read_by_smaller_ones(tmp_path):
+    model = filled(Shifted)
+    model.save(tmp_path / "model")
+    flip(tmp_path / "model" / checkpoint.WEIGHTS, "shifts.2[0:8]")
+    small = Shifted.load(tmp_path / "model", dims=4)
+    assert set(small.state_dict()) == {"weight", "gain", "shifts.0", "shifts.1"}
+    assert torch.allclose(small(EXAMPLE), model.at(dims=4)(EXAMPLE))
+    with pytest.raises(CheckpointError, match=r"shifts\.2"):
+        Shifted.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("missing", ["nesting", "config", "about", "fingerprint", "tensors"])
+def test_a_manifest_that_lacks_a_part(saved, missing):
+    manifest = read_json(saved / MANIFEST, "a model")
+    del manifest[missing]
+    write_json(saved / MANIFEST, manifest)
+    with pytest.raises(CheckpointError, match=f"lacks {missing}; it may be damaged"):
+        Projection.load(saved)
+
+
+@pytest.mark.parametrize("content", [[], {}, "model", {"kind": "test-projection"}])
+def test_json_that_is_no_manifest(saved, content):
+    write_json(saved / MANIFEST, content)
+    with pytest.raises(CheckpointError, match="does not describe a model"):
+        Projection.load(saved)
+
+
+def test_weights_that_do_not_fit_the_configuration(saved):
+    manifest = read_json(saved / MANIFEST, "a model")
+    del manifest["tensors"]["gain"]
+    write_json(saved / MANIFEST, manifest)
+    with pytest.raises(CheckpointError, match="does not fit its own description"):
+        Projection.load(saved)
+
+
+def test_only_the_saved_state_is_saved(tmp_path):
+    class WithGuest(Projection):
+        kind = "test-guest"
+
+        def __init__(self, nesting, width):
+            super().__init__(nesting, width)
+            self.guest = torch.nn.Linear(2, 2)
+
+        def saved_state(self):
+            return {name: value for name, value in self.state_dict().items() if not name.startswith("guest")}
+
+    model = filled(WithGuest)
+    model.save(tmp_path / "model")
+    assert not any("guest" in name for name in read_json(tmp_path / "model" / MANIFEST, "a model")["tensors"])
+    assert torch.equal(WithGuest.load(tmp_path / "model")(EXAMPLE), model(EXAMPLE))
