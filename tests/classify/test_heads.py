@@ -1,140 +1,114 @@
-from __future__ import annotations
-
-import itertools
-
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
-from anysize.classify.heads import MRLHead, nested_cross_entropy
+from anysize.classify import MRLHead, nested_cross_entropy
 from anysize.core.errors import DataError, SizeError
 from anysize.core.sizes import Nesting, Size
 
-DIMS = (2, 4, 8)
-KINDS = [(False, False), (True, False), (True, True)]
+DIMS = (3, 8, 20)
 
 
-@pytest.fixture
-def features():
-    return torch.randn(7, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def features(n=7, width=20, seed=0):
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
 
 
-def head(efficient=False, per_dim_bias=False, dims=DIMS):
+def plain(head, x):
+    """Slice and multiply, size by size."""
+    found = []
+    for place, dims in enumerate(head.dims):
+        weight = head.weights[0][:, :dims] if head.efficient else head.weights[place]
+        bias = head.biases[place if head.per_dim_bias or not head.efficient else 0]
+        found.append(x[:, :dims] @ weight.T + bias)
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"efficient": True}, {"efficient": True, "per_dim_bias": True}])
+def test_logits_and_gradients_are_those_of_each_prefix_alone(options):
     torch.manual_seed(0)
-    made = MRLHead(10, 5, dims, efficient=efficient, per_dim_bias=per_dim_bias).double()
-    for bias in made.biases:  # so that a bias counted twice, or another size's, shows
-        bias.data = torch.randn(5, dtype=torch.float64)
-    return made
+    head = MRLHead(20, 5, DIMS, **options).double()
+    for bias in head.biases:  # a bias counted twice, or of another size, must show
+        torch.nn.init.normal_(bias)
+    x, pull = features().double().requires_grad_(), torch.randn(3, 7, 5).double()
+    given = [x, *head.parameters()]
+    ours, theirs = head(x), plain(head, x)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+    gradients = [
+        torch.autograd.grad(sum((a * b).sum() for a, b in zip(logits, pull, strict=True)), given)
+        for logits in (ours, theirs)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
 
 
-def plain(made: MRLHead, z: torch.Tensor, size: int) -> torch.Tensor:
-    """The paper's definition, one size at a time."""
-    place = made.dims.index(size)
-    weight = made.weights[0][:, :size] if made.efficient else made.weights[place]
-    bias = made.biases[place] if made.per_dim_bias or not made.efficient else made.biases[0]
-    return z[:, :size] @ weight.T + bias
+def test_parameters():
+    def count(**options):
+        return sum(parameter.numel() for parameter in MRLHead(20, 5, DIMS, **options).parameters())
+
+    assert count() == 5 * (3 + 8 + 20) + 3 * 5
+    assert count(efficient=True) == 5 * 20 + 5
+    assert count(efficient=True, per_dim_bias=True) == 5 * 20 + 3 * 5
 
 
-@pytest.mark.parametrize(("efficient", "per_dim_bias"), KINDS)
-def test_logits_and_gradients_equal_the_definition(features, efficient, per_dim_bias):
-    made = head(efficient, per_dim_bias)
-    labels = torch.arange(7) % 5
-    one, other = features.clone().requires_grad_(), features.clone().requires_grad_()
-    logits = made(one)
-    expected = [plain(made, other, size) for size in DIMS]
-    for found, wanted in zip(logits, expected, strict=True):
-        torch.testing.assert_close(found, wanted)
-    parameters = list(made.parameters())
-    losses = [sum(functional.cross_entropy(out, labels) for out in outs) for outs in (logits, expected)]
-    found = torch.autograd.grad(losses[0], [one, *parameters])
-    wanted = torch.autograd.grad(losses[1], [other, *parameters])
-    for gradient, reference in zip(found, wanted, strict=True):
-        torch.testing.assert_close(gradient, reference)
+def test_all_tied_sizes_cost_one_full_head():
+    def flops(**options):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            MRLHead(20, 5, DIMS, **options)(features())
+        return counter.get_total_flops()
+
+    assert flops(efficient=True) == 2 * 7 * 5 * 20
+    assert flops() == 2 * 7 * 5 * (3 + 8 + 20)
 
 
-@pytest.mark.parametrize(("efficient", "per_dim_bias"), KINDS)
-def test_sizes_asked_for_in_any_order(features, efficient, per_dim_bias):
-    made = head(efficient, per_dim_bias)
-    for asked in itertools.permutations(DIMS, 2):
-        for size, found in zip(asked, made(features, asked), strict=True):
-            torch.testing.assert_close(found, plain(made, features, size))
+@pytest.mark.parametrize("efficient", [False, True])
+def test_one_size_needs_only_its_prefix(efficient):
+    head, x = MRLHead(20, 5, DIMS, efficient=efficient), features()
+    assert torch.allclose(head(x[:, :8], [8])[0], head(x)[1], atol=1e-6)
+    assert torch.allclose(head(x, [8, 3])[1], head(x)[0], atol=1e-6)  # as asked, in any order
+    with pytest.raises(DataError, match=r"shape \(7, 8\); expected \(n, 20\), or their first 20"):
+        head(x[:, :8])
+    with pytest.raises(DataError, match="shape"):
+        head(features(width=21))
+    with pytest.raises(SizeError, match="trained for dims 3, 8, 20"):
+        head(x, [5])
 
 
-@pytest.mark.parametrize(("efficient", "per_dim_bias"), KINDS)
-def test_a_prefix_of_the_features_is_enough(features, efficient, per_dim_bias):
-    made = head(efficient, per_dim_bias)
-    torch.testing.assert_close(made(features[:, :4], [2, 4])[1], plain(made, features, 4))
-    with pytest.raises(DataError, match=r"have shape \(7, 3\); expected \(n, 10\), or their first 4"):
-        made(features[:, :3], [2, 4])
-    with pytest.raises(DataError, match=r"shape \(7, 20\)"):
-        made(torch.cat([features, features], 1))
-
-
-def test_parameters_are_as_many_as_the_paper_counts():
-    def count(made):
-        return sum(p.numel() for p in made.parameters())
-
-    assert count(head()) == 5 * sum(DIMS) + 5 * 3
-    assert count(head(efficient=True)) == 5 * 8 + 5
-    assert count(head(efficient=True, per_dim_bias=True)) == 5 * 8 + 5 * 3
-
-
-def test_one_size_is_a_linear_layer(features):
-    torch.manual_seed(3)
-    linear = torch.nn.Linear(8, 5)
-    for efficient in (False, True):
-        torch.manual_seed(3)
-        made = MRLHead(10, 5, (8,), efficient=efficient)
-        z = features.float()
-        torch.testing.assert_close(made(z)[0], linear(z[:, :8]))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "sentence"),
-    [
-        ({"dims": (4, 2)}, SizeError, "2 comes after 4"),
-        ({"dims": (4, 16)}, SizeError, "16 exceeds the 10 features"),
-        ({"dims": ()}, SizeError, "lists no sizes"),
-        ({"num_classes": 1}, DataError, "at least 2 classes"),
-        ({"per_dim_bias": True}, SizeError, "per_dim_bias is for efficient=True"),
-    ],
-)
-def test_impossible_heads(options, error, sentence):
-    with pytest.raises(error, match=sentence):
-        MRLHead(**{"in_features": 10, "num_classes": 5, "dims": DIMS, **options})
-
-
-def test_a_size_that_the_head_lacks(features):
-    with pytest.raises(SizeError, match="trained for dims 2, 4, 8"):
-        head()(features, [3])
+def test_a_head_that_cannot_be():
+    with pytest.raises(SizeError, match="increasing"):
+        MRLHead(20, 5, (8, 3))
+    with pytest.raises(SizeError, match="size 21 exceeds the 20 features"):
+        MRLHead(20, 5, (3, 21))
+    with pytest.raises(DataError, match="at least 2 classes"):
+        MRLHead(20, 1, DIMS)
+    with pytest.raises(SizeError, match="per_dim_bias"):
+        MRLHead(20, 5, DIMS, per_dim_bias=True)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_nested_cross_entropy_is_the_weighted_sum(features, reduction):
-    made, nesting = head(), Nesting(dims=DIMS, weights=(1, 0.5, 2))
-    labels = torch.arange(7) % 5
-    found = nested_cross_entropy(made(features), labels, nesting, label_smoothing=0.1, reduction=reduction)
-    single = [
-        functional.cross_entropy(plain(made, features, size).float(), labels, label_smoothing=0.1) for size in DIMS
-    ]
-    total = single[0] + 0.5 * single[1] + 2 * single[2]
-    torch.testing.assert_close(found.total, total / 3.5 if reduction == "mean" else total)
-    torch.testing.assert_close(found[Size(dims=4)], single[1])
+def test_nested_cross_entropy_is_the_weighted_sum(reduction):
+    nesting = Nesting(dims=DIMS, weights=(1.0, 0.5, 2.0))
+    logits, labels = MRLHead(20, 5, DIMS)(features()), torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    found = nested_cross_entropy(logits, labels, nesting, label_smoothing=0.1, reduction=reduction)
+    each = [functional.cross_entropy(one, labels, label_smoothing=0.1) for one in logits]
+    total = each[0] + 0.5 * each[1] + 2 * each[2]
+    assert torch.allclose(found.total, total / (3.5 if reduction == "mean" else 1))
+    assert torch.allclose(found[Size(dims=8)], each[1])
 
 
-def test_nested_cross_entropy_of_some_sizes(features):
-    nesting, labels = Nesting(dims=DIMS), torch.arange(7) % 5
-    sizes = (Size(dims=2), Size(dims=8))
-    found = nested_cross_entropy(head()(features, [2, 8]), labels, nesting, sizes=sizes)
-    assert list(found.terms) == list(sizes)
-
-
-@pytest.mark.parametrize("labels", [torch.zeros(7), torch.zeros(6, dtype=torch.int64), torch.zeros(7, 5).long()])
-def test_labels_that_cannot_be_right(features, labels):
-    with pytest.raises(DataError, match="expected int64, one for each of 7 rows"):
-        nested_cross_entropy(head()(features), labels, Nesting(dims=DIMS))
-
-
-def test_as_many_logits_as_sizes(features):
+def test_nested_cross_entropy_of_some_sizes():
+    nesting = Nesting(dims=DIMS)
+    labels, logits = torch.zeros(7, dtype=torch.int64), MRLHead(20, 5, DIMS)(features())
+    found = nested_cross_entropy(logits[1:], labels, nesting, sizes=nesting[1:])
+    assert torch.allclose(found.total, sum(functional.cross_entropy(one, labels) for one in logits[1:]))
     with pytest.raises(SizeError, match="2 logits for 3 sizes"):
-        nested_cross_entropy(head()(features, [2, 4]), torch.arange(7) % 5, Nesting(dims=DIMS))
+        nested_cross_entropy(logits[1:], labels, nesting)
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(7, dtype=torch.float16), torch.zeros(7, 1, dtype=torch.int64), torch.tensor([1])]
+)
+def test_labels_are_int64_rows(labels):
+    with pytest.raises(DataError, match="expected int64, one for each of 7 rows"):
+        nested_cross_entropy(MRLHead(20, 5, DIMS)(features()), labels, Nesting(dims=DIMS))

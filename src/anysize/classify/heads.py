@@ -24,7 +24,7 @@ class MRLHead(torch.nn.Module):
     Logits at every size from features of shape (n, in_features).
 
     `efficient=True` is MRL-E: tied weights and one bias shared by all sizes, or with `per_dim_bias` a bias for each.
-    Independent heads always have their own bias. Raises `SizeError` if `dims` is not increasing or exceeds the features.
+    Independent heads always have their own. Raises `SizeError` if `dims` is not increasing or exceeds the features.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class MRLHead(torch.nn.Module):
         widest = max(asked)
         if features.dim() != 2 or not widest <= features.shape[1] <= self.in_features:
             raise DataError(
-                f"features have shape {tuple(features.shape)}; expected (n, {self.in_features}), or their first {widest}"
-                " columns or more"
+                f"features have shape {tuple(features.shape)}; expected (n, {self.in_features}), "
+                f"or their first {widest} columns or more"
             )
         found = self._tied(features, widest) if self.efficient else {size: self._own(features, size) for size in asked}
         return [found[size] for size in asked]
@@ -102,8 +102,8 @@ def nested_cross_entropy(
     """
     Equation 1: the weighted sum over sizes of the cross-entropy of that size's logits; every term can be read.
 
-    `logits` holds one (n, classes) tensor for each of `sizes` (default: all of the nesting); `labels` is (n,) int64. The
-    paper sums, which multiplies the scale of the loss by about the number of sizes; ``reduction="mean"`` does not.
+    `logits` holds one (n, classes) tensor for each of `sizes` (default: all of the nesting); `labels` is (n,) int64.
+    The paper sums, which multiplies the scale of the loss by the number of sizes; ``reduction="mean"`` does not.
     Raises `DataError` for labels of another type or shape.
     """
     used = tuple(nesting) if sizes is None else tuple(sizes)
@@ -111,7 +111,8 @@ def nested_cross_entropy(
         raise SizeError(f"{len(logits)} logits for {len(used)} sizes; give one tensor per size")
     if labels.dtype != torch.int64 or labels.dim() != 1 or len(labels) != len(logits[0]):
         raise DataError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected int64, one for each of {len(logits[0])} rows"
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; "
+            f"expected int64, one for each of {len(logits[0])} rows"
         )
     by_size = dict(zip(used, logits, strict=True))
 

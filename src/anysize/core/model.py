@@ -197,12 +197,13 @@ def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
 def _manifest(directory: Path, kind: str) -> dict[str, Any]:
     found = read_json(directory / MANIFEST, "an anysize model")
     if not isinstance(found, dict) or "kind" not in found or "format" not in found:
-        raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged or of another program")
+        raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged")
     if found["kind"] != kind:
         raise CheckpointError(f"{directory} holds a model of kind {found['kind']!r}, not {kind!r}")
     if found["format"] != FORMAT:
         raise CheckpointError(
-            f"{directory} has format {found['format']}; this version reads {FORMAT}, so update anysize or save the model again"
+            f"{directory} has format {found['format']}; this version reads {FORMAT}, "
+            "so update anysize or save the model again"
         )
     missing = {"nesting", "config", "about", "fingerprint", "tensors"} - found.keys()
     if missing:
