@@ -22,7 +22,8 @@ def rival(model: Embedder, name: str, data: Any) -> list[NestedModel]:
 
     ``original``: the untouched base at its own width. ``truncate``: its first coordinates. ``pca``: its principal
     directions, fitted on `data`'s corpus. ``single``: for each size, a model trained for that size alone with the
-    same method, data and steps. Raises `AnysizeError` for any other name or where the base is not known.
+    same method, data and steps, so `data` must be what `model` was fitted on. Raises `AnysizeError` for any other
+    name or data, or where the base is not known.
     """
     if name not in RIVALS:
         raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS)}")
@@ -75,6 +76,12 @@ def _single(model: Embedder, data: Any) -> list[NestedModel]:
     options = model.about.get("options")
     if options is None:
         raise AnysizeError("this model does not say how it was trained, so no twin can be trained for one size")
+    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
+        # Twins that learn from other data, perhaps from what is measured, would not be a fair comparison.
+        raise AnysizeError(
+            f"twins for one size learn from the data that the model was fitted on, and {data.name} is not that; "
+            "measure on that data, or leave out the arm single"
+        )
     dims = options.get("dims")
     method = find("methods", model.about["method"])(**{**options, "dims": tuple(dims) if dims else None})
     twins: list[NestedModel] = []

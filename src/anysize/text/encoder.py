@@ -112,6 +112,8 @@ def _load(source: str) -> SentenceTransformer:
     except ImportError:
         raise AnysizeError("encoding texts needs the 'text' extra: pip install 'anysize[text]'") from None
     path = _packaged(source.removeprefix("sentence-transformers/")) or source
+    if not Path(path).exists() and (Path(path).is_absolute() or path.startswith(".")):
+        raise CheckpointError(f"the sentence-transformers model {path} does not exist")
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
     try:

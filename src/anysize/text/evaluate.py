@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.cost import latency_ms
+from anysize.core.errors import DataError
 from anysize.core.frontier import Record
 from anysize.core.neighbours import neighbour_overlap, rank
 from anysize.core.retrieval_metrics import evaluate
@@ -104,8 +105,12 @@ class _Features:
 
 
 def _task(data: Data, held_out: bool) -> Any:
-    task = data.retrieval("test" if data.pairs is not None or "test" in data.qrels else "dev", held_out=held_out)
-    assert task is not None
+    split = "test" if data.pairs is not None or "test" in data.qrels else "dev"
+    task = data.retrieval(split, held_out=held_out)
+    if task is None:
+        raise DataError(
+            f"no judgement of {data.name}'s {split} split calls a document relevant; expected a score above 0"
+        )
     return task
 
 

@@ -102,13 +102,15 @@ class MRL:
         return Encoder(self.model)
 
     def sizes(self, width: int) -> tuple[int, ...]:
-        """The sizes to train for a model of this width. Raises `SizeError` if one exceeds it."""
+        """The sizes to train for a model of this width. Raises `SizeError` if they do not increase or one exceeds it."""
+        from anysize.core.sizes import Nesting
+
         if self.dims is None:
             return default_dims(width)
-        for dims in self.dims:
-            if dims > width:
-                raise SizeError(f"dims={dims} exceeds the model, whose embeddings have {width} dimensions")
-        return tuple(self.dims)
+        levels = Nesting(dims=self.dims).levels("dims")
+        if levels[-1] > width:
+            raise SizeError(f"dims={levels[-1]} exceeds the model, whose embeddings have {width} dimensions")
+        return levels
 
     def head(self, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
         """Learn a head from `training_features`; the encoder is not attached."""
