@@ -47,13 +47,19 @@ def fit(
     loaded = read(data)
     workdir = target.parent / f"{target.name}.partial"
     if resume and target.exists() and not workdir.exists():
-        return load(target)  # the earlier run had finished after all
+        return _finished(target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
     first = _is_first_rank()
     with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():
         if first:
             _begin(workdir, method, loaded, resume)
-        model = method.fit(loaded, workdir=workdir, resume=resume)
+        try:
+            model = method.fit(loaded, workdir=workdir, resume=resume)
+        except AnysizeError:
+            # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
+            if first and not resume:
+                shutil.rmtree(workdir, ignore_errors=True)
+            raise
         if first:
             model.save(target)
     if first:
@@ -64,7 +70,7 @@ def fit(
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
     """Check that what stands in `workdir` is this same run, or note down what this run is."""
     started = workdir / "run.json"
-    run = json.loads(json.dumps({"options": asdict(method), "method": type(method).__name__, "data": data.fingerprint}))
+    run = {"options": _plain(asdict(method)), "method": type(method).__name__, "data": data.fingerprint}
     if not started.exists():
         if resume:
             shutil.rmtree(workdir)
@@ -78,6 +84,20 @@ def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
         changed = [name for name in run["options"] if before["options"].get(name) != run["options"][name]]
         what = f"options {', '.join(changed)}" if changed else "other data"
         raise AnysizeError(f"the unfinished run at {workdir} was started with different {what}; use the same to resume")
+
+
+def _finished(target: Path, workdir: Path, method: Any, data: Data) -> NestedModel:
+    """What stands at `target`, if it is what this run would have made: the earlier run had finished after all."""
+    model = load(target)
+    made = (model.about.get("options"), model.about.get("data", {}).get("fingerprint"))
+    if made != (_plain(asdict(method)), data.fingerprint):
+        raise AnysizeError(f"there is no unfinished run at {workdir}, and {target} was made with other options or data")
+    return model
+
+
+def _plain(options: dict[str, Any]) -> Any:
+    """Options as JSON gives them back: tuples are lists."""
+    return json.loads(json.dumps(options))
 
 
 def _is_first_rank() -> bool:

@@ -7,6 +7,7 @@ A family hands over a module whose ``forward(**batch)`` returns ``{"loss": ...}`
 from __future__ import annotations
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,11 +76,19 @@ def total_steps(rows: int, plan: TrainingPlan) -> int:
 def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
     """Train to the end, from the last checkpoint if `resume`; returns the logged losses."""
     checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    # Half-written checkpoints have no trainer_state.json: it is written last.
-    finished = [path for path in checkpoints if (path / "trainer_state.json").is_file()]
+    finished = [path for path in checkpoints if _is_whole(path)]
     with quiet():
         trainer.train(resume_from_checkpoint=str(finished[-1]) if resume and finished else None)
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: trainer_state.json comes last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def train(module: Any, dataset: Any, plan: TrainingPlan, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
