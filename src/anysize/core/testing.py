@@ -61,9 +61,10 @@ def check_nested_model(
     """
     Check every promise of a nested model on an example; raises `AssertionError` at the first broken one.
 
-    `plain(example)` is the same model without any nesting, compared with the full size; `shape(size)` the shape of
-    the output there. Without them the full size is compared with a model loaded whole, and every size must have as
-    many axes and rows as the full one. Outputs may differ by `atol`, relative to the largest value above 1.
+    `plain(example)` is the same model without any nesting, compared with the full size; without it, the full size is
+    compared with what the model gives when no size is named. `shape(size)` is the shape of the output there; without
+    it, every size must have as many axes and rows as the full one. Outputs may differ by `atol`, relative to the
+    largest value above 1. The model and its example lie on the CPU.
     """
     training = model.training
     model.eval()
