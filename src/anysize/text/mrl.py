@@ -102,7 +102,7 @@ class MRL:
         return Encoder(self.model)
 
     def sizes(self, width: int) -> tuple[int, ...]:
-        """The sizes to train for a model of this width. Raises `SizeError` if they do not increase or one exceeds it."""
+        """The sizes to train for this width. Raises `SizeError` if they do not increase or one exceeds it."""
         from anysize.core.sizes import Nesting
 
         if self.dims is None:
