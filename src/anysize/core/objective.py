@@ -36,9 +36,13 @@ class All:
 
 @dataclass(frozen=True)
 class Random:
-    """`n` sizes drawn without replacement at each step. Raises `SizeError` if there are not so many."""
+    """`n` sizes drawn without replacement at each step. Raises `SizeError` if `n` is 0 or there are not so many."""
 
     n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise SizeError(f"Random draws {self.n} sizes; give at least 1")
 
     def pick(self, nesting: Nesting, step: int, seed: int = 0) -> tuple[Size, ...]:
         """`n` of the sizes."""
@@ -60,9 +64,13 @@ class Sandwich:
 
 @dataclass(frozen=True)
 class Fixed:
-    """The same listed sizes at every step. Raises `SizeError` if the nesting lacks one."""
+    """The same listed sizes at every step. Raises `SizeError` if there are none, or the nesting lacks one."""
 
     sizes: tuple[Size, ...]
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise SizeError("Fixed names no size; list at least one")
 
     def pick(self, nesting: Nesting, step: int, seed: int = 0) -> tuple[Size, ...]:
         """The listed sizes."""
