@@ -1,125 +1,169 @@
-from __future__ import annotations
-
 import hashlib
-import subprocess
-import sys
+import os
+import threading
 
 import pytest
 
 from anysize.core import files
 from anysize.core.errors import AnysizeError, CheckpointError
 
-
-def fill(target, content):
-    with files.new_directory(target, marker="ours.json") as folder:
-        (folder / "ours.json").write_text("{}")
-        (folder / "deep").mkdir()
-        (folder / "deep" / "content").write_text(content)
+MARK = "anysize.json"
 
 
-@pytest.mark.parametrize("swaps", [True, False])
-def test_a_new_directory_takes_the_place_of_our_old_one(tmp_path, monkeypatch, swaps):
-    if not swaps:  # As on systems without an exchange of two names.
-        monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: object())
-    target = tmp_path / "not yet" / "model"
-    fill(target, "old")
-    (target / "left over").touch()
-    fill(target, "new")
-    assert (target / "deep" / "content").read_text() == "new"
-    assert not (target / "left over").exists()
-    assert [path.name for path in target.parent.iterdir()] == ["model"]
+def fill(target, content="new"):
+    with files.new_directory(target, marker=MARK) as scratch:
+        files.write_json(scratch / MARK, {"content": content})
+        (scratch / "deep").mkdir()
+        (scratch / "deep" / "file").write_text(content)
 
 
-@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
-def test_a_body_that_raises_leaves_the_old_directory_and_nothing_else(tmp_path, error):
+def contents(target):
+    return {str(file.relative_to(target)): file.read_text() for file in target.rglob("*") if file.is_file()}
+
+
+def test_a_new_directory_appears_whole(tmp_path):
+    target = tmp_path / "parent" / "model"
+    with files.new_directory(target, marker=MARK) as scratch:
+        (scratch / "file").write_text("x")
+        assert not target.exists()
+    assert contents(target) == {"file": "x"}
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_our_own_directory_is_replaced_and_nothing_of_it_stays(tmp_path):
     target = tmp_path / "model"
     fill(target, "old")
+    (target / "left over").write_text("old")
+    fill(target)
+    assert sorted(contents(target)) == [MARK, "deep/file"]
+    assert (target / "deep" / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_empty_directory_is_ours_to_fill(tmp_path):
+    (tmp_path / "model").mkdir()
+    fill(tmp_path / "model")
+    assert MARK in contents(tmp_path / "model")
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_failure_leaves_what_was_there(tmp_path, failure, before):
+    target = tmp_path / "model"
+    if before:
+        fill(target, "old")
+    seen = contents(target)
 
     def fail():
-        with files.new_directory(target, marker="ours.json") as folder:
-            (folder / "ours.json").write_text("half")
-            raise error
+        with files.new_directory(target, marker=MARK) as scratch:
+            (scratch / "half").write_text("x")
+            raise failure
 
-    with pytest.raises(type(error)):
+    with pytest.raises(type(failure)):
         fail()
-    assert (target / "ours.json").read_text() == "{}"
-    assert (target / "deep" / "content").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert contents(target) == seen
+    assert list(tmp_path.iterdir()) == ([target] if before else [])
 
 
-def test_nobody_sees_the_directory_before_it_is_whole(tmp_path):
-    with files.new_directory(tmp_path / "model", marker="ours.json") as folder:
-        (folder / "ours.json").touch()
-        assert not (tmp_path / "model").exists()
-    assert (tmp_path / "model" / "ours.json").exists()
+def test_what_is_not_ours_is_not_replaced(tmp_path):
+    target = tmp_path / "thesis"
+    target.mkdir()
+    (target / "chapter").write_text("precious")
+    entered = False
+    with pytest.raises(CheckpointError, match="so it is not ours to replace; name another place"):  # noqa: SIM117
+        with files.new_directory(target, marker=MARK):
+            entered = True
+    assert not entered
+    assert contents(target) == {"chapter": "precious"}
+    (tmp_path / "note").write_text("a file")
+    with pytest.raises(CheckpointError, match="not ours"):
+        files.check_replaceable(tmp_path / "note", MARK)
 
 
-def test_what_we_did_not_write_is_not_replaced(tmp_path):
-    foreign = tmp_path / "thesis"
-    foreign.mkdir()
-    (foreign / "chapter").write_text("precious")
-    with pytest.raises(CheckpointError, match=r"thesis exists and holds no ours\.json"):
-        fill(foreign, "new")
-    assert (foreign / "chapter").read_text() == "precious"
-    with pytest.raises(CheckpointError, match="not ours to replace"):
-        fill(foreign / "chapter", "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+def test_the_swap_without_the_system_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: object())
+    fill(tmp_path / "model", "old")
+    fill(tmp_path / "model")
+    assert (tmp_path / "model" / "deep" / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [tmp_path / "model"]
 
 
-def test_an_empty_directory_may_be_filled(tmp_path):
-    (tmp_path / "model").mkdir()
-    fill(tmp_path / "model", "new")
-    assert (tmp_path / "model" / "deep" / "content").read_text() == "new"
+def test_a_relative_target_survives_a_change_of_directory(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with files.new_directory("model", marker=MARK) as scratch:
+        (scratch / MARK).write_text("{}")
+        os.chdir(tmp_path / "a")
+    assert (tmp_path / "model" / MARK).exists()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "values.json"
-    files.write_json(path, {"size": "größe"})
-    assert files.read_json(path, "a model") == {"size": "größe"}
+def test_readers_meet_a_whole_file_while_it_is_rewritten(tmp_path):
+    path = tmp_path / "file"
+    versions = [bytes([letter]) * 50_000 for letter in b"abc"]
+    files.write_bytes(path, versions[0])
+    met, done = set(), threading.Event()
 
-    def full(*_):
-        raise OSError("no space left")
+    def read():
+        while not done.is_set():
+            met.add(path.read_bytes())
 
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        files.write_json(path, {"size": 2})
-    assert files.read_json(path, "a model") == {"size": "größe"}
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(30):
+        files.write_bytes(path, versions[turn % 3])
+    done.set()
+    reader.join()
+    assert met
+    assert met <= set(versions)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_unreadable_json_says_what_was_expected_there(tmp_path):
-    with pytest.raises(CheckpointError, match=r"is not an index: it holds no values\.json"):
-        files.read_json(tmp_path / "values.json", "an index")
-    for damaged in (b'{"a": 1', b"\xff\xfe", b""):
-        (tmp_path / "values.json").write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"cannot be read as an index .* cut short"):
-            files.read_json(tmp_path / "values.json", "an index")
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write_bytes(path, b"old")
+
+    def fail(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        files.write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_digest_is_that_of_the_content(tmp_path):
-    content = bytes(range(256)) * 5000
-    (tmp_path / "a").write_bytes(content)
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+def test_json_comes_back(tmp_path):
+    value = {"name": "Matrjoschka Матрёшка", "sizes": [1, 2.5, None]}
+    files.write_json(tmp_path / MARK, value)
+    assert files.read_json(tmp_path / MARK, "a model") == value
+    assert "Матрёшка" in (tmp_path / MARK).read_text("utf-8")
 
 
-def test_a_lock_is_held_by_one_and_given_back(tmp_path):
-    path = tmp_path / "lock"
-    with (
-        files.lock(path, "another is writing"),
-        pytest.raises(AnysizeError, match=r"^another is writing; wait for it to end$"),
-        files.lock(path, "another is writing"),
-    ):
-        pass
-    with files.lock(path, "another is writing"):
-        pass
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe{}", b"{'a': 1}"])
+def test_json_that_is_damaged(tmp_path, content):
+    (tmp_path / MARK).write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read as a model"):
+        files.read_json(tmp_path / MARK, "a model")
 
 
-def test_a_lock_holds_against_other_processes(tmp_path):
-    code = f"from anysize.core import files\nwith files.lock(files.Path({str(tmp_path / 'lock')!r}), 'busy'): pass"
+def test_json_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match=f"{tmp_path.name} is not an index: it holds no {MARK}"):
+        files.read_json(tmp_path / MARK, "an index")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        files.read_json(tmp_path / "folder.json", "an index")
 
-    def other():
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
+def test_the_hash_of_a_file(tmp_path):
+    content = os.urandom(300_000)
+    (tmp_path / "file").write_bytes(content)
+    assert files.sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_one_holder_of_a_lock_at_a_time(tmp_path):
+    with files.lock(tmp_path / "lock", "someone else writes"):  # noqa: SIM117
+        with pytest.raises(AnysizeError, match="someone else writes; wait for it to end"):
+            with files.lock(tmp_path / "lock", "someone else writes"):
+                pass
     with files.lock(tmp_path / "lock", "busy"):
-        assert "AnysizeError: busy" in other().stderr
-    assert other().returncode == 0
+        pass
