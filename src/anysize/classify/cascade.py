@@ -63,20 +63,26 @@ class AdaptiveClassifier:
         labels: np.ndarray,
         *,
         method: Literal["budget", "paper"] = "budget",
-        tolerance: float = 0.0,
+        tolerance: float = 0.005,
+        margin: float = 1.0,
     ) -> Self:
         """
         Learn the thresholds from rows that were not trained on: probabilities (n, classes) at each size, labels (n,).
 
-        ``"budget"`` seeks the fewest expected dims whose accuracy is at most `tolerance` below that of the full size.
-        ``"paper"`` looks at each pair of neighbouring sizes alone and takes the smallest of 100 thresholds that gives
-        that pair its best accuracy. Raises `DataError` for probabilities or labels that cannot be right.
+        ``"budget"``: the fewest expected dims with one threshold for all sizes, such that accuracy falls at most
+        `tolerance` (a share of the rows) below that of the full size, counting `margin` standard errors of the fall as
+        lost too. Thresholds chosen one by one look better on the rows they come from and worse on new ones.
+        ``"paper"``: each pair of neighbouring sizes alone; the smallest of 100 thresholds that gives that pair its best
+        accuracy. Raises `DataError` for probabilities or labels that cannot be right.
         """
+        if tolerance < 0 or margin < 0:
+            raise AnysizeError(f"tolerance and margin are at least 0; got {tolerance} and {margin}")
         confidence, correct = self._scored(probabilities, labels)
         if method == "paper":
             found = [_pair_threshold(confidence[g], correct[g], correct[g + 1]) for g in range(len(self.dims) - 1)]
         elif method == "budget":
-            found = _fewest_dims(np.asarray(self.dims), confidence, correct, tolerance)
+            shared = _shared_threshold(np.asarray(self.dims), confidence, correct, tolerance, margin)
+            found = [shared] * (len(self.dims) - 1)
         else:
             raise AnysizeError(f"{method!r} is no way to find thresholds; use 'budget' or 'paper'")
         self.thresholds = tuple(float(value) for value in found)
@@ -186,28 +192,15 @@ def _pair_threshold(confidence: np.ndarray, small: np.ndarray, large: np.ndarray
     return float(GRID[right.argmax()])
 
 
-def _fewest_dims(dims: np.ndarray, confidence: np.ndarray, correct: np.ndarray, tolerance: float) -> list[float]:
-    """
-    Thresholds with the fewest expected dims at accuracy >= that of the full size less `tolerance`.
-
-    First the best threshold shared by all sizes, then each one in turn while the others stay, until nothing improves.
-    Never leaving early (all thresholds 1) always satisfies the bound, so there is a solution.
-    """
-    rows = np.arange(confidence.shape[1])
-    needed = correct[-1].sum() - tolerance * len(rows) - 1e-9
-
-    def judged(thresholds: list[float]) -> float:
-        stop = _stops(confidence, thresholds)
-        return float(dims[stop].mean()) if correct[stop, rows].sum() >= needed else np.inf
-
-    count = len(dims) - 1
-    best = min(([float(value)] * count for value in GRID), key=judged)
-    cost = judged(best)
-    while True:
-        tried = [[*best[:g], float(value), *best[g + 1 :]] for g in range(count) for value in GRID]
-        if not tried:
-            return best
-        candidate = min(tried, key=judged)
-        if not judged(candidate) < cost:
-            return best
-        best, cost = candidate, judged(candidate)
+def _shared_threshold(
+    dims: np.ndarray, confidence: np.ndarray, correct: np.ndarray, tolerance: float, margin: float
+) -> float:
+    """The threshold of the grid, shared by all sizes, with the fewest expected dims whose loss of accuracy is bounded."""
+    rows, best, cost = np.arange(confidence.shape[1]), 1.0, float(dims[-1])
+    for threshold in GRID:
+        stop = _stops(confidence, [threshold] * (len(dims) - 1))
+        lost = correct[-1].astype(float) - correct[stop, rows]  # 1: right only in full, -1: right only in the cascade
+        bound = lost.mean() + margin * lost.std() / np.sqrt(len(rows))
+        if bound <= tolerance + 1e-12 and dims[stop].mean() < cost:
+            best, cost = float(threshold), float(dims[stop].mean())
+    return best
