@@ -359,8 +359,10 @@ def part_rows(results: dict[str, Any]) -> str:
 
 def quickest(arms: dict[str, dict[str, Any]], start: str) -> str:
     """The least time of the arms whose names start so, at recall >= 0.99."""
-    good = [found for arm, found in arms.items() if arm.startswith(start) and found["recall@10"] >= 0.99]
-    return f"{min(found['cpu_ms'] for found in good)} ms" if good else "more (recall stays below 0.99)"
+    tried = [found for arm, found in arms.items() if arm.startswith(start)]
+    good = [found["cpu_ms"] for found in tried if found["recall@10"] >= 0.99]
+    best = max(tried, key=lambda found: found["recall@10"])
+    return f"{min(good)} ms" if good else f"{best['cpu_ms']} ms (at recall {best['recall@10']}, its best)"
 
 
 if __name__ == "__main__":
