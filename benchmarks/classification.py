@@ -360,8 +360,8 @@ def report_cascades(labels: np.ndarray, o: Any) -> None:
         note="Expected dims and accuracy against the full size: "
         + "; ".join(verdicts)
         + ". Thresholds learned on a fifth of the test texts, measured on the rest, mean of 30 splits per seed."
-        " 'paper' is the search of the official code; 'budget' is our default: one threshold for all sizes, the fewest dims"
-        " that lose at most 0.5 points on the tuning texts, a standard error counted as lost too.",
+        " 'paper' is the search of the official code; 'budget' is our default: one threshold for all sizes, the fewest"
+        " dims that lose at most 0.5 points on the tuning texts, a standard error counted as lost too.",
         **common(o),
     )
 

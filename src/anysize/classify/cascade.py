@@ -195,7 +195,7 @@ def _pair_threshold(confidence: np.ndarray, small: np.ndarray, large: np.ndarray
 def _shared_threshold(
     dims: np.ndarray, confidence: np.ndarray, correct: np.ndarray, tolerance: float, margin: float
 ) -> float:
-    """The threshold of the grid, shared by all sizes, with the fewest expected dims whose loss of accuracy is bounded."""
+    """The threshold of the grid, the same for all sizes, with the fewest expected dims and a bounded loss."""
     rows, best, cost = np.arange(confidence.shape[1]), 1.0, float(dims[-1])
     for threshold in GRID:
         stop = _stops(confidence, [threshold] * (len(dims) - 1))
