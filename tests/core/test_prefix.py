@@ -101,6 +101,17 @@ def test_zero_rows_and_zero_prefixes_give_no_nan_and_the_plain_gradients():
     torch.testing.assert_close(ours[2], theirs[2], atol=1e-9, rtol=1e-9)
 
 
+def test_nothing_flows_through_a_norm_below_its_floor():
+    q, d = rows(4), rows(4, seed=1)
+    q[1] *= 1e-14
+    d[2] *= 1e-14
+    q[3, :8] *= 1e-14
+    ours, theirs = with_gradients(nested_info_nce, q, d, DIMS), with_gradients(plain, q, d, DIMS)
+    for mine, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, reference, atol=1e-9, rtol=1e-9)
+    assert ours[1][1].abs().max() > 1e9
+
+
 def test_rows_may_lie_anyhow_in_memory():
     q, d = rows(20, 12).T, rows(12, 40, seed=1)[:, ::2]
     assert not q.is_contiguous()
