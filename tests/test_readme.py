@@ -13,7 +13,8 @@ import pytest
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -52,12 +53,18 @@ def test_readme_commands_and_snippets_run(reader: Path, monkeypatch: pytest.Monk
     assert str(names["size"]).startswith("dims=")
 
 
+def test_snippets_of_the_core_page_run() -> None:
+    for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "core.md").read_text("utf-8"), flags=re.DOTALL):
+        exec(compile(snippet, "docs/core.md", "exec"), {})
+
+
 def test_readme_names_only_make_targets_that_exist() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
         assert f"\n{target}:" in makefile
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parent.parent / link).exists(), link
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

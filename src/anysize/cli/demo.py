@@ -31,7 +31,7 @@ class Demo:
 
     out: Path = Path("demo")
     """Where to leave the corpus, the model, the frontier and the index."""
-    limit: int = 8000
+    limit: int = 6000
     """How many documented functions and classes to use; fewer is faster."""
     seed: int = 0
     """Seed of the training."""
