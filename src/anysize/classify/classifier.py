@@ -25,6 +25,7 @@ class Classifier(NestedModel):
     """
 
     kind = "classifier"
+    evaluators = ("accuracy",)
 
     def __init__(
         self,
@@ -90,6 +91,10 @@ class Classifier(NestedModel):
         """Bytes of one stored float32 feature prefix; parameters and FLOPs of the one head that runs."""
         products = self.size.dims * len(self.classes)
         return Cost(bytes=4 * self.size.dims, parameters=products + len(self.classes), flops=2 * products)
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """None: without the data it was fitted on there is no rival head, and heads have no untouched original."""
+        return []
 
     def extract(self, size: Size | None = None, /, **axes: int) -> Self:
         """A smaller classifier with only the weights of that size; it keeps using the same backbone."""
