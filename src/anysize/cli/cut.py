@@ -31,7 +31,9 @@ class Cut:
         if isinstance(small, NestedModel):
             small.save(self.out)
             return WasCut(self.out, size, "anysize")
-        with new_directory(self.out, marker="modules.json") as directory:
+        from anysize.text.encoder import quiet
+
+        with new_directory(self.out, marker="modules.json") as directory, quiet():
             small.save(str(directory), create_model_card=False)
         return WasCut(self.out, size, "sentence-transformers")
 

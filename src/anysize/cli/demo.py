@@ -68,7 +68,7 @@ class Demo:
         frontier.plot(self.out / "frontier.png", chosen=equal.size)
         frontier.to_html(self.out / "frontier.html")
         _tell(f"4/5  index: {len(items)} descriptions, each vector stored once")
-        index = Index.build(index_dir, model, data.items())
+        index = Index.build(index_dir, model, data.items(), model_path=model_dir)
         _tell("5/5  search")
         answers = [index.search(question, k=3) for question in QUESTIONS]
         return Shown(self.out, frontier, small, equal, answers, index, time.perf_counter() - started)

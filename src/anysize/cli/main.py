@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -38,6 +39,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run one command; returns its exit status."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was there before is unchanged", 130)
+    except BrokenPipeError:
+        # The reader (head, say) left. Nothing more can be said, also not by Python's own flush at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        trouble = _machine_trouble(error)
+        if trouble is not None:
+            return _complain(trouble, 1)
+        if not isinstance(error, ValueError):
+            raise
+        from anysize.core.errors import AnysizeError
+
+        if not isinstance(error, AnysizeError):
+            raise
+        return _complain(str(error), 2)
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         _say(usage())
         return 0
@@ -53,22 +76,8 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in rest and not _json_file(verb, rest)
     if as_json:
         rest = [word for word in rest if word != "--json"]
-    try:
-        result = _parse(verb, rest).run()
-        _say(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if as_json else result.text())
-    except KeyboardInterrupt:
-        return _complain("interrupted; what was there before is unchanged", 130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader (head, say) left; there is nobody to tell
-        return 0
-    except ValueError as error:
-        from anysize.core.errors import AnysizeError
-
-        if not isinstance(error, AnysizeError):
-            raise
-        return _complain(str(error), 2)
-    except (MemoryError, OSError) as error:
-        return _complain(_machine_trouble(error), 1)
+    result = _parse(verb, rest).run()
+    _say(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if as_json else result.text())
     return 0
 
 
@@ -95,12 +104,16 @@ def _parse(verb: str, words: list[str]) -> Any:
     return parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
 
 
-def _machine_trouble(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _machine_trouble(error: Exception) -> str | None:
+    """One sentence if the machine failed, None if the input or the program did."""
+    number = error.errno if isinstance(error, OSError) else None
+    # safetensors reports the system's errors in a class of its own, with the number in the text.
+    full = any(number == code or f"(os error {code})" in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+    if full:
         return "the disk is full; nothing that was there before is changed. Free some space and run it again"
     if isinstance(error, MemoryError):
         return "there is not enough memory; give less data at once"
-    return str(error)
+    return " ".join(str(error).split()) if isinstance(error, OSError) else None
 
 
 def _complain(message: str, status: int) -> int:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from anysize.core.frontier import Frontier
 
 
+PICTURES = (".png", ".svg", ".pdf")
+
+
 @dataclass
 class Measure:
     """
@@ -41,6 +44,7 @@ class Measure:
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.choose import fraction
+        from anysize.core.errors import AnysizeError
         from anysize.core.files import write_json
         from anysize.core.measuring import measure
         from anysize.core.registry import load
@@ -48,6 +52,8 @@ class Measure:
         within = fraction(self.within)
         for file in (self.json, self.html, self.png):
             check_writable(file)
+        if self.png is not None and self.png.suffix.lower() not in PICTURES:
+            raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = load(self.model)
         sizes = None if self.dims is None else [model.nesting.resolve(dims=dims) for dims in self.dims]
         frontier = measure(model, self.data, arms=self.arms, sizes=sizes)
@@ -89,5 +95,9 @@ def check_writable(file: Path | None) -> None:
     """Refuse a file that cannot be written before the long work, not after it."""
     from anysize.core.errors import AnysizeError
 
-    if file is not None and not file.resolve().parent.is_dir():
+    if file is None:
+        return
+    if not file.resolve().parent.is_dir():
         raise AnysizeError(f"cannot write {file}: the folder {file.parent} does not exist")
+    if file.is_dir():
+        raise AnysizeError(f"cannot write {file}: it is a folder; name a file")

@@ -82,7 +82,7 @@ def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
         raise AnysizeError(f"an unfinished run stands at {workdir}; add --resume to continue it, or delete that folder")
     if before != run:
         changed = [name for name in run["options"] if before["options"].get(name) != run["options"][name]]
-        what = f"options {', '.join(changed)}" if changed else "other data"
+        what = f"options {', '.join(changed)}" if changed else "data"
         raise AnysizeError(f"the unfinished run at {workdir} was started with different {what}; use the same to resume")
 
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json
 from anysize.core.sizes import Size
 
@@ -43,4 +43,6 @@ def load(path: str | os.PathLike[str], size: Size | None = None, /, **axes: int)
     """
     directory = Path(path)
     manifest = read_json(directory / MANIFEST, "an anysize model")
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{directory / MANIFEST} is not the manifest of an anysize model; it may be damaged")
     return find("models", str(manifest.get("kind"))).load(directory, size, **axes)

@@ -7,7 +7,11 @@ A family hands over a module whose ``forward(**batch)`` returns ``{"loss": ...}`
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
+import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import AnysizeError
+
+
+_LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,6 @@ class TrainingPlan:
     warmup_ratio: float = 0.05
     weight_decay: float = 0.0
     bf16: bool = False
-    gradient_checkpointing: bool = False
     checkpoints: int = 10
     """How many times to save on the way; a killed run continues from the last one."""
 
@@ -49,7 +55,6 @@ def arguments(plan: TrainingPlan, workdir: Path, steps: int, cls: type | None = 
         seed=plan.seed,
         data_seed=plan.seed,
         bf16=plan.bf16,
-        gradient_checkpointing=plan.gradient_checkpointing,
         use_cpu=not torch.cuda.is_available(),
         dataloader_drop_last=True,
         dataloader_pin_memory=False,
@@ -65,20 +70,24 @@ def arguments(plan: TrainingPlan, workdir: Path, steps: int, cls: type | None = 
 
 def total_steps(rows: int, plan: TrainingPlan) -> int:
     """Optimiser steps of a plan on this many rows, over all ranks. Raises `AnysizeError` if not one batch fits."""
-    import os
-
     per_epoch = rows // (plan.batch_size * int(os.environ.get("WORLD_SIZE", "1")))
     if per_epoch == 0:
         raise AnysizeError(f"{rows} rows do not fill one batch of {plan.batch_size}; give more data or a smaller batch")
-    return max(1, int(per_epoch * plan.epochs))
+    return math.ceil(per_epoch * plan.epochs)
 
 
 def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
     """Train to the end, from the last checkpoint if `resume`; returns the logged losses."""
     checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     finished = [path for path in checkpoints if _is_whole(path)]
-    with quiet():
-        trainer.train(resume_from_checkpoint=str(finished[-1]) if resume and finished else None)
+    try:
+        with quiet():
+            trainer.train(resume_from_checkpoint=str(finished[-1]) if resume and finished else None)
+    except RuntimeError as error:
+        # What torch says when a checkpoint does not fit on the disk names neither.
+        if shutil.disk_usage(workdir).free < _LITTLE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir)) from error
+        raise
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
 
 

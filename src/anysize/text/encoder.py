@@ -102,7 +102,7 @@ class Encoder:
 
     def save(self, directory: Path) -> None:
         """Write it as an ordinary sentence-transformers model."""
-        with _quiet():
+        with quiet():
             self.model.save(str(directory), create_model_card=False)
 
 
@@ -117,7 +117,7 @@ def _load(source: str) -> SentenceTransformer:
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
     try:
-        with _quiet():
+        with quiet():
             return SentenceTransformer(path, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -140,7 +140,7 @@ def _packaged(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading a model is not news: hold back the libraries' own bars and remarks while it happens."""
     from transformers.utils import logging
 
