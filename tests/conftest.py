@@ -9,6 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,48 @@ def encoder(encoder_path: Path):
     from anysize.text.encoder import Encoder
 
     return Encoder(str(encoder_path))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line gave back."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def refused(self, *words: str) -> None:
+        """Exit status 2 and one sentence that holds these words."""
+        assert self.status == 2, self
+        assert self.out == ""
+        assert self.err.startswith("anysize: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.endswith("\n")
+        for word in words:
+            assert word in self.err, self.err
+
+
+@pytest.fixture
+def anysize(capsys: pytest.CaptureFixture[str]):
+    """Run a command line in this process."""
+    from anysize.cli.main import run
+
+    def command(*words) -> Said:
+        capsys.readouterr()
+        try:
+            status = run([str(word) for word in words])
+        except SystemExit as left:
+            status = int(left.code or 0)
+        captured = capsys.readouterr()
+        return Said(status, captured.out, captured.err)
+
+    return command
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -99,7 +99,7 @@ def test_methods_go_by_name_or_as_objects(vectors):
     assert fit(vectors, method="mrl", dims=(4, 8), epochs=1).about["options"]["epochs"] == 1
     with pytest.raises(AnysizeError, match="on the method object"):
         fit(vectors, method=METHOD, epochs=1)
-    with pytest.raises(AnysizeError, match="no method is called 'nope'.*mrl"):
+    with pytest.raises(AnysizeError, match=r"no method is called 'nope'.*mrl"):
         fit(vectors, method="nope")
 
 
@@ -216,7 +216,7 @@ def test_an_unfinished_run_stands_until_it_is_resumed(unfinished, vectors):
     with pytest.raises(AnysizeError, match="different options dims, seed"):
         fit(vectors, method=MRL(dims=(4, 16), epochs=10, batch_size=32), out=unfinished, resume=True)
     np.save(unfinished.parent / "other.npy", spread_vectors(128, seed=1))
-    with pytest.raises(AnysizeError, match="different other data|other data"):
+    with pytest.raises(AnysizeError, match="started with different data;"):
         fit(unfinished.parent / "other.npy", method=METHOD, out=unfinished, resume=True)
     before.pop(partial / "lock")
     after = files(partial)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.files import sha256
+from anysize.text import encoder as module
+from anysize.text.encoder import PACKAGED, Encoder
+from anysize.text.features import FeatureStore
+from tests.conftest import WIDTH, sentences
+
+
+def count_calls(encoder, monkeypatch) -> list[str]:
+    """Every text that reaches the sentence-transformers model from now on."""
+    reached: list[str] = []
+    real = encoder.model.encode
+
+    def spy(texts, **options):
+        reached.extend(texts)
+        return real(texts, **options)
+
+    monkeypatch.setattr(encoder.model, "encode", spy)
+    return reached
+
+
+def test_it_embeds_as_sentence_transformers_does_in_the_order_given(encoder):
+    texts = [*sentences(7), "balan", *sentences(3)]
+    found = encoder.encode(texts)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, encoder.model.encode(texts), atol=1e-5)
+    assert encoder.dimension == WIDTH
+
+
+def test_each_distinct_text_is_embedded_once(encoder, monkeypatch):
+    reached = count_calls(encoder, monkeypatch)
+    found = encoder.encode(["balan demer", "gofen", "balan demer"])
+    assert sorted(reached) == ["balan demer", "gofen"]
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_what_the_store_knows_is_not_embedded_again(encoder, monkeypatch, tmp_path):
+    encoder.store = FeatureStore(tmp_path)
+    before = encoder.encode(["balan demer"])
+    reached = count_calls(encoder, monkeypatch)
+    encoder.store = FeatureStore(tmp_path)
+    after = encoder.encode(["balan demer", "gofen"])
+    assert reached == ["gofen"]
+    np.testing.assert_array_equal(before[0], after[0])
+
+
+def test_work_is_stored_shard_by_shard(encoder, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHARD", 4)
+    encoder.store = FeatureStore(tmp_path)
+    encoder.encode(sentences(10))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_texts_of_zero_and_of_100_000_characters(encoder, monkeypatch):
+    long = "balan demer " * 8400
+    reached = count_calls(encoder, monkeypatch)
+    found = encoder.encode(["", long, "balan"])
+    assert np.isfinite(found).all()
+    assert max(map(len, reached)) <= 20 * 32
+    # Only what the model reads counts: the cut must not change the vector.
+    np.testing.assert_allclose(found[1], encoder.model.encode(long), atol=1e-5)
+    np.testing.assert_allclose(found[0], encoder.model.encode(""), atol=1e-5)
+
+
+def test_no_texts_give_no_rows(encoder):
+    assert encoder.encode([]).shape == (0, WIDTH)
+
+
+def test_bfloat16_agrees_to_the_digits_it_has(encoder):
+    texts = sentences(6)
+    exact, rough = encoder.encode(texts), encoder.encode(texts, bf16=True)
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_progress_goes_nowhere_unless_asked(encoder, capfd):
+    encoder.model  # noqa: B018 (loading is tested below)
+    capfd.readouterr()
+    encoder.encode(sentences(5))
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_name_that_is_nowhere_is_one_sentence():
+    with pytest.raises(AnysizeError, match="cannot load the model 'no-such-model-here'") as raised:
+        Encoder("no-such-model-here").encode(["a"])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_no_model_says_what_it_lacks(tmp_path):
+    with pytest.raises(CheckpointError, match=r"modules\.json"):
+        Encoder(tmp_path).encode(["a"])
+
+
+def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):
+    encoder.save(tmp_path / "e")
+    np.testing.assert_allclose(Encoder(tmp_path / "e").encode(["gofen"]), encoder.encode(["gofen"]), atol=1e-6)
+    assert Encoder(tmp_path / "e").fingerprint() == encoder.fingerprint()
+    assert capfd.readouterr().out == ""
+
+
+def test_the_packaged_encoder_is_the_published_one():
+    package, digest = PACKAGED["all-MiniLM-L6-v2"]
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        pytest.skip("the demo extra is not installed")
+    assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    folder = Path(module._packaged("all-MiniLM-L6-v2"))
+    assert sha256(folder / "model.safetensors") == digest
+    encoder = Encoder("sentence-transformers/all-MiniLM-L6-v2")
+    cat, dog, tax = encoder.encode(["a cat sleeps", "a dog sleeps", "the tax on imports rose"])
+    assert encoder.dimension == 384
+    assert cat @ dog > cat @ tax + 0.2
+
+
+def test_a_packaged_encoder_with_other_weights_is_refused(monkeypatch):
+    package, _ = PACKAGED["all-MiniLM-L6-v2"]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip("the demo extra is not installed")
+    monkeypatch.setitem(module.PACKAGED, "all-MiniLM-L6-v2", (package, "0" * 64))
+    with pytest.raises(CheckpointError, match="not those published"):
+        Encoder("all-MiniLM-L6-v2").encode(["a"])
