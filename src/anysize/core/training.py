@@ -20,7 +20,6 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError
 
-
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
 
 
