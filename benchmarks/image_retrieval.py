@@ -166,7 +166,8 @@ def report(values: dict[str, dict[str, list[float]]], seeds: int, steps: int) ->
         outcome=outcome,
         note=f"Nested {verdict} PCA and truncation of the full-size network at {' and '.join(small)}, and is within "
         f"one point of the network trained for that size alone (or better) at {len(level)} of {len(sizes)} sizes. "
-        f"Recall@1: {gap}. The nested loss is the mean over sizes; {steps} steps of 256 images, small CNN.",
+        f"Recall@1: {gap}. The nested loss is the mean over sizes; {steps} steps of 256 images, small CNN: "
+        "short training, so recall is low in every arm and a longer run may rank them otherwise.",
         command=f"python -m benchmarks.image_retrieval --data DATA_DIR --seeds {seeds} --steps {steps}",
         data="Fashion-MNIST: trained on views of the 60,000 training images, measured on 2,000 test images",
     )
