@@ -1,11 +1,10 @@
 """
 Nested embeddings against truncation, PCA and models trained for one size alone, on retrieval with judgements.
 
-    python -m benchmarks.retrieval --data DATA_DIR            # heads on four data sets, 3 seeds (about 15 minutes)
-    python -m benchmarks.retrieval --data DATA_DIR --tune full
+    python -m benchmarks.retrieval --data DATA_DIR            # four data sets, 3 seeds: about 15 minutes
 
-DATA_DIR holds `cranfield`, `cisi` and `npl` in BEIR layout; the docstring corpus is made on the spot. Judged queries are
-split in halves at random, one half to learn from and one to measure by, anew for each seed. Every arm sees the same
+DATA_DIR holds `cranfield`, `cisi` and `npl` in BEIR layout; the docstring corpus is made on the spot. Judged queries
+are split in halves at random, one to learn from and one to measure by, anew for each seed. Every arm sees the same
 pairs, steps and learning rate.
 """
 
@@ -100,11 +99,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=8000)
     parser.add_argument("--sets", default="docstrings,cranfield,cisi,npl")
+    parser.add_argument("--cache", type=Path, help="a folder in which embeddings are kept between runs")
     args = parser.parse_args()
     encoder = Encoder(MODEL)
     for name in args.sets.split(","):
         data = docstrings(args.limit) if name == "docstrings" else read(args.data / name)
-        encoder.store = FeatureStore()
+        encoder.store = FeatureStore(args.cache)
         encoder.encode(data.items().texts + data.queries.texts, progress=True, bf16=supports_bf16())
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for seed in range(args.seeds):

@@ -63,7 +63,7 @@ def command(words: Sequence[str]) -> type[Fit]:
 
     method = find("methods", _method(words))
     # An empty prefix name sets the method's options beside the verb's own: --dims, not --options.dims.
-    flat: Any = Annotated[method, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+    flat: Any = Annotated[method, tyro.conf.arg(name="")]
     made = make_dataclass("Fit", [("options", flat, field(default_factory=method))], bases=(Fit,), kw_only=True)
     made.__doc__ = f"{Fit.__doc__}\n\n{method.__doc__}"
     return made
