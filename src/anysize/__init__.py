@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"anysize.{_HOMES[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module("anysize.core.testing" if name == "testing" else f"anysize.{name}")
+        return importlib.import_module(f"anysize.{name}")
     raise AttributeError(f"module 'anysize' has no attribute {name!r}")
 
 

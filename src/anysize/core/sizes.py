@@ -135,6 +135,7 @@ class Nesting(Sequence[Size]):
         for size in listed:
             if size.keys() != listed[0].keys():
                 raise SizeError(f"sizes of one nesting name the same axes; got {listed[0]} beside {size}")
+        for size in listed:
             if not size <= listed[-1]:
                 raise SizeError(f"the last size must contain all others, but {listed[-1]} does not contain {size}")
         for before, after in itertools.pairwise(listed):

@@ -1,0 +1,5 @@
+"""The contract battery, for anyone's nested model: ``check_nested_model(model, example)``."""
+
+from anysize.core.testing import check_nested_model
+
+__all__ = ["check_nested_model"]
