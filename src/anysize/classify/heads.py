@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch.nn import functional
 
 from anysize.core.errors import DataError, SizeError
@@ -56,7 +57,9 @@ class MRLHead(torch.nn.Module):
             biases = [torch.nn.Parameter(biases[0].detach().clone()) for _ in self.dims]
         self.biases = torch.nn.ParameterList(biases)
 
-    def forward(self, features: torch.Tensor, dims: Sequence[int] | None = None) -> list[torch.Tensor]:
+    def forward(
+        self, features: Float[torch.Tensor, "n d"], dims: Sequence[int] | None = None
+    ) -> list[Float[torch.Tensor, "n c"]]:
         """
         Logits (n, classes) at each of `dims` (default: all sizes, increasing), from one pass over the features.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch.autograd.function import once_differentiable
 
 from anysize.core.errors import AnysizeError, SizeError
@@ -22,8 +23,12 @@ _SAFE_SCALE = 40.0
 
 
 def prefix_similarities(
-    queries: torch.Tensor, documents: torch.Tensor, dims: Sequence[int], *, normalize: bool = True
-) -> list[torch.Tensor]:
+    queries: Float[torch.Tensor, "n d"],
+    documents: Float[torch.Tensor, "m e"],
+    dims: Sequence[int],
+    *,
+    normalize: bool = True,
+) -> list[Float[torch.Tensor, "n m"]]:
     """
     Similarities (n, m) of queries (n, d) and documents (m, d) at every prefix length in `dims` (increasing).
 
@@ -48,14 +53,14 @@ def prefix_similarities(
 
 
 def nested_info_nce(
-    queries: torch.Tensor,
-    documents: torch.Tensor,
+    queries: Float[torch.Tensor, "n d"],
+    documents: Float[torch.Tensor, "m e"],
     dims: Sequence[int],
     *,
     scale: float = 20.0,
     weights: Sequence[float] | None = None,
-    targets: torch.Tensor | None = None,
-) -> list[torch.Tensor]:
+    targets: Int[torch.Tensor, " n"] | None = None,
+) -> list[Float[torch.Tensor, ""]]:
     """
     In-batch softmax loss over cosine similarities at every prefix: one scalar per entry of `dims`, times its weight.
 

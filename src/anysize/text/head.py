@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.nn import functional
 
 from anysize.core.objective import nested_loss
@@ -25,7 +26,7 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.require(rows, np.float32, ["C", "W"]))
 
 
-def principal_rows(features: np.ndarray, dims: int) -> torch.Tensor:
+def principal_rows(features: Float[np.ndarray, "n d"], dims: int) -> Float[torch.Tensor, "{dims} d"]:
     """
     The leading principal directions of unit-length features (uncentred), shape (dims, in_features).
 
@@ -73,7 +74,12 @@ class PairHead(torch.nn.Module):
         self.nesting, self.scale, self.keep = nesting, scale, keep
         self.register_buffer("corpus", corpus, persistent=False)
 
-    def forward(self, anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor | None = None) -> Any:
+    def forward(
+        self,
+        anchor: Float[torch.Tensor, "n d"],
+        positive: Float[torch.Tensor, "n d"],
+        negative: Float[torch.Tensor, "n d"] | None = None,
+    ) -> Any:
         """Anchors and positives of shape (batch, in_features); the loss averages the sizes by weight."""
         documents = positive if negative is None else torch.cat([positive, negative])
         losses = nested_info_nce(
@@ -95,12 +101,14 @@ class NeighbourHead(torch.nn.Module):
         self.weight = torch.nn.Parameter(weight.clone())
         self.nesting, self.scale = nesting, scale
 
-    def forward(self, vector: torch.Tensor) -> Any:
+    def forward(self, vector: Float[torch.Tensor, "n d"]) -> Any:
         """Vectors of shape (batch, in_features)."""
         return {"loss": kept_neighbourhoods(vector, self.weight, self.nesting, self.scale)}
 
 
-def kept_neighbourhoods(vectors: torch.Tensor, weight: torch.Tensor, nesting: Nesting, scale: float) -> torch.Tensor:
+def kept_neighbourhoods(
+    vectors: Float[torch.Tensor, "n d"], weight: Float[torch.Tensor, "k d"], nesting: Nesting, scale: float
+) -> Float[torch.Tensor, ""]:
     """
     How far each prefix's softmax over the other rows is from that of the untouched vectors: a mean KL divergence.
 

@@ -133,7 +133,7 @@ class MRL:
         else:
             queries = len(np.unique(columns["anchor"], axis=0))
             known = np.zeros((0, width), np.float32) if corpus is None else corpus
-            keep = min(10.0, 0.2 * len(known) / queries) if self.keep is None else self.keep
+            keep = min(10.0, 0.2 * len(known) / queries) if self.keep is None else float(self.keep)
             module = PairHead(start, nesting, self.scale, as_tensor(known), keep)
         batch = min(self.batch_size or 512, rows)
         plan = TrainingPlan(
