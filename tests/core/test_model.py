@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -160,6 +163,29 @@ def test_a_failed_save_leaves_the_older_model(model, saved, monkeypatch):
         model.save(saved)
     assert torch.equal(Projection.load(saved)(EXAMPLE), before)
     assert [file.name for file in saved.parent.iterdir()] == ["model"]
+
+
+DYING_SAVE = """
+import os, signal, sys
+from tests.core.test_testing import Projection, filled
+
+class Dying(Projection):
+    def save_parts(self, directory):
+        os.kill(os.getpid(), signal.SIGKILL)  # the weights are written by now, the manifest is not
+
+model = filled(Dying)
+model.weight.data += 1
+model.save(sys.argv[1])
+"""
+
+
+def test_a_save_that_is_killed_leaves_the_older_model(model, saved):
+    done = subprocess.run([sys.executable, "-c", DYING_SAVE, str(saved)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert torch.equal(Projection.load(saved)(EXAMPLE), model(EXAMPLE))
+    model.weight.data += 2
+    model.save(saved)  # what the killed one left beside it is in nobody's way
+    assert torch.equal(Projection.load(saved)(EXAMPLE), model(EXAMPLE))
 
 
 def test_the_manifest_is_json_that_names_every_block(saved):
