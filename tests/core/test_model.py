@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,7 +181,8 @@ model.save(sys.argv[1])
 
 
 def test_a_save_that_is_killed_leaves_the_older_model(model, saved):
-    done = subprocess.run([sys.executable, "-c", DYING_SAVE, str(saved)], capture_output=True, text=True)
+    command = [sys.executable, "-c", DYING_SAVE, str(saved)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert torch.equal(Projection.load(saved)(EXAMPLE), model(EXAMPLE))
     model.weight.data += 2
