@@ -60,8 +60,8 @@ def main() -> None:
         metric="bytes",
         values=values,
         outcome="won" if smallest < 0.05 * whole and sum(read["dims=1024"]) / 3 < 0.3 * whole else "lost",
-        note=f"The file has {whole / 1e6:.1f} MB; loading at dims=64 read {smallest / 1e6:.2f} MB from disk "
-        f"({100 * smallest / whole:.1f} %), the size itself being {100 * 64 / 4096:.1f} % of the weights.",
+        note=f"Loading at dims=64 read {smallest / 1e6:.2f} of the file's {whole / 1e6:.1f} MB from disk "
+        f"({100 * smallest / whole:.1f} %), where that size is {100 * 64 / 4096:.1f} % of the weights.",
         command="python -m benchmarks.partial_loading --scratch DIR",
         data="a random 4096 x 4096 head, page cache dropped before each load, 3 loads per size",
     )
