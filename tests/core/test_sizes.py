@@ -218,3 +218,24 @@ def test_a_nesting_is_a_sequence():
     assert Size(dims=9) not in nesting
     assert nesting != Nesting(dims=(8, 16, 32), weights=(1, 1, 2))
     assert nesting != Nesting(dims=(8, 16))
+
+
+def test_a_menu_may_have_names():
+    sizes = [Size(layers=2, dims=8), Size(layers=4, dims=16)]
+    menu = Nesting.pairs(sizes, names=["demi", "tall"])
+    assert menu.resolve("demi") == sizes[0]
+    assert menu.resolve("layers=2,dims=8") == sizes[0]
+    assert Nesting.from_json(json.loads(json.dumps(menu.to_json()))) == menu
+    assert menu != Nesting.pairs(sizes)
+    assert menu.up_to(sizes[0]).names == ("demi",)
+    assert eval(repr(menu)) == menu
+    with pytest.raises(SizeError, match=r"'short'; they are demi, tall"):
+        menu.resolve("short")
+    with pytest.raises(SizeError, match="write it like dims=64"):
+        Nesting.pairs(sizes).resolve("demi")
+
+
+@pytest.mark.parametrize("names", [["one"], ["one", "one"], ["one", "two words"], ["one", 2]])
+def test_names_are_one_word_a_size_and_differ(names):
+    with pytest.raises(SizeError):
+        Nesting.pairs([Size(dims=8), Size(dims=16)], names=names)

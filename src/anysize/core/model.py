@@ -94,9 +94,9 @@ class NestedModel(torch.nn.Module):
         """The output at this view's size."""
         return self.outputs(example, (self.size,))[self.size]
 
-    def at(self, size: Size | None = None, /, **axes: int) -> Self:
+    def at(self, size: Size | str | None = None, /, **axes: int) -> Self:
         """
-        A view at a trained size that shares these weights and runs only what that size needs.
+        A view at a trained size, or a named one, that shares these weights and runs only what that size needs.
 
         Raises `SizeError`, naming the trained sizes, for any other.
         """
@@ -104,7 +104,7 @@ class NestedModel(torch.nn.Module):
         view.size = self.nesting.resolve(size, **axes)
         return view
 
-    def extract(self, size: Size | None = None, /, **axes: int) -> Any:
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
@@ -166,7 +166,7 @@ class NestedModel(torch.nn.Module):
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], size: Size | None = None, /, **axes: int) -> Self:
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.
 

@@ -35,7 +35,7 @@ def find(group: str, name: str) -> Any:
     return found[0].load()
 
 
-def load(path: str | os.PathLike[str], size: Size | None = None, /, **axes: int) -> NestedModel:
+def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:
     """
     Load any saved nested model; with a size, only that size's bytes are read.
 

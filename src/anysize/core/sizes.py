@@ -110,13 +110,15 @@ class Nesting(Sequence[Size]):
     The sizes a system was trained for, smallest first, with their weights in the objective.
 
     ``Nesting(dims=(8, 16, 32))`` nests one axis; ``Nesting(layers=(2, 4), dims=(8, 16))`` is the grid of both;
-    ``Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)])`` is a fixed menu (Starbucks). Values must be
-    strictly increasing; the last size must contain all others. Nothing is sorted, dropped or appended for you.
+    ``Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)])`` is a fixed menu (Starbucks), whose sizes may
+    have `names`. Values must be strictly increasing; the last size must contain all others. Nothing is sorted,
+    dropped or appended for you.
 
     Raises `SizeError`, naming the value that breaks the rule.
     """
 
-    __slots__ = ("_sizes", "weights")
+    __slots__ = ("_sizes", "names", "weights")
+    names: tuple[str, ...] | None
 
     def __init__(self, *, weights: Sequence[float] | None = None, **axes: Iterable[int]) -> None:
         if not axes:
@@ -125,10 +127,13 @@ class Nesting(Sequence[Size]):
         grid = itertools.product(*levels.values())
         self._sizes = tuple(Size(dict(zip(levels, values, strict=True))) for values in grid)
         self.weights = _checked_weights(weights, len(self._sizes))
+        self.names = None
 
     @classmethod
-    def pairs(cls, sizes: Iterable[Size], weights: Sequence[float] | None = None) -> Nesting:
-        """A fixed list of sizes, smallest first, of which the last contains every other."""
+    def pairs(
+        cls, sizes: Iterable[Size], weights: Sequence[float] | None = None, names: Sequence[str] | None = None
+    ) -> Nesting:
+        """A fixed list of sizes, smallest first, of which the last contains every other; `names`, one a size."""
         listed = tuple(sizes)
         if not listed:
             raise SizeError("a nesting needs at least one size")
@@ -144,6 +149,7 @@ class Nesting(Sequence[Size]):
         nesting = cls.__new__(cls)
         nesting._sizes = listed
         nesting.weights = _checked_weights(weights, len(listed))
+        nesting.names = _checked_names(names, len(listed))
         return nesting
 
     @property
@@ -160,12 +166,15 @@ class Nesting(Sequence[Size]):
         """The distinct values along one axis, increasing."""
         return tuple(sorted({size[axis] for size in self._sizes}))
 
-    def resolve(self, size: Size | None = None, /, **axes: int) -> Size:
+    def resolve(self, size: Size | str | None = None, /, **axes: int) -> Size:
         """
-        The trained size that is asked for; axes that are not named stay at their largest value.
+        The trained size that is asked for, also by its name or as it is typed; axes that are not named stay at their
+        largest value.
 
         Raises `SizeError`, naming the sizes there are, if it was not trained for.
         """
+        if isinstance(size, str):
+            size = self._named(size)
         asked = Size({**(size or {}), **axes}) if (size or axes) else self.full
         for axis in asked:
             if axis not in self.axes:
@@ -179,8 +188,17 @@ class Nesting(Sequence[Size]):
     def up_to(self, size: Size) -> Nesting:
         """The part of this nesting that `size` contains: what is left after loading at that size."""
         largest = self.resolve(size)
-        kept = [(known, weight) for known, weight in zip(self._sizes, self.weights, strict=True) if known <= largest]
-        return Nesting.pairs([known for known, _ in kept], [weight for _, weight in kept])
+        kept = [place for place, known in enumerate(self._sizes) if known <= largest]
+        names = None if self.names is None else [self.names[place] for place in kept]
+        return Nesting.pairs([self._sizes[place] for place in kept], [self.weights[place] for place in kept], names)
+
+    def _named(self, text: str) -> Size:
+        if self.names is not None and text in self.names:
+            return self._sizes[self.names.index(text)]
+        if "=" in text:
+            return Size.parse(text)
+        there = f"they are {', '.join(self.names)}" if self.names else "they have no names; write it like dims=64"
+        raise SizeError(f"no size is called {text!r}; {there}")
 
     def _refusal(self, asked: Size, wanted: Size) -> str:
         for axis in asked:
@@ -196,12 +214,13 @@ class Nesting(Sequence[Size]):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest; `from_json` reads them back."""
-        return {"sizes": [dict(size) for size in self._sizes], "weights": list(self.weights)}
+        named = {} if self.names is None else {"names": list(self.names)}
+        return {"sizes": [dict(size) for size in self._sizes], "weights": list(self.weights), **named}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Nesting:
         """Read what `to_json` wrote, with every check of a new nesting."""
-        return cls.pairs([Size(size) for size in value["sizes"]], value["weights"])
+        return cls.pairs([Size(size) for size in value["sizes"]], value["weights"], value.get("names"))
 
     def __getitem__(self, index: Any) -> Any:
         return self._sizes[index]
@@ -213,17 +232,21 @@ class Nesting(Sequence[Size]):
         return size in self._sizes
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Nesting) and self._sizes == other._sizes and self.weights == other.weights
+        return isinstance(other, Nesting) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((self._sizes, self.weights))
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self._sizes, self.weights, self.names)
 
     def __repr__(self) -> str:
         grid = tuple(itertools.product(*(self.levels(axis) for axis in self.axes)))
         weights = "" if set(self.weights) == {1.0} else f", weights={self.weights}"
-        if tuple(tuple(size.values()) for size in self._sizes) == grid:
+        if self.names is None and tuple(tuple(size.values()) for size in self._sizes) == grid:
             return f"Nesting({', '.join(f'{axis}={self.levels(axis)}' for axis in self.axes)}{weights})"
-        return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{weights})"
+        names = "" if self.names is None else f", names={self.names}"
+        return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{weights}{names})"
 
 
 def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:
@@ -247,3 +270,14 @@ def _checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float
         if not 0 <= weight < float("inf"):
             raise SizeError(f"weight {weight} is not a finite number of at least 0")
     return tuple(map(float, weights))
+
+
+def _checked_names(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if len(names) != count:
+        raise SizeError(f"{len(names)} names for {count} sizes; give one name per size")
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier() or list(names).count(name) > 1:
+            raise SizeError(f"{name!r} cannot name a size; use one word for each, such as small, tall")
+    return tuple(names)

@@ -13,6 +13,8 @@ _HOMES = {
     "MatryoshkaLoss": "losses",
     "RetrievalEvaluator": "evaluate",
     "NeighbourEvaluator": "evaluate",
+    "SimilarityEvaluator": "similarity",
+    "NestedEncoder": "nested_encoder",
     "default_dims": "mrl",
 }
 __all__ = list(_HOMES)

@@ -33,7 +33,7 @@ class Embedder(NestedModel):
     """
 
     kind = "embedder"
-    evaluators = ("retrieval", "neighbours")
+    evaluators = ("retrieval", "similarity", "neighbours")
 
     def __init__(
         self, nesting: Nesting, in_features: int, *, encoder: Encoder | None = None, weight: torch.Tensor | None = None
@@ -65,12 +65,12 @@ class Embedder(NestedModel):
         return self.encoder.encode(list(inputs), **options)
 
     @torch.no_grad()
-    def project(self, features: np.ndarray, dims: int | None = None) -> np.ndarray:
-        """Features (n, in_features) to unit embeddings (n, dims) at this view's size."""
+    def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
+        """Features (n, in_features) to embeddings (n, dims) at this view's size, of unit length if `normalize`."""
         dims = dims or self.size.dims
         x = as_tensor(features)
         z = x[:, :dims] if self.weight is None else x @ self.weight[:dims].T
-        return torch.nn.functional.normalize(z, dim=-1).numpy()
+        return (torch.nn.functional.normalize(z, dim=-1) if normalize else z).numpy()
 
     def encode(self, inputs: Sequence[str] | np.ndarray, **options: Any) -> np.ndarray:
         """Unit embeddings at this view's size: float32, shape (n, dims). Options go to `Encoder.encode`."""
@@ -90,7 +90,7 @@ class Embedder(NestedModel):
         weights = 0 if self.weight is None else self.size.dims * self.in_features
         return Cost(bytes=4 * self.size.dims, parameters=weights, flops=2 * weights)
 
-    def extract(self, size: Size | None = None, /, **axes: int) -> Any:
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """
         A standalone sentence-transformers model of that size (`save` it); without an encoder, a smaller Embedder.
 

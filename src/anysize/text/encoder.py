@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,19 +75,11 @@ class Encoder:
         Each distinct text is embedded once; what `store` knows already is not embedded again. Texts longer than the
         model's limit are cut there, as everywhere in sentence-transformers.
         """
-        from tqdm import tqdm
-
         if len(texts) == 0:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        store = self.store if self.store is not None else FeatureStore()
-        # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
-        missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
-        with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
-            for start in range(0, len(missing), SHARD):
-                shard = missing[start : start + SHARD]
-                store.add(shard, self._run(shard, batch_size, bf16))
-                bar.update(len(shard))
-        return store.take(texts)
+        return encode_distinct(
+            texts, lambda shard: self._run(shard, batch_size, bf16), store=self.store, progress=progress
+        )
 
     def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
         import torch
@@ -104,6 +96,27 @@ class Encoder:
         """Write it as an ordinary sentence-transformers model."""
         with quiet():
             self.model.save(str(directory), create_model_card=False)
+
+
+def encode_distinct(
+    texts: Sequence[str],
+    run: Callable[[list[str]], np.ndarray],
+    *,
+    store: FeatureStore | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Embed each distinct text once, a shard at a time, what `store` knows not again; rows in the order of `texts`."""
+    from tqdm import tqdm
+
+    store = store if store is not None else FeatureStore()
+    # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
+    missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
+    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+        for start in range(0, len(missing), SHARD):
+            shard = missing[start : start + SHARD]
+            store.add(shard, run(shard))
+            bar.update(len(shard))
+    return store.take(texts)
 
 
 def _load(source: str) -> SentenceTransformer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,24 +22,33 @@ def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
     Gives the same vectors as ``embedder.encode`` and needs only sentence-transformers to load.
     """
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
     assert embedder.encoder is not None
     base = embedder.encoder.model
-    dims = embedder.size.dims
-    modules = [copy.deepcopy(module) for module in base]
-    if embedder.weight is None and dims == embedder.in_features:
-        rows = None
-    elif embedder.weight is None:
-        rows = torch.eye(embedder.in_features)[:dims]
-    else:
-        rows = embedder.weight[:dims].detach()
-    if rows is not None:
-        dense = Dense(embedder.in_features, dims, bias=False, activation_function=torch.nn.Identity())
-        dense.linear.weight = torch.nn.Parameter(rows.clone().to(base.device))
-        modules.append(dense)
-    if rows is not None or not isinstance(modules[-1], Normalize):
-        modules.append(Normalize())
+    rows = None if embedder.weight is None else embedder.weight[: embedder.size.dims].detach()
+    modules = cut_to(list(base), embedder.in_features, embedder.size.dims, rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SentenceTransformer(modules=modules, device=str(base.device))
+
+
+def cut_to(
+    modules: Sequence[torch.nn.Module], width: int, dims: int, rows: torch.Tensor | None = None
+) -> list[torch.nn.Module]:
+    """
+    Copies of the modules, a `Dense` that keeps `dims` of `width` coordinates (or applies `rows`), and `Normalize`.
+
+    Slice first, normalise after; a cut that keeps everything is left out.
+    """
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    copies = [copy.deepcopy(module) for module in modules]
+    if rows is None and dims < width:
+        rows = torch.eye(width)[:dims]
+    if rows is not None:
+        dense = Dense(width, dims, bias=False, activation_function=torch.nn.Identity())
+        dense.linear.weight = torch.nn.Parameter(rows.clone())
+        copies.append(dense)
+    if rows is not None or not isinstance(copies[-1], Normalize):
+        copies.append(Normalize())
+    return copies
