@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anysize.core.data import Data, Items, Pairs
+from anysize.core.data import Data, Items, Pairs, ScoredPairs
 from anysize.core.errors import DataError
 
 
@@ -105,3 +105,39 @@ def test_training_pairs_from_judgements_leave_out_empty_documents():
 def test_vectors_have_no_texts():
     with pytest.raises(DataError, match="holds vectors"):
         _ = Data("v", "f", Items(["0"], vectors=np.zeros((1, 2), np.float32))).texts
+
+
+def scored_of(count: int) -> Data:
+    rows = range(count)
+    pairs = ScoredPairs([f"sentence {row // 2}" for row in rows], [f"other {row}" for row in rows], [*map(float, rows)])
+    return Data("s", "f", scored=pairs)
+
+
+def test_scored_pairs_refuse_columns_of_differing_length_and_scores_that_are_no_numbers():
+    with pytest.raises(DataError, match="2 first texts, 1 second texts and 2 scores"):
+        ScoredPairs(["a", "b"], ["c"], [1.0, 2.0])
+    with pytest.raises(DataError, match=r"row 1 .* has the score nan"):
+        ScoredPairs(["a", "b"], ["c", "d"], [1.0, float("nan")])
+
+
+def test_items_of_scored_pairs_are_the_distinct_texts():
+    assert Data("s", "f", scored=ScoredPairs(["a", "b"], ["b", "c"], [1.0, 2.0])).texts == ["a", "b", "c"]
+
+
+def test_scored_pairs_are_split_by_their_first_text():
+    data = scored_of(4000)
+    held, rest = data.similarity(held_out=True), data.training_scored()
+    assert data.similarity() is data.scored
+    assert len(held) + len(rest) == 4000
+    assert 300 < len(held) < 500
+    assert not set(held.first) & set(rest.first)
+    place = {text: row for row, text in enumerate(data.scored.second)}
+    assert all(held.scores[row] == place[text] for row, text in enumerate(held.second))
+    turned = Data("s", "f", scored=data.scored.take(range(3999, -1, -1)))
+    assert set(turned.similarity(held_out=True).second) == set(held.second)
+
+
+def test_scored_pairs_of_one_sentence_cannot_be_split():
+    with pytest.raises(DataError, match="one distinct sentence1"):
+        scored_of(2).training_scored()
+    assert pairs_of(3).training_scored() is pairs_of(3).similarity() is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from anysize.core.data import Data, read
+from anysize.core.data import Data, ScoredPairs, read
 from anysize.core.errors import DataError
 
 PAIRS = [{"anchor": "größe, lang", "positive": 'size "long"'}, {"anchor": "b\nc", "positive": "d"}]
@@ -61,6 +61,31 @@ def test_pairs_read_alike_from_every_format(tmp_path):
 def test_tsv_takes_quotes_as_they_are(tmp_path):
     data = read(write(tmp_path / "p.tsv", 'anchor\tpositive\tnegative\n"open\tb\tc\r\n'))
     assert (data.pairs.anchors, data.pairs.negatives) == (['"open'], ["c"])
+
+
+SCORED = [
+    {"sentence1": "a b", "sentence2": "größe, lang", "score": 2.5},
+    {"sentence1": "a b", "sentence2": "d", "score": 4.0},
+]
+
+
+def test_scored_pairs_read_alike_from_every_format(tmp_path):
+    csv = 'genre,score,sentence2,sentence1\nnews,2.500,"größe, lang",a b\nnews,4,d,a b\n'
+    tsv = "score\tsentence1\tsentence2\tgenre\n2.5\ta b\tgröße, lang\tnews\n4.0\ta b\td\tnews\n"
+    found = [
+        read(write(tmp_path / "s.jsonl", jsonl(SCORED))),
+        read(write(tmp_path / "s.jsonl.gz", jsonl([SCORED[0], {**SCORED[1], "score": 4}]))),
+        read(write(tmp_path / "s.csv", csv)),
+        read(write(tmp_path / "s.tsv", tsv)),
+        read(parquet(tmp_path / "s.parquet", SCORED)),
+    ]
+    for data in found:
+        assert data.scored == ScoredPairs(["a b", "a b"], ["größe, lang", "d"], [2.5, 4.0])
+        assert data.pairs is data.corpus is None
+        assert data.texts == ["a b", "größe, lang", "d"]
+    assert {data.fingerprint for data in found} == {found[0].fingerprint}
+    changed = read(write(tmp_path / "s.jsonl", jsonl([SCORED[0], {**SCORED[1], "score": 4.5}])))
+    assert changed.fingerprint != found[0].fingerprint
 
 
 def test_the_fingerprint_follows_the_content(tmp_path):
@@ -206,6 +231,7 @@ def test_data_is_read_as_itself():
 
 # --- what is refused, and how ---------------------------------------------------------------------------------
 
+SCORED_ROW = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
 BAD_FILES = [
     ("e.jsonl", "", "is empty; expected rows"),
     ("e.csv", "", "is empty"),
@@ -217,11 +243,16 @@ BAD_FILES = [
     ("u.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "u.jsonl line 2 holds the byte 0xff, which is not UTF-8"),
     ("u.csv", b"text\na\nb\xe9\n", "u.csv line 3 holds the byte 0xe9"),
     ("s.jsonl", '{"text": "\\ud800"}\n', "line 1 holds half a surrogate pair"),
-    (
-        "c.jsonl",
-        '{"sentence1": "a", "sentence2": "b", "score": 1}\n',
-        "columns sentence1, sentence2, score; expected anchor",
-    ),
+    ("c.jsonl", '{"sentence1": "a", "sentence2": "b"}\n', "columns sentence1, sentence2; expected anchor, positive"),
+    ("s.tsv", "score\tsentence1\tsentence2\n1\ta\tb\n\ta\tb\n", "s.tsv line 3: the score '' is not a number"),
+    ("s.csv", "sentence1,sentence2,score\na,b,high\n", "s.csv line 2: the score 'high' is not a number"),
+    ("s.csv", "sentence1,sentence2,score\na,b,nan\n", "s.csv line 2: the score 'nan' is not a number"),
+    ("s.tsv", "sentence1\tsentence2\tscore\na\tb\t1\na\t\t1\n", "s.tsv line 3: sentence2 is empty"),
+    ("s.jsonl", SCORED_ROW + '{"sentence1": "a", "sentence2": "b"}\n', "s.jsonl line 2: score is missing"),
+    ("s.jsonl", SCORED_ROW + '{"sentence1": "a", "sentence2": "b", "score": NaN}\n', "line 2: the score nan is not"),
+    ("s.jsonl", SCORED_ROW + '{"sentence1": "a", "sentence2": "b", "score": true}\n', "line 2: the score True is not"),
+    ("s.jsonl", SCORED_ROW + '{"sentence1": "a", "sentence2": "b", "score": [1]}\n', r"line 2: the score \[1\] is not"),
+    ("s.jsonl", SCORED_ROW + '{"sentence2": "b", "score": 1}\n', "line 2: sentence1 is missing; expected text"),
     ("c.csv", "a,b\n1,2\n", "has the columns a, b; expected anchor, positive"),
     ("c.csv", "text,text\n1,2\n", "names the column 'text' twice"),
     ("q.csv", 'text\nfine\n"open\nmore\n', "row that starts at line 3 has broken quoting"),

@@ -20,8 +20,9 @@ class Measure:
     """
     Measure quality and cost at every size, beside rivals and the untouched original model.
 
-    With judgements or pairs: retrieval. With texts or vectors alone: how many of each item's nearest neighbours a
-    size keeps. If the model was trained on this data, only what training left out is used.
+    With judgements or pairs: retrieval. With scored pairs: correlation with the scores. With texts or vectors alone:
+    how many of each item's nearest neighbours a size keeps. If the model was trained on this data, only what training
+    left out is used.
     """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from anysize.core.errors import DataError
+from anysize.core.held_out import held_out as kept_back
 
 Judgements = dict[str, dict[str, float]]
 """Query id -> document id -> gain."""
@@ -76,6 +77,37 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class ScoredPairs:
+    """
+    Texts beside each other and how alike people called them, row by row, on any scale (higher is more alike).
+
+    Raises `DataError` if the columns differ in length, or a score is not a finite number.
+    """
+
+    first: list[str]
+    second: list[str]
+    scores: list[float]
+
+    def __post_init__(self) -> None:
+        if not len(self.first) == len(self.second) == len(self.scores):
+            raise DataError(
+                f"{len(self.first)} first texts, {len(self.second)} second texts and {len(self.scores)} scores; "
+                "give as many of each"
+            )
+        for row, score in enumerate(self.scores):
+            if not math.isfinite(score):
+                raise DataError(f"row {row} (from 0) has the score {score}; expected a finite number")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> ScoredPairs:
+        """The pairs at these positions, in that order."""
+        columns = (self.first, self.second, self.scores)
+        return ScoredPairs(*([column[index] for index in indices] for column in columns))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class Retrieval:
     """A retrieval task: queries, the documents to search, and which documents answer which query."""
 
@@ -98,6 +130,7 @@ class Data:
     qrels: dict[str, Judgements] = field(default_factory=dict)
     """Split (train, dev, test) -> judgements."""
     pairs: Pairs | None = None
+    scored: ScoredPairs | None = None
     labels: list[str | int] | None = None
     """One label per item of `corpus`."""
     notes: tuple[str, ...] = ()
@@ -107,9 +140,12 @@ class Data:
         """Everything that can be embedded without labels: the corpus, or all distinct texts of the pairs."""
         if self.corpus is not None:
             return self.corpus
-        if self.pairs is None:
+        if self.pairs is not None:
+            columns = (self.pairs.anchors, self.pairs.positives, self.pairs.negatives or [])
+        elif self.scored is not None:
+            columns = (self.scored.first, self.scored.second, [])
+        else:
             raise DataError(f"{self.name} holds nothing to embed")
-        columns = (self.pairs.anchors, self.pairs.positives, self.pairs.negatives or [])
         texts = list(dict.fromkeys(text for column in columns for text in column))
         return Items([str(index) for index in range(len(texts))], texts=texts)
 
@@ -144,6 +180,29 @@ class Data:
                     positives.append(texts[document])
         return Pairs(anchors, positives) if anchors else None
 
+    def training_scored(self) -> ScoredPairs | None:
+        """
+        Scored pairs to learn from, or None if there are none: those whose first text is not held out.
+
+        Raises `DataError` if there is one distinct first text, since then nothing is left to hold out.
+        """
+        if self.scored is None:
+            return None
+        held = self._held_out_scored
+        return self.scored.take([row for row, text in enumerate(self.scored.first) if text not in held])
+
+    def similarity(self, *, held_out: bool = False) -> ScoredPairs | None:
+        """
+        The scored pairs to measure by, or None if there are none.
+
+        `held_out=True` keeps those that `training_scored` leaves out: the tenth of the distinct first texts that a
+        hash of the text chooses, so the same ones however the file is ordered.
+        """
+        if self.scored is None or not held_out:
+            return self.scored
+        held = self._held_out_scored
+        return self.scored.take([row for row, text in enumerate(self.scored.first) if text in held])
+
     def retrieval(self, split: str = "test", *, held_out: bool = False) -> Retrieval | None:
         """
         The retrieval task that this data sets, or None if it sets none.
@@ -167,11 +226,12 @@ class Data:
     @cached_property
     def _held_out(self) -> frozenset[str]:
         assert self.pairs is not None
-        ranked = sorted(set(self.pairs.anchors), key=lambda anchor: (_stable_hash(anchor), anchor))
-        if len(ranked) < 2:
-            raise DataError(f"{self.name} has one distinct anchor; give at least two, so that one can be held out")
-        count = sum(_stable_hash(anchor) < 2**64 // 10 for anchor in ranked)
-        return frozenset(ranked[: min(max(count, 1), len(ranked) - 1)])
+        return kept_back(self.pairs.anchors, self.name, "anchor")
+
+    @cached_property
+    def _held_out_scored(self) -> frozenset[str]:
+        assert self.scored is not None
+        return kept_back(self.scored.first, self.name, "sentence1")
 
 
 def read(source: str | Path | Data) -> Data:
@@ -179,8 +239,9 @@ def read(source: str | Path | Data) -> Data:
     Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
 
     Files: jsonl, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[, negative]``,
-    or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors. A name may carry a configuration and
-    a split, ``name:config:split``; the split is train unless given. Raises `DataError`, naming file and line.
+    ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors. A
+    name may carry a configuration and a split, ``name:config:split``; the split is train unless given. Raises
+    `DataError`, naming file and line.
     """
     from anysize.core.reading import read_source
 
@@ -198,8 +259,3 @@ def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval
             qrels.setdefault(name, {})[positives[positive]] = 1.0
     corpus = Items(list(positives.values()), texts=list(positives))
     return Retrieval(Items(list(queries.values()), texts=list(queries)), corpus, qrels)
-
-
-def _stable_hash(text: str) -> int:
-    """A number below 2**64 that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

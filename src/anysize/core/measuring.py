@@ -37,7 +37,7 @@ def measure(
     )
     if evaluator is None:
         raise DataError(
-            f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, or items enough"
+            f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, scores, or items enough"
         )
     chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
     views = {NESTED: [model.at(size) for size in chosen]}

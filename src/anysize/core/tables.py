@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from anysize.core import vectors
-from anysize.core.data import Data, Items, Pairs
+from anysize.core.data import Data, Items, Pairs, ScoredPairs
 from anysize.core.errors import DataError
 from anysize.core.rows import Row
 
 _IDS, _LABELS = ("_id", "id"), ("label", "category")
 _VECTORS = ("vectors", "vector", "embeddings", "embedding")
-_EXPECTED = "anchor, positive[, negative] for pairs, text[, title][, _id][, label] for texts"
+_SCORED = ("sentence1", "sentence2", "score")
+_EXPECTED = (
+    "anchor, positive[, negative] for pairs, sentence1, sentence2, score for scored pairs, "
+    "text[, title][, _id][, label] for texts"
+)
 
 
 class Digest:
@@ -38,7 +43,7 @@ class Digest:
 
 
 def data_from_rows(name: str, source: Iterable[Row], where: str) -> Data:
-    """Pairs, texts or vectors, as the first row's columns say (texts, where it has both). Raises `DataError`."""
+    """Pairs, scored pairs, texts or vectors, as the first row's columns say (in that order). Raises `DataError`."""
     stream = iter(source)
     first = next(stream, None)
     if first is None:
@@ -46,6 +51,8 @@ def data_from_rows(name: str, source: Iterable[Row], where: str) -> Data:
     columns, everything = first.values.keys(), _chain(first, stream)
     if {"anchor", "positive"} <= columns:
         return _pairs(name, everything, ["anchor", "positive", *(["negative"] if "negative" in columns else [])])
+    if set(_SCORED) <= columns:
+        return _scored(name, everything)
     if "text" in columns:
         digest = Digest()
         items, labels = texts_of(everything, digest, numbered=not set(_IDS) & columns, labelled=True)
@@ -69,6 +76,21 @@ def _pairs(name: str, source: Iterable[Row], columns: list[str]) -> Data:
             into.append(text)
         digest.add(row, *texts)
     return Data(name, digest.hex(), pairs=Pairs(*held))
+
+
+def _scored(name: str, source: Iterable[Row]) -> Data:
+    digest = Digest(*_SCORED)
+    first, second, scores = [], [], []
+    for row in source:
+        texts = [_text(row, column) for column in _SCORED[:2]]
+        for column, text in zip(_SCORED, texts, strict=False):
+            if not text.strip():
+                raise DataError(f"{row.where}: {column} is empty; a scored pair needs a text on each side")
+        first.append(texts[0])
+        second.append(texts[1])
+        scores.append(_number(row, _SCORED[2]))
+        digest.add(row, *texts, repr(scores[-1]))
+    return Data(name, digest.hex(), scored=ScoredPairs(first, second, scores))
 
 
 def texts_of(
@@ -124,6 +146,19 @@ def _text(row: Row, column: str) -> str:
         given = "is missing" if value is None else f"is {type(value).__name__}"
         raise DataError(f"{row.where}: {column} {given}; expected text")
     return value
+
+
+def _number(row: Row, column: str) -> float:
+    value = row.values.get(column)
+    if value is None:
+        raise DataError(f"{row.where}: {column} is missing; expected a number")
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{row.where}: the {column} {value!r} is not a number")
+    return number
 
 
 def _id(row: Row, columns: tuple[str, ...]) -> str:

@@ -12,9 +12,10 @@ from anysize.core.errors import DataError
 from anysize.core.frontier import Record
 from anysize.core.neighbours import neighbour_overlap, rank
 from anysize.core.retrieval_metrics import evaluate
+from anysize.text.features_once import FeaturesOnce
 
 if TYPE_CHECKING:
-    from anysize.core.data import Data, Items
+    from anysize.core.data import Data
     from anysize.text.embedder import Embedder
 
 Views = Mapping[str, Sequence["Embedder"]]
@@ -39,7 +40,7 @@ class RetrievalEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each text once, whatever the number of sizes."""
         task = _task(data, held_out)
-        features = _Features(task.corpus, task.queries)
+        features = FeaturesOnce(task.corpus, task.queries)
         records = []
         for arm, models in views.items():
             for model in models:
@@ -70,7 +71,7 @@ class NeighbourEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view, against exact neighbours under the features themselves."""
         items = data.items()
-        features = _Features(items)
+        features = FeaturesOnce(items)
         chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
         records = []
         for arm, models in views.items():
@@ -81,27 +82,6 @@ class NeighbourEvaluator:
                 ms = _search_time(model, raw[chosen[:1]], corpus)
                 records.append(_record(model, arm, {self.metric: kept}, ms))
         return records
-
-
-class _Features:
-    """Base features of some items, computed once per encoder."""
-
-    def __init__(self, *parts: Items) -> None:
-        self.parts = parts
-        self.known: dict[int, tuple[np.ndarray, ...]] = {}
-
-    def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
-        key = id(model.encoder)
-        if key not in self.known:
-            self.known[key] = tuple(self._compute(model, part) for part in self.parts)
-        return self.known[key]
-
-    @staticmethod
-    def _compute(model: Embedder, part: Items) -> np.ndarray:
-        if part.vectors is not None or model.encoder is None:
-            return model.features(part.vectors if part.vectors is not None else part.texts or [])
-        bf16 = bool(model.about.get("options", {}).get("bf16"))
-        return model.features(part.texts or [], progress=True, bf16=bf16)
 
 
 def _task(data: Data, held_out: bool) -> Any:

@@ -1,0 +1,33 @@
+"""Base features of some items, computed once per encoder, however many sizes and arms are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anysize.core.data import Items
+    from anysize.text.embedder import Embedder
+
+
+class FeaturesOnce:
+    """What the views of one encoder share: they differ in `project` alone."""
+
+    def __init__(self, *parts: Items) -> None:
+        self.parts = parts
+        self.known: dict[int, tuple[np.ndarray, ...]] = {}
+
+    def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
+        """`model.features` of each part, (items, ...)."""
+        key = id(model.encoder)
+        if key not in self.known:
+            self.known[key] = tuple(self._compute(model, part) for part in self.parts)
+        return self.known[key]
+
+    @staticmethod
+    def _compute(model: Embedder, part: Items) -> np.ndarray:
+        if part.vectors is not None or model.encoder is None:
+            return model.features(part.vectors if part.vectors is not None else part.texts or [])
+        bf16 = bool(model.about.get("options", {}).get("bf16"))
+        return model.features(part.texts or [], progress=True, bf16=bf16)
