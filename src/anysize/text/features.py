@@ -18,6 +18,8 @@ class FeatureStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._rows: dict[bytes, np.ndarray] = {}
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob("features-*.npz")) if folder else ():
             with np.load(file, allow_pickle=False) as shard:
                 keys, vectors = shard["keys"], shard["vectors"]
