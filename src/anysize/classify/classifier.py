@@ -96,7 +96,7 @@ class Classifier(NestedModel):
         """None: without the data it was fitted on there is no rival head, and heads have no untouched original."""
         return []
 
-    def extract(self, size: Size | None = None, /, **axes: int) -> Self:
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Self:
         """A smaller classifier with only the weights of that size; it keeps using the same backbone."""
         small: Self = super().extract(size, **axes)
         small.backbone = self.backbone

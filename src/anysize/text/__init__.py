@@ -6,15 +6,18 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AdaptiveLayerLoss": "losses_2d",
     "Embedder": "embedder",
     "Encoder": "encoder",
     "FeatureStore": "features",
     "MRL": "mrl",
+    "Matryoshka2dLoss": "losses_2d",
     "MatryoshkaLoss": "losses",
     "RetrievalEvaluator": "evaluate",
     "NeighbourEvaluator": "evaluate",
     "SimilarityEvaluator": "similarity",
     "NestedEncoder": "nested_encoder",
+    "StarbucksLoss": "losses_starbucks",
     "default_dims": "mrl",
 }
 __all__ = list(_HOMES)

@@ -84,7 +84,8 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Length of the sentence vectors."""
-        return int(self.tail[-1].get_embedding_dimension())
+        last: Any = self.tail[-1]
+        return int(last.get_embedding_dimension())
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +135,7 @@ class Backbone(nn.Module):
         values.pop("_name_or_path", None)
         return {
             "transformer": {**values, "dtype": "float32"},
-            "tail": [{"type": type(module).__name__, **module.get_config_dict()} for module in self.tail],
+            "tail": [_described(module) for module in self.tail],
             **self.settings,
         }
 
@@ -186,6 +187,10 @@ class Backbone(nn.Module):
                 prompts=self.settings["prompts"] or None,
                 default_prompt_name=self.settings["default_prompt"],
             )
+
+
+def _described(module: Any) -> dict[str, Any]:
+    return {"type": type(module).__name__, **module.get_config_dict()}
 
 
 def _module(config: dict[str, Any]) -> nn.Module:

@@ -31,7 +31,7 @@ class Stack:
     depth: int
     final_norm: str | None
 
-    def blocks(self, model: nn.Module) -> Sequence[nn.Module]:
+    def blocks(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, first to last."""
         found = model.get_submodule(self.path)
         assert isinstance(found, nn.ModuleList)
@@ -130,6 +130,13 @@ def normed_states(model: Any, output: Any, layers: Sequence[int], deepest: int, 
         else:
             state = output.hidden_states[layer]
             yield state if norm is None else norm(state)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep only each block's input for the backward pass and compute the rest again there: less memory, more time."""
+    # The method's name changed within the versions of transformers that are supported.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
 
 
 def _inside_another(name: str, lists: dict[str, nn.ModuleList]) -> bool:

@@ -60,7 +60,7 @@ class MatryoshkaLoss(torch.nn.Module):
         super().__init__()
         self.model, self.loss = model, loss
         weights: list[float] = list([1] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights)
-        _check(list(matryoshka_dims), weights, n_dims_per_step, self.model.get_embedding_dimension())
+        check_dims(list(matryoshka_dims), weights, n_dims_per_step, self.model.get_embedding_dimension())
         # Largest first, as sentence-transformers lists them in model cards.
         ordered = sorted(zip(matryoshka_dims, weights, strict=True), reverse=True)
         self.matryoshka_dims = tuple(dim for dim, _ in ordered)
@@ -73,10 +73,10 @@ class MatryoshkaLoss(torch.nn.Module):
         columns, weights = list(sentence_features), self._draw()
         if getattr(self.loss, "uses_gradient_cache", False):
             return self._cached(columns, labels, weights)
-        if _shares_work(self.loss, MultipleNegativesRankingLoss) and self.loss.model is self.model:
+        if shares_work(self.loss, MultipleNegativesRankingLoss) and self.loss.model is self.model:
             queries, *documents = embed_columns(self.model, columns)
             if documents:
-                terms = _in_batch_softmax(self.loss, queries, torch.cat(documents), tuple(weights))
+                terms = in_batch_softmax(self.loss, queries, torch.cat(documents), tuple(weights))
                 return self._sum(dict(zip(weights, terms, strict=True)), weights)
         return self._sum(self._one_by_one(columns, labels, tuple(weights)), weights)
 
@@ -117,7 +117,7 @@ class MatryoshkaLoss(torch.nn.Module):
         from embeddings to their gradients, does each prefix in turn.
         """
         inner = self.loss
-        shared = _shares_work(inner, CachedMultipleNegativesRankingLoss)
+        shared = shares_work(inner, CachedMultipleNegativesRankingLoss)
 
         def calculate(reps: list[list[torch.Tensor]], *rest: Any, **options: Any) -> torch.Tensor:
             if shared:
@@ -150,7 +150,10 @@ class MatryoshkaLoss(torch.nn.Module):
 """  # noqa: E501
 
 
-def _check(dims: list[int], weights: list[float], n_dims_per_step: int, width: int | None) -> None:
+def check_dims(
+    dims: list[int], weights: list[float], n_dims_per_step: int, width: int | None, *, full: bool = True
+) -> None:
+    """Raise `SizeError` for lists that cannot be trained; where `full`, warn if the full width is not among them."""
     if not dims:
         raise SizeError("matryoshka_dims is empty; list at least one prefix length")
     for dim in dims:
@@ -164,7 +167,7 @@ def _check(dims: list[int], weights: list[float], n_dims_per_step: int, width: i
         raise SizeError(f"{len(weights)} weights for {len(dims)} dims; give one weight per size")
     if n_dims_per_step == 0 or n_dims_per_step < -1:
         raise SizeError(f"n_dims_per_step is {n_dims_per_step}; give a number of sizes, or -1 for all")
-    if width is not None and width not in dims:
+    if full and width is not None and width not in dims:
         logger.warning(
             "matryoshka_dims %s leaves out the model's full width %d, so the whole vector is not trained as such.",
             dims,
@@ -172,7 +175,7 @@ def _check(dims: list[int], weights: list[float], n_dims_per_step: int, width: i
         )
 
 
-def _shares_work(loss: Any, kind: Any) -> bool:
+def shares_work(loss: Any, kind: Any) -> bool:
     """Whether `loss` is plain softmax over cosines, from each query to all documents: what `nested_info_nce` does."""
     # Exactly this class: a subclass may compute something else.
     return (
@@ -184,9 +187,10 @@ def _shares_work(loss: Any, kind: Any) -> bool:
     )
 
 
-def _in_batch_softmax(
+def in_batch_softmax(
     loss: Any, queries: torch.Tensor, documents: torch.Tensor, dims: tuple[int, ...], begin: int = 0
 ) -> list[torch.Tensor]:
+    """The loss at every prefix, the queries' own documents beginning at row `begin`."""
     targets = torch.arange(begin, begin + len(queries), device=queries.device)
     return nested_info_nce(queries, documents, dims, scale=loss.scale, targets=targets)
 
@@ -200,7 +204,7 @@ def _cached_in_batch_softmax(
     for begin in range(0, count, loss.mini_batch_size):
         queries = torch.cat(reps[0])[begin : begin + loss.mini_batch_size]
         documents = torch.cat([rows for column in reps[1:] for rows in column])
-        terms = _in_batch_softmax(loss, queries, documents, tuple(weights), begin)
+        terms = in_batch_softmax(loss, queries, documents, tuple(weights), begin)
         shares = {dim: term * (len(queries) / count) for dim, term in zip(weights, terms, strict=True)}
         if torch.is_grad_enabled():
             torch.stack([weights[dim] * share for dim, share in shares.items()]).sum().backward()

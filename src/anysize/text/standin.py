@@ -63,11 +63,17 @@ class StandIn(torch.nn.Module):
                     f"the loss called the model more often at {self._dim} dimensions than at the first size; "
                     "it cannot be nested"
                 )
-            # A copy of the dict: the model may later write into its own.
-            self._outputs.append(dict(self._real[0](features, *arguments, **options)))
+            self._outputs.append(self._encode(features, *arguments, **options))
         output = self._outputs[self._turn]
         self._turn += 1
-        return {**output, "sentence_embedding": normalized_prefix(output["sentence_embedding"], self._dim)}
+        return {**output, "sentence_embedding": self._shown(output)}
+
+    def _encode(self, features: dict[str, Any], *arguments: Any, **options: Any) -> dict[str, Any]:
+        # A copy of the dict: the model may later write into its own.
+        return dict(self._real[0](features, *arguments, **options))
+
+    def _shown(self, output: dict[str, Any]) -> torch.Tensor:
+        return normalized_prefix(output["sentence_embedding"], self._dim)
 
     def __getattr__(self, name: str) -> Any:
         try:
