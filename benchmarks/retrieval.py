@@ -34,11 +34,11 @@ DIMS = (8, 16, 32, 64, 128, 256, 384)
 MODEL = "all-MiniLM-L6-v2"
 
 
-def docstrings(limit: int) -> Data:
+def docstrings(limit: int, held_out: int = 1500) -> Data:
     """The demo's corpus, with all queries in one split so that the halves are drawn as for the others."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "docstrings"
-        write_beir(collect(limit), folder, held_out=1500)
+        write_beir(collect(limit), folder, held_out=held_out)
         return read(folder)
 
 
