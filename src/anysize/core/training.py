@@ -99,8 +99,14 @@ def _is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def train(module: Any, dataset: Any, plan: TrainingPlan, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
-    """Train a module that returns ``{"loss": ...}`` on a data set of dicts; the module is changed in place."""
+def train(
+    module: Any, dataset: Any, plan: TrainingPlan, workdir: Path, *, resume: bool, collate: Any = None
+) -> list[dict[str, float]]:
+    """
+    Train a module that returns ``{"loss": ...}`` on a data set of dicts; the module is changed in place.
+
+    `collate` makes the module's arguments of a list of rows; by default tensors are stacked.
+    """
     from transformers import Trainer, set_seed
 
     set_seed(plan.seed)
@@ -110,6 +116,7 @@ def train(module: Any, dataset: Any, plan: TrainingPlan, workdir: Path, *, resum
             model=module,
             args=arguments(plan, workdir, steps, remove_unused_columns=False, label_names=[]),
             train_dataset=dataset,
+            data_collator=collate,
         )
         use_plain_bar(trainer)
     return run(trainer, workdir, resume=resume)

@@ -44,6 +44,11 @@ class Embedder(NestedModel):
         self.weight = None if weight is None else torch.nn.Parameter(weight, requires_grad=False)
         self._encoder_fingerprint: str | None = None
 
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Models of one origin have the same `features`."""
+        return (id(self.encoder),)
+
     def features(self, inputs: Sequence[str] | np.ndarray, **options: Any) -> np.ndarray:
         """
         What the head reads, shape (n, in_features): the encoder's embeddings, or the vectors themselves.

@@ -16,11 +16,11 @@ class FeaturesOnce:
 
     def __init__(self, *parts: Items) -> None:
         self.parts = parts
-        self.known: dict[int, tuple[np.ndarray, ...]] = {}
+        self.known: dict[tuple[object, ...], tuple[np.ndarray, ...]] = {}
 
     def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
         """`model.features` of each part, (items, ...)."""
-        key = id(model.encoder)
+        key = model.origin
         if key not in self.known:
             self.known[key] = tuple(self._compute(model, part) for part in self.parts)
         return self.known[key]

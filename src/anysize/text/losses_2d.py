@@ -29,9 +29,10 @@ class AdaptiveLayerLoss(LayeredLoss):
     A loss at the last layer and at `n_layers_per_step` drawn earlier ones (-1: all), at full width.
 
     Arguments that sentence-transformers' class of this name also has mean the same; the prior layers' losses are
-    averaged over the layers drawn, their pulls are summed. Beyond it: the draw begins at `min_layer` (0 would be the
-    embedding table, which no cut model ends at), `kl_on` says what is compared (see `LayeredLoss`), `detach_teacher`
-    keeps the last layer out of the pull, `mini_batch_size` bounds memory, `gather_across_devices` joins batches.
+    averaged over the layers drawn, their pulls are summed. Beyond it: the draw is from `layers`, or begins at
+    `min_layer` (0 would be the embedding table, which no cut model ends at), `kl_on` says what is compared (see
+    `LayeredLoss`), `detach_teacher` keeps the last layer out of the pull, `mini_batch_size` bounds memory,
+    `gather_across_devices` joins batches.
 
     Raises `SizeError` if there are not so many layers, `AnysizeError` if an argument is not one of its choices.
     """
@@ -47,6 +48,7 @@ class AdaptiveLayerLoss(LayeredLoss):
         kl_temperature: float = 1.0,
         layer_weighting: Weighting = "uniform",
         *,
+        layers: Sequence[int] | None = None,
         min_layer: int = 1,
         kl_on: KL = "pooled",
         detach_teacher: bool = True,
@@ -64,11 +66,15 @@ class AdaptiveLayerLoss(LayeredLoss):
         )
         if not callable(layer_weighting) and layer_weighting not in ("uniform", "log", "linear"):
             raise AnysizeError(f"layer_weighting is {layer_weighting!r}; the choices are uniform, log, linear")
-        if not 0 <= min_layer < self.depth:
+        self.layers = tuple(range(min_layer, self.depth) if layers is None else layers)
+        if layers is None and not 0 <= min_layer < self.depth:
             raise SizeError(f"min_layer={min_layer} leaves no layer below the last of {self.depth}")
+        for layer in self.layers:
+            if not 0 <= layer < self.depth:
+                raise SizeError(f"layers holds {layer}, which is not below the last of {self.depth}")
         if n_layers_per_step == 0 or n_layers_per_step < -1:
             raise SizeError(f"n_layers_per_step is {n_layers_per_step}; give a number of layers, or -1 for all")
-        self.n_layers_per_step, self.min_layer = n_layers_per_step, min_layer
+        self.n_layers_per_step = n_layers_per_step
         self.last_layer_weight, self.prior_layers_weight = last_layer_weight, prior_layers_weight
         self.kl_div_weight, self.layer_weighting = kl_div_weight, layer_weighting
 
@@ -98,10 +104,9 @@ class AdaptiveLayerLoss(LayeredLoss):
         return {None: 1.0}
 
     def _layers(self) -> Sequence[int]:
-        layers = range(self.min_layer, self.depth)
-        if 0 < self.n_layers_per_step < len(layers):
-            return random.sample(layers, self.n_layers_per_step)
-        return layers
+        if 0 < self.n_layers_per_step < len(self.layers):
+            return random.sample(self.layers, self.n_layers_per_step)
+        return self.layers
 
     def _layer_weight(self, layer: int) -> float:
         if not isinstance(self.layer_weighting, str):
@@ -122,7 +127,7 @@ class AdaptiveLayerLoss(LayeredLoss):
             "kl_temperature": self.kl_temperature,
             "kl_on": self.kl_on,
             "layer_weighting": weighting if isinstance(weighting, str) else getattr(weighting, "__name__", "custom"),
-            "min_layer": self.min_layer,
+            "layers": self.layers,
         }
 
     @property

@@ -104,6 +104,11 @@ class NestedEncoder(NestedModel):
         """The depths of the nesting."""
         return self.nesting.levels("layers")
 
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Models of one origin have the same `features`."""
+        return (id(self.encoder), self.levels)
+
     @torch.no_grad()
     def taps(
         self,
