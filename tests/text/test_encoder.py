@@ -100,6 +100,18 @@ def test_a_folder_that_is_no_model_says_what_it_lacks(tmp_path):
         Encoder(tmp_path).encode(["a"])
 
 
+def test_a_static_model_which_reads_any_length():
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    static = StaticEmbedding(tokenizer, embedding_dim=4)
+    a, b, both = Encoder(SentenceTransformer(modules=[static], device="cpu")).encode(["a", "b", "a b " * 50_000])
+    np.testing.assert_allclose(both, (a + b) / 2, atol=1e-5)
+
+
 def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):
     encoder.save(tmp_path / "e")
     np.testing.assert_allclose(Encoder(tmp_path / "e").encode(["gofen"]), encoder.encode(["gofen"]), atol=1e-6)

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "AdaptiveLayerLoss": "losses_2d",
+    "ArabicNormalizer": "arabic",
     "Embedder": "embedder",
     "Encoder": "encoder",
     "FeatureStore": "features",
@@ -17,8 +18,13 @@ _HOMES = {
     "NeighbourEvaluator": "evaluate",
     "SimilarityEvaluator": "similarity",
     "NestedEncoder": "nested_encoder",
+    "Starbucks": "layered_methods",
     "StarbucksLoss": "losses_starbucks",
+    "TwoDMSE": "layered_methods",
     "default_dims": "mrl",
+    "filter_translated_triplets": "translated",
+    "similarity_metrics": "similarity",
+    "tokenizer_report": "vocabulary",
 }
 __all__ = list(_HOMES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ class Encoder:
         import torch
 
         # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
-        limit = 20 * (self.model.max_seq_length or 8192)
+        length = self.model.max_seq_length or 8192
+        limit = None if math.isinf(length) else 20 * length  # a static model reads any length
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
             vectors = self.model.encode(
                 [text[:limit] for text in texts], batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True
