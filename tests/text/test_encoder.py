@@ -108,8 +108,8 @@ def test_a_static_model_which_reads_any_length():
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     static = StaticEmbedding(tokenizer, embedding_dim=4)
-    a, b, both = Encoder(SentenceTransformer(modules=[static], device="cpu")).encode(["a", "b", "a b " * 50_000])
-    np.testing.assert_allclose(both, (a + b) / 2, atol=1e-5)
+    a, b, both = Encoder(SentenceTransformer(modules=[static], device="cpu")).encode(["a", "b", "a b " * 5_000])
+    np.testing.assert_allclose(both, (a + b) / 2, atol=1e-3)
 
 
 def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):

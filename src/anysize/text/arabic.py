@@ -1,8 +1,8 @@
 """
 Arabic spelling made one: what writers and machine translation spell in several ways, spelt in one, by choice.
 
-The steps are those of AraBERT's preprocessing (Antoun et al. 2020, arXiv 2003.00104: marks, tatweel, digits) and of CAMeL
-Tools (Obeid et al. 2020: alef, ya, ta marbuta). Each is a field, so that what was done can be written down.
+The steps are those of AraBERT's preprocessing (Antoun et al. 2020, arXiv 2003.00104: marks, tatweel, digits) and of
+CAMeL Tools (Obeid et al. 2020: alef, ya, ta marbuta). Each is a field, so that what was done can be written down.
 """
 
 from __future__ import annotations
