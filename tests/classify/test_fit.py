@@ -61,7 +61,7 @@ def test_the_registered_method(tmp_path):
     data = Data("blobs", "f" * 64, corpus=Items([str(i) for i in range(len(x))], vectors=x), labels=y.tolist())
     model = MRLClassifier(dims=(4, 12), epochs=2).fit(data)
     assert model.about["data"] == {"name": "blobs", "fingerprint": "f" * 64}
-    assert model.about["options"]["dims"] == (4, 12)
+    assert model.about["options"]["dims"] == [4, 12]
     model.save(tmp_path / "m")
     assert np.array_equal(Classifier.load(tmp_path / "m", dims=4).predict(x), model.at(dims=4).predict(x))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.fitting import options_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,7 @@ def fit_classifier(
     with torch.no_grad():
         for weight in model.head.weights:
             weight.div_(spread)
-    model.about = {"method": "mrl-classifier", "options": asdict(method)}
+    model.about = {"method": "mrl-classifier", "options": options_of(method)}
     return model.eval()
 
 

@@ -70,7 +70,7 @@ def fit(
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
     """Check that what stands in `workdir` is this same run, or note down what this run is."""
     started = workdir / "run.json"
-    run = {"options": _plain(asdict(method)), "method": type(method).__name__, "data": data.fingerprint}
+    run: dict[str, Any] = {"options": options_of(method), "method": type(method).__name__, "data": data.fingerprint}
     if not started.exists():
         if resume:
             shutil.rmtree(workdir)
@@ -90,14 +90,15 @@ def _finished(target: Path, workdir: Path, method: Any, data: Data) -> NestedMod
     """What stands at `target`, if it is what this run would have made: the earlier run had finished after all."""
     model = load(target)
     made = (model.about.get("options"), model.about.get("data", {}).get("fingerprint"))
-    if made != (_plain(asdict(method)), data.fingerprint):
+    if made != (options_of(method), data.fingerprint):
         raise AnysizeError(f"there is no unfinished run at {workdir}, and {target} was made with other options or data")
     return model
 
 
-def _plain(options: dict[str, Any]) -> Any:
-    """Options as JSON gives them back: tuples are lists."""
-    return json.loads(json.dumps(options))
+def options_of(method: Any) -> dict[str, Any]:
+    """A method's options as JSON gives them back, where tuples are lists: what a model says of how it was made."""
+    options: dict[str, Any] = json.loads(json.dumps(asdict(method)))
+    return options
 
 
 def _is_first_rank() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,10 +63,12 @@ class MRL:
         if workdir is None:
             with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
                 return self.fit(data, workdir=Path(scratch))
+        from anysize.core.fitting import options_of
+
         model = self._fit_head(data, workdir, resume) if self.tune == "head" else self._fit_full(data, workdir, resume)
         model.about |= {
             "method": "mrl",
-            "options": asdict(self),
+            "options": options_of(self),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
         }
         return model
