@@ -15,7 +15,7 @@ class Cut:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A model that `anysize fit` wrote."""
     size: str
-    """The size to cut out, for example dims=64."""
+    """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
     out: str
     """Where to write it."""
 
@@ -24,10 +24,9 @@ class Cut:
         from anysize.core.files import new_directory
         from anysize.core.model import NestedModel
         from anysize.core.registry import load
-        from anysize.core.sizes import Size
 
-        size = Size.parse(self.size)
-        small = load(self.model, size).extract()
+        model = load(self.model, self.size)
+        size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)
             return WasCut(self.out, size, "anysize")

@@ -19,7 +19,7 @@ class Index:
     out: str
     """Directory of the index; one that stands there answers until the new one is complete."""
     size: str | None = None
-    """Size to encode at, for example dims=64; without it, the model's full size."""
+    """Size to encode at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size."""
     dims: tuple[int, ...] | None = None
     """Sizes of the vectors, where MODEL is -; for example 64,128,384."""
     metric: Literal["cosine", "dot"] = "cosine"
@@ -37,7 +37,7 @@ class Index:
 
         from anysize.core import data, registry
         from anysize.core.errors import AnysizeError
-        from anysize.core.sizes import Nesting, Size
+        from anysize.core.sizes import Nesting
         from anysize.search import Index as Store
         from anysize.search.manifest import claim_check
 
@@ -46,7 +46,7 @@ class Index:
         if self.model != "-":
             if self.dims is not None:
                 raise AnysizeError("a model knows its own sizes; --dims is for vectors that are kept as they are")
-            model = registry.load(self.model, Size.parse(self.size) if self.size else None)
+            model = registry.load(self.model, self.size)
         elif self.size is not None:
             raise AnysizeError("--size is a size of a model; vectors that are kept as they are take --dims")
         begin = time.perf_counter()

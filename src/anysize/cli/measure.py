@@ -10,6 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from anysize.core.frontier import Frontier
+    from anysize.core.sizes import Nesting, Size
 
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -31,6 +32,8 @@ class Measure:
     """What to measure on; the same kinds as for fit."""
     dims: tuple[int, ...] | None = None
     """Only these sizes."""
+    sizes: tuple[str, ...] | None = None
+    """Only these, by name or as a menu in the order of the model's axes: 2:24,4:96."""
     arms: tuple[str, ...] = ("truncate", "pca")
     """Rivals to measure beside it: truncate, pca, single (trains a model per size: takes longer)."""
     within: str = "1%"
@@ -56,7 +59,7 @@ class Measure:
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = load(self.model)
-        sizes = None if self.dims is None else [model.nesting.resolve(dims=dims) for dims in self.dims]
+        sizes = self._sizes(model.nesting)
         frontier = measure(model, self.data, arms=self.arms, sizes=sizes)
         write_json(Path(self.model) / "frontier.json", frontier.to_json())
         written = []
@@ -70,6 +73,30 @@ class Measure:
             frontier.plot(self.png, chosen=frontier.cheapest(within=within).size)
             written.append(self.png)
         return Measured(self.model, frontier, within, written)
+
+    def _sizes(self, nesting: Nesting) -> list[Size] | None:
+        """The sizes asked for, or None for all."""
+        from anysize.core.errors import SizeError
+        from anysize.core.menu import menu
+
+        if self.sizes is None:
+            return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
+        if self.dims is not None:
+            raise SizeError("give either --dims or --sizes; not both")
+        return [
+            nesting.resolve(entry)
+            if entry in (nesting.names or ())
+            else nesting.resolve(menu([entry], nesting.axes)[0])
+            for entry in self.sizes
+        ]
+
+
+def _known(nesting: Nesting, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The widths as they are; `SizeError` if the model was not trained for one."""
+    for width in dims:
+        if width not in nesting.levels("dims"):
+            nesting.resolve(dims=width)
+    return dims
 
 
 @dataclass(frozen=True)

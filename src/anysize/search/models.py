@@ -76,7 +76,9 @@ def check_model(model: Any, manifest: Manifest, directory: Path) -> None:
 def nesting_of(width: int, nesting: Nesting | None, model: Any) -> Nesting:
     """The sizes of vectors `width` wide: those given, or the model's up to its own size, or the full one alone."""
     if nesting is None and model is not None and "dims" in model.nesting.axes:
-        nesting = Nesting(dims=[dims for dims in model.nesting.levels("dims") if dims <= model.size.dims])
+        # Of a model with further axes, the widths it was trained for at the very depth it runs at.
+        runs = [size.dims for size in model.nesting if size.replace(dims=model.size.dims) == model.size]
+        nesting = Nesting(dims=[dims for dims in runs if dims <= model.size.dims])
     elif nesting is None:
         nesting = Nesting(dims=(width,))
     if nesting.axes != ("dims",):

@@ -33,6 +33,8 @@ class Embedder(NestedModel):
     """
 
     kind = "embedder"
+    times_encoding = False
+    """Whether a size decides how long a text takes to encode: here the encoder runs whole at every size."""
     evaluators = ("retrieval", "similarity", "neighbours")
 
     def __init__(

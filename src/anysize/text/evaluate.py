@@ -15,7 +15,7 @@ from anysize.core.retrieval_metrics import evaluate
 from anysize.text.features_once import FeaturesOnce
 
 if TYPE_CHECKING:
-    from anysize.core.data import Data
+    from anysize.core.data import Data, Items
     from anysize.text.embedder import Embedder
 
 Views = Mapping[str, Sequence["Embedder"]]
@@ -47,7 +47,8 @@ class RetrievalEvaluator:
                 corpus, queries = (model.project(part) for part in features.of(model))
                 found, _ = rank(queries, corpus, k=min(100, len(corpus)))
                 metrics = evaluate(task, found, self.metrics)
-                records.append(_record(model, arm, metrics, _search_time(model, features.of(model)[1][:1], corpus)))
+                ms = _search_time(model, task.queries, features.of(model)[1], corpus)
+                records.append(_record(model, arm, metrics, ms))
         return records
 
 
@@ -79,7 +80,7 @@ class NeighbourEvaluator:
                 (raw,) = features.of(model)
                 corpus = model.project(raw)
                 kept = neighbour_overlap(raw, corpus, k=10, rows=chosen)
-                ms = _search_time(model, raw[chosen[:1]], corpus)
+                ms = _search_time(model, items.take(chosen[:3]), raw[chosen[:3]], corpus)
                 records.append(_record(model, arm, {self.metric: kept}, ms))
         return records
 
@@ -94,10 +95,18 @@ def _task(data: Data, held_out: bool) -> Any:
     return task
 
 
-def _search_time(model: Embedder, query: np.ndarray, corpus: np.ndarray) -> float:
-    """Milliseconds to project one query's features and scan the corpus at this size (encoding text comes on top)."""
+def _search_time(model: Embedder, queries: Items, features: np.ndarray, corpus: np.ndarray) -> float:
+    """
+    Milliseconds to answer one query by a scan of the corpus at this size.
+
+    Encoding its text is part of it where the size decides how long that takes; elsewhere it comes on top.
+    """
     corpus = np.ascontiguousarray(corpus)
-    return latency_ms(lambda: rank(model.project(query), corpus, k=10), repeats=15)
+    if model.times_encoding and queries.texts:
+        texts = sorted(queries.texts, key=len)
+        middle = texts[len(texts) // 2]
+        return latency_ms(lambda: rank(model.encode([middle]), corpus, k=10), repeats=15)
+    return latency_ms(lambda: rank(model.project(features[:1]), corpus, k=10), repeats=15)
 
 
 def _record(model: Embedder, arm: str, metrics: dict[str, float], ms: float) -> Record:

@@ -150,7 +150,7 @@ class Starbucks(LayeredMethod):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        from anysize.text.menu import diagonal, menu
+        from anysize.core.menu import diagonal, menu
 
         if self.sizes is not None:
             return _within(menu(self.sizes), depth, width)

@@ -44,6 +44,7 @@ class NestedEncoder(NestedModel):
     kind = "encoder"
     evaluators = ("retrieval", "similarity", "neighbours")
     times_encoding = True
+    """Whether a size decides how long a text takes to encode."""
 
     def __init__(self, nesting: Nesting, backbone: Backbone) -> None:
         super().__init__(nesting)

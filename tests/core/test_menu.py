@@ -2,7 +2,7 @@ import pytest
 
 from anysize.core.errors import SizeError
 from anysize.core.sizes import Nesting, Size
-from anysize.text.menu import diagonal, menu
+from anysize.core.menu import diagonal, menu
 
 
 def test_a_menu_reads_as_it_is_typed():
