@@ -58,7 +58,7 @@ def test_the_same_bytes_everywhere_are_drawn_against_another_cost():
 
 def test_of_several_axes_only_unbeaten_sizes_are_joined():
     grid = [Record(Size(layers=n, dims=d), "nested", {"m": n * d / 999}, 4 * d) for n in (2, 4) for d in (8, 16)]
-    joined = [tuple(line.get_ydata()) for line in picture(Frontier(tuple(grid), "m")).axes[0].lines]
+    joined = [tuple(line.get_ydata()) for line in picture(Frontier(tuple(grid), "m")).axes[1].lines]
     assert (32 / 999, 64 / 999) in joined
 
 
@@ -99,3 +99,36 @@ def test_no_global_state_of_matplotlib_is_touched(tmp_path):
 def test_crowded_names_are_spread_around_where_they_belong():
     assert apart([1.0, 1.0, 5.0], 0.5) == pytest.approx([0.75, 1.25, 5.0])
     assert apart([1.0, 1.6, 1.8], 0.5) == pytest.approx([0.967, 1.467, 1.967], abs=1e-3)
+
+
+def grid(cells):
+    records = [
+        Record(Size(layers=layers, dims=dims), "nested", {"ndcg@10": value}, 4 * dims, ms=float(layers))
+        for (layers, dims), value in cells.items()
+    ]
+    return Frontier(tuple(records), "ndcg@10")
+
+
+def test_two_axes_are_drawn_as_cells_beside_what_no_size_beats(tmp_path):
+    frontier = grid({(1, 8): 0.25, (1, 16): 0.5, (2, 8): 0.375, (2, 16): 0.625})
+    figure = picture(frontier, chosen=Size(layers=1, dims=16))
+    cells, times = ({text.get_text() for text in axes.texts} for axes in figure.axes)
+    assert cells == {".250", ".375", ".500", ".625"}
+    assert {"1:16", "2:16"} <= times
+    assert "2:8" not in times, "two layers at 8 dims are beaten by one layer at 16"
+    frontier.plot(tmp_path / "grid.png", chosen=Size(layers=1, dims=16))
+    assert (tmp_path / "grid.png").stat().st_size > 10_000
+    with pytest.raises(AnysizeError, match="cannot be marked"):
+        frontier.plot(tmp_path / "grid.png", chosen=Size(layers=3, dims=8))
+
+
+def test_a_menu_leaves_the_other_cells_empty(tmp_path):
+    frontier = grid({(1, 8): 0.25, (2, 16): 0.625})
+    frontier.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    cells = page[page.index('<table class="cells">') : page.index("</table>")]
+    assert ".250</td>" in cells
+    assert cells.count("<td></td>") == 2
+    one_axis = Frontier(tuple(Record(Size(dims=d), "nested", {"m": d / 100}, 4 * d) for d in (8, 16)), "m")
+    one_axis.to_html(tmp_path / "one.html")
+    assert 'class="cells"' not in (tmp_path / "one.html").read_text("utf-8")

@@ -1,8 +1,8 @@
 import pytest
 
 from anysize.core.errors import SizeError
-from anysize.core.sizes import Nesting, Size
 from anysize.core.menu import diagonal, menu
+from anysize.core.sizes import Nesting, Size
 
 
 def test_a_menu_reads_as_it_is_typed():

@@ -9,7 +9,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from anysize.core.frontier_style import UNITS, apart, caption, colors, count, drawn_cost, title
+from anysize.core.frontier_grid import is_grid, levels
+from anysize.core.frontier_style import UNITS, apart, caption, colors, count, drawn_cost, number, title
 
 if TYPE_CHECKING:
     from anysize.core.frontier import Frontier, Record
@@ -25,6 +26,7 @@ def page(frontier: Frontier) -> str:
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
+        cells=_cells(frontier),
         chart=_chart(frontier, cost),
         table=_table(frontier),
         data=_data(frontier),
@@ -68,6 +70,25 @@ def _table(frontier: Frontier) -> str:
             written = "".join(f'<td data-key="{escape(str(key))}">{escape(word)}</td>' for key, word in cells)
             lines.append(f'<tr data-row="{row}">{written}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
+
+
+def _cells(frontier: Frontier) -> str:
+    """The nested arm over two axes, a cell a size, shaded by quality; nothing where it is not nested in two."""
+    if not is_grid(frontier):
+        return ""
+    (down, rows), (across, columns) = levels(frontier).items()
+    found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm("nested")}
+    low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
+    lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
+    lines += [*(f"<th>{column}</th>" for column in columns), "</tr>"]
+    for row in reversed(rows):
+        lines.append(f"<tr><th>{row}</th>")
+        for column in columns:
+            value = found.get((row, column))
+            shade = "" if value is None else f' style="--share:{6 + 54 * (value - low) / wide:.0f}%"'
+            lines.append(f"<td{shade}>{'' if value is None else number(value)}</td>")
+        lines.append("</tr>")
+    return "".join([*lines, "</table>"])
 
 
 class _Scale:

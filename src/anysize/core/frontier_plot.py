@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
+from anysize.core.frontier_grid import draw_grid, is_grid
 from anysize.core.frontier_style import (
     ACCENT,
     GRID,
@@ -55,6 +56,13 @@ def picture(frontier: Frontier, *, chosen: Size | None = None) -> Figure:
         raise AnysizeError('drawing needs matplotlib; pip install "anysize[plot]"') from None
     figure = Figure(figsize=(8.4, 4.9), dpi=200, facecolor=PAPER)
     FigureCanvasAgg(figure)
+    if is_grid(frontier):
+        if chosen is not None:
+            _nested(frontier, chosen)
+        draw_grid(figure, frontier, chosen=chosen)
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+        return figure
     palette, cost = colors(frontier.arms), drawn_cost(frontier)
     lines = [arm for arm in frontier.arms if arm != "original" or len(frontier.arm(arm)) > 1]
     right = 0.985 - max(0.105, 0.0135 * max(map(len, lines), default=0))  # room for the names at the ends
@@ -165,12 +173,16 @@ def _name_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
         )
 
 
-def _mark(axes: Any, frontier: Frontier, chosen: Size, cost: str) -> None:
-    """A ring around the chosen size and a word on what it saves."""
+def _nested(frontier: Frontier, chosen: Size) -> Record:
     found = [record for record in frontier.arm("nested") if record.size == chosen]
     if not found:
         raise AnysizeError(f"{chosen} is not in the nested arm, so it cannot be marked")
-    record, full = found[0], frontier.full()
+    return found[0]
+
+
+def _mark(axes: Any, frontier: Frontier, chosen: Size, cost: str) -> None:
+    """A ring around the chosen size and a word on what it saves."""
+    record, full = _nested(frontier, chosen), frontier.full()
     spent, whole = getattr(record, cost), getattr(full, cost)
     at = (spent, record.metrics[frontier.metric])
     axes.plot(

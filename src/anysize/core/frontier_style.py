@@ -54,8 +54,13 @@ def caption(frontier: Frontier) -> str:
 
 
 def drawn_cost(frontier: Frontier) -> str:
-    """The cost to draw against: bytes, unless every size has the same; then the first that every record knows."""
-    for cost in ("bytes", "parameters", "flops", "ms"):
+    """
+    The cost to draw against: bytes, unless every size has the same; then the first that every record knows.
+
+    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured.
+    """
+    first = ("ms",) if len({axis for record in frontier.records for axis in record.size}) > 1 else ()
+    for cost in (*first, "bytes", "parameters", "flops", "ms"):
         known = [getattr(record, cost) for record in frontier.records]
         if all(known) and len(set(known)) > 1:
             return cost
