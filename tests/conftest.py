@@ -105,7 +105,7 @@ class Said:
     def refused(self, *words: str) -> None:
         """Exit status 2 and one sentence that holds these words."""
         assert self.status == 2, self
-        assert self.out == ""
+        assert self.out == "", self
         assert self.err.startswith("anysize: "), self.err
         assert self.err.count("\n") == 1, self.err
         assert self.err.endswith("\n")

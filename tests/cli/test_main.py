@@ -168,3 +168,20 @@ def test_a_reader_that_leaves_early_is_no_trouble():
     )
     reader.stdin.close()
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["fit"], ["DATA and --out are missing", "`anysize fit --help`"]),
+        (["search"], ["INDEX is missing"]),
+        (["fit", "x", "--out", "y", "--bogus", "3"], ["--bogus"]),
+        (["fit", "x", "--out", "y", "--dims", "a,b"], ["--dims: 'a,b' is not a list of whole numbers"]),
+        (["fit", "x", "--out", "y", "--tune", "bad"], ["'bad'", "'head', 'full'"]),
+        (["choose", "x", "--max-ms", "abc"], ["--max-ms: 'abc' is not a number"]),
+        (["search", "idx", "q", "-k", "x"], ["'x' is not a whole number"]),
+        (["cut", "m", "--out"], ["--out"]),
+    ],
+)
+def test_words_that_cannot_be_read_give_one_sentence(anysize, words, told):
+    anysize(*words).refused(*told)

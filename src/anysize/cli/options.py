@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -42,11 +45,43 @@ def _comma_separated(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None
 
 
 def parse(command: type[Command], words: Sequence[str], *, prog: str) -> Command:
-    """Fill the dataclass `command` from command-line words; exits with status 2 and a usage note if it cannot."""
-    return tyro.cli(
-        command,
-        args=list(words),
-        prog=prog,
-        registry=_registry,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
+    """Fill the dataclass `command` from command-line words. Raises `AnysizeError`, in one sentence, if it cannot."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                command,
+                args=list(words),
+                prog=prog,
+                registry=_registry,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as left:
+        if left.code:
+            from anysize.core.errors import AnysizeError
+
+            raise AnysizeError(f"{sentence(said.getvalue())}; `{prog} --help` lists what there is") from None
+        raise
+
+
+def sentence(box: str) -> str:
+    """What tyro says in a box, in one sentence: the part above its first rule, without the frame or the title."""
+    lines = [line.rstrip().strip("│") for line in box.splitlines() if line.strip() and line.strip()[0] not in "╭╰"]
+    rules = [place for place, line in enumerate(lines) if set(line.strip()) <= set("─-")]
+    # Where the terminal has no frames to draw, the title stands above a rule of its own.
+    start = 0 if "│" in box or not rules else rules[0] + 1
+    message = lines[start : next((place for place in rules if place >= start), len(lines))]
+    if message and message[0].strip().startswith("Missing from"):
+        depth = min((len(line) - len(line.lstrip()) for line in message[1:]), default=0)
+        missing = [line.split()[0] for line in message[1:] if len(line) - len(line.lstrip()) == depth]
+        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    text = " ".join(line.strip() for line in message if line.strip())
+    text = text.partition(" Got errors:")[0].removeprefix("Error parsing ").rstrip(" .")
+    none = re.fullmatch(r"(\S+): no type matching .*?\b(FLOAT|INT)\b.* from \['(.*)'\]", text)
+    if none:
+        return f"{none[1]}: '{none[3]}' is not {_KINDS[none[2]]}"
+    text = re.sub(r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is not a whole number", text)
+    return re.sub(r"could not convert string to float: ('.*')", r"\1 is not a number", text)
+
+
+_KINDS = {"FLOAT": "a number", "INT": "a whole number"}
