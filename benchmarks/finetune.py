@@ -1,7 +1,7 @@
 """
 A nested fine-tuned encoder against encoders fine-tuned for one size each, truncation and PCA, on judged retrieval.
 
-    python -m benchmarks.finetune --data DATA_DIR [--sets docstrings,cranfield]     # about an hour and a half of one core
+    python -m benchmarks.finetune --data DATA_DIR [--sets docstrings,cranfield]     # an hour and a half of a core
 
 Every weight of all-MiniLM-L6-v2 is tuned with in-batch softmax over the same pairs in the same order, for the same
 number of steps at the same rate: once for all sizes, and once for each size alone. Queries are split in halves as in

@@ -4,7 +4,7 @@ Encoders nested in depth and width: 2DMSE and Starbucks against MRL alone, plain
     python -m benchmarks.layers --data DATA_DIR --cache CACHE      # about two hours of one core for three seeds
 
 Every arm tunes all-MiniLM-L6-v2 on the same SNLI triplets in the same order, for the same number of steps at the same
-rate, and is measured by Spearman's correlation on STS-B, SICK and STS 2015 at every layer and width (their mean).
+rate, and is measured by Spearman's correlation on STS-B and SICK at every layer and width (their mean).
 Finished arms are kept in --cache, so that a stopped run continues; rows are written once an arm's seeds are complete.
 """
 
@@ -102,7 +102,6 @@ def main() -> None:
     tasks = {
         "stsb": read(args.data / "stsb/test.tsv"),
         "sick": read(args.data / "sick/test.tsv"),
-        "sts15": read(args.data / "sts12_15/sts2015.tsv"),
     }
     first = ["2dmse", "mrl", "starbucks", "plain", *(f"true {layers}:{dims}" for layers, dims in SMALL)]
     later = ["starbucks without-kl", "2dmse-all", *(f"depth {layers}" for layers, _ in SMALL)]
@@ -150,7 +149,7 @@ def write(args: argparse.Namespace, arms: list[str], rows: int) -> None:
         }
     by_cell["untouched"] = {cell: [value] for cell, value in untouched.items()}
     shared = {
-        "metric": "Spearman's correlation of cosines, mean of STS-B, SICK and STS 2015 (test parts)",
+        "metric": "Spearman's correlation of cosines, mean of STS-B and SICK (test parts)",
         "command": "python -m benchmarks.layers --data DATA_DIR --cache CACHE",
         "data": f"SNLI's development and test parts: {rows} triplets, {args.steps} steps of {BATCH}",
     }

@@ -151,3 +151,10 @@ def test_refusals_say_what_was_given(options, message):
 def test_a_step_without_weight_is_refused():
     with pytest.raises(SizeError, match="no weight; give at least one of them a weight above 0"):
         nested_loss(Nesting(dims=(2, 4), weights=[0, 1]), number, sizes=[Size(dims=2)])
+
+
+def test_a_schedule_that_would_train_nothing_is_refused():
+    with pytest.raises(SizeError, match="at least 1"):
+        Random(0)
+    with pytest.raises(SizeError, match="at least one"):
+        Fixed(())

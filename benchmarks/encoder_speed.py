@@ -1,0 +1,187 @@
+"""
+What depth buys and what training all sizes costs: encoding at fewer layers, every size at once, and each loss's step.
+
+    python -m benchmarks.encoder_speed --data DATA_DIR      # about three minutes of one core
+
+Processor time of one thread, medians over repeats in which the arms take turns, so that a busy machine slows all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses as peers
+
+from anysize.core.data import read
+from anysize.text import Matryoshka2dLoss, NestedEncoder, StarbucksLoss
+from anysize.text.encoder import Encoder
+from benchmarks.evidence import write_row
+
+MODEL, DIMS = "all-MiniLM-L6-v2", (24, 48, 96, 192, 384)
+MENU = [(1, 24), (2, 48), (3, 96), (4, 192), (6, 384)]
+
+
+def taking_turns(arms: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Processor milliseconds of each arm, `repeats` times, one after another."""
+    found: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(repeats + 1):
+        for name, run in arms.items():
+            begin = time.process_time()
+            run()
+            if turn:
+                found[name].append(1000 * (time.process_time() - begin))
+    return found
+
+
+def ratio(found: dict[str, list[float]], arm: str, base: str) -> float:
+    """Median over turns of one arm's time by another's."""
+    return float(np.median(np.array(found[arm]) / np.array(found[base])))
+
+
+def encoding(texts: list[str], repeats: int) -> None:
+    """Rows: fewer layers take less time; all sizes take hardly more than one."""
+    model = NestedEncoder.from_pretrained(MODEL, layers=(1, 2, 3, 4, 5, 6), dims=DIMS)
+    plain = Encoder(MODEL).model
+    views = {f"layers={n}": model.at(layers=n, dims=384) for n in model.levels}
+    arms: dict[str, Callable[[], Any]] = {name: partial(view.encode, texts) for name, view in views.items()}
+    arms["all sizes"] = lambda: model.encode(texts, sizes=model.nesting)
+    arms["sentence-transformers"] = lambda: plain.encode(texts, batch_size=64, show_progress_bar=False)
+    found = taking_turns(arms, repeats)
+    ratios = {name: ratio(found, name, "layers=6") for name in arms}
+    half, everything = ratios["layers=3"], ratios["all sizes"]
+    write_row(
+        "layers-latency",
+        paper="2D Matryoshka Sentence Embeddings, arXiv 2402.14776",
+        claim="Three of six layers take at most 0.6 of the full encoder's time, and all sizes at once at most 1.1",
+        reported="half the layers about twice as fast (sentence-transformers' documentation, mpnet-base)",
+        arms=list(arms),
+        metric="processor time, one thread, as a share of the full encoder's; median over turns",
+        values={"share": ratios, "ms": {name: float(np.median(times)) for name, times in found.items()}},
+        outcome="won" if half <= 0.6 and everything <= 1.1 else "mixed" if half <= 0.6 or everything <= 1.1 else "lost",
+        note=f"3 layers {half:.2f}, 2 layers {ratios['layers=2']:.2f}, 1 layer {ratios['layers=1']:.2f}; all "
+        f"{len(model.nesting)} sizes of six depths and five widths {everything:.2f}. sentence-transformers' own "
+        f"encode of the same texts takes {ratios['sentence-transformers']:.2f} (it does not normalise twice).",
+        command="python -m benchmarks.encoder_speed --data DATA_DIR",
+        data=f"{len(texts)} sentences of STS-B",
+    )
+    print(ratios)
+
+
+def batch(model: SentenceTransformer, columns: list[list[str]]) -> list[dict[str, Any]]:
+    """Token ids of each column."""
+    return [dict(model.preprocess(texts)) for texts in columns]
+
+
+def step(loss: torch.nn.Module, features: list[dict[str, Any]]) -> Callable[[], torch.Tensor]:
+    """Forward and backward of one batch."""
+
+    def run() -> torch.Tensor:
+        loss.zero_grad()
+        random.seed(0)
+        value = loss([dict(column) for column in features], None)
+        value.backward()
+        return value.detach()
+
+    return run
+
+
+def agreement(model: SentenceTransformer, one: Callable, other: Callable) -> dict[str, float]:
+    """How far values and gradients of two steps are apart, relative to the largest."""
+    value, grads = one(), {name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None}
+    theirs = other()
+    apart = max(float((grads[name] - w.grad).abs().max()) for name, w in model.named_parameters() if w.grad is not None)
+    largest = max(float(grad.abs().max()) for grad in grads.values())
+    return {"value": float((value - theirs).abs() / theirs.abs()), "gradient": apart / largest}
+
+
+def training(columns: list[list[str]], repeats: int) -> None:
+    """Rows: the step of each loss beside sentence-transformers', and the menu's beside one size's."""
+    model = Encoder(MODEL).model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # so that two losses see one model
+    inner = peers.MultipleNegativesRankingLoss(model)
+    features = batch(model, columns)
+    both = {"n_layers_per_step": -1, "n_dims_per_step": -1}
+    one_each = {"n_layers_per_step": 1, "n_dims_per_step": 1}
+    losses = {
+        "one size": inner,
+        "starbucks, 5 sizes": StarbucksLoss(model, inner, MENU),
+        "2dmse": Matryoshka2dLoss(model, inner, DIMS),
+        "ours as theirs, one layer and width": Matryoshka2dLoss.as_sentence_transformers(
+            model, inner, matryoshka_dims=DIMS, **one_each
+        ),
+        "theirs, one layer and width": peers.Matryoshka2dLoss(model, inner, list(DIMS), **one_each),
+        "ours as theirs, all": Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **both),
+        "theirs, all": peers.Matryoshka2dLoss(model, inner, list(DIMS), **both),
+    }
+    steps = {name: step(loss, features) for name, loss in losses.items()}
+    agree = agreement(model, steps["ours as theirs, all"], steps["theirs, all"])
+    found = taking_turns(steps, repeats)
+    shares = {name: ratio(found, name, "one size") for name in steps}
+    beside = {
+        kind: ratio(found, f"ours as theirs, {kind}", f"theirs, {kind}") for kind in ("one layer and width", "all")
+    }
+    shared = {
+        "metric": "processor time of forward and backward, one thread, as a share of one size's; median over turns",
+        "values": {
+            "share": shares,
+            "ms": {name: float(np.median(times)) for name, times in found.items()},
+            "apart": agree,
+        },
+        "arms": list(steps),
+        "command": "python -m benchmarks.encoder_speed --data DATA_DIR",
+        "data": f"{len(columns[0])} triplets of STS-B sentences, {features[0]['input_ids'].shape[1]} tokens",
+    }
+    cost = shares["starbucks, 5 sizes"]
+    write_row(
+        "starbucks-cost",
+        paper="Starbucks, arXiv 2410.13230",
+        claim="A step over a menu of five sizes costs at most 1.15 of a step over one",
+        reported="one training run instead of one per size",
+        outcome="won" if cost <= 1.15 else "lost",
+        note=f"Five sizes {cost:.2f} of one size (five separate runs would be 5, or {sum(n for n, _ in MENU) / 6:.1f} "
+        f"with each at its own depth); 2DMSE {shares['2dmse']:.2f}.",
+        **shared,
+    )
+    equal = agree["value"] <= 1e-5 and agree["gradient"] <= 1e-4
+    write_row(
+        "2dmse-losses",
+        paper="2D Matryoshka Sentence Embeddings, arXiv 2402.14776",
+        claim="In the mode that is sentence-transformers' Matryoshka2dLoss, values and gradients are the same and a "
+        "step takes no longer",
+        reported="none; sentence-transformers 6.2 is the peer, in the same run",
+        outcome="won" if equal and max(beside.values()) <= 1.0 else "tied" if equal else "lost",
+        note=f"All layers and widths: values {agree['value']:.1e} apart, gradients {agree['gradient']:.1e}, both "
+        f"relative. Our step takes {beside['all']:.2f} of theirs with all layers and widths, "
+        f"{beside['one layer and width']:.2f} with one of each.",
+        **shared,
+    )
+    print(shares, beside, agree)
+
+
+def main() -> None:
+    """Measure and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    scored = read(args.data / "stsb/test.tsv").scored
+    assert scored is not None
+    texts = list(dict.fromkeys([*scored.first, *scored.second]))
+    encoding(texts[:256], args.repeats)
+    training([scored.first[:32], scored.second[:32], scored.first[32:64]], args.repeats)
+
+
+if __name__ == "__main__":
+    main()
