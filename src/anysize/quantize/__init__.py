@@ -1,0 +1,18 @@
+"""One file, every precision: MatQuant (Nair et al. 2025, arXiv 2502.06786) on the axis `bits`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Scheme": "scheme",
+    "slice_bits": "slicing",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"anysize.quantize.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'anysize.quantize' has no attribute {name!r}")
