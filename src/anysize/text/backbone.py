@@ -103,11 +103,14 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Mapping[str, Any], depths: Sequence[int]) -> dict[int, torch.Tensor]:
         """Sentence vectors (rows, width), not normalised, after each of these numbers of blocks: one pass."""
+        return {depth: self.pool(state, inputs) for depth, state in self.states(inputs, depths).items()}
+
+    def states(self, inputs: Mapping[str, Any], depths: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Token states (rows, tokens, hidden size) after each of these numbers of blocks: one pass."""
         given = {name: value for name, value in inputs.items() if name in self._accepted}
         if "use_cache" in self._accepted:
             given["use_cache"] = False
-        states = layered.tapped(self.transformer, given, sorted(set(depths)), self.stack)
-        return {depth: self.pool(state, inputs) for depth, state in states.items()}
+        return layered.tapped(self.transformer, given, sorted(set(depths)), self.stack)
 
     def pool(self, state: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Token states (rows, tokens, width) to sentence vectors, through the tail."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import sha256
+from anysize.text.batching import batches, estimated_lengths
 from anysize.text.features import FeatureStore
 
 if TYPE_CHECKING:
@@ -85,14 +86,17 @@ class Encoder:
     def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
         import torch
 
-        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
         length = self.model.max_seq_length or 8192
-        limit = None if math.isinf(length) else 20 * length  # a static model reads any length
+        limit = None if math.isinf(length) else int(length)  # a static model reads any length
+        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
+        shorter = texts if limit is None else [text[: 20 * limit] for text in texts]
+        groups = [range(len(texts))] if limit is None else batches(estimated_lengths(shorter, limit), batch_size)
+        found = []
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
-            vectors = self.model.encode(
-                [text[:limit] for text in texts], batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True
-            )
-        return np.asarray(vectors, dtype=np.float32)
+            for rows in groups:
+                part = shorter[rows.start : rows.stop]
+                found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False))
+        return np.concatenate(found).astype(np.float32)
 
     def save(self, directory: Path) -> None:
         """Write it as an ordinary sentence-transformers model."""

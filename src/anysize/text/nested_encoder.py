@@ -22,6 +22,7 @@ from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 from anysize.text.backbone import Backbone
+from anysize.text.batching import batches, estimated_lengths
 from anysize.text.encoder import Encoder, encode_distinct
 from anysize.text.head import as_tensor
 from anysize.text.layers import check_layers
@@ -128,8 +129,8 @@ class NestedEncoder(NestedModel):
 
         def run(shard: list[str]) -> np.ndarray:
             found = []
-            for start in range(0, len(shard), batch_size):
-                inputs = self.encoder.tokens(shard[start : start + batch_size])
+            for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
+                inputs = self.encoder.tokens(shard[rows.start : rows.stop])
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     by_depth = self.encoder(inputs, depths)
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())

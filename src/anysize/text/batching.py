@@ -1,0 +1,30 @@
+"""Batches whose memory is bounded: as many rows as fit a number of tokens, however long the longest is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+TOKENS = 64 * 256
+"""Tokens in one batch: what the layers' activations grow with."""
+PAIRS = 8192 * 8192
+"""Pairs of tokens in one batch: what a padded batch's attention mask grows with."""
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[range]:
+    """
+    Ranges of rows to run together, given their lengths in tokens, longest first.
+
+    At most `batch_size` rows, and so few that the batch, padded to its longest row, keeps within `TOKENS` and `PAIRS`;
+    a row that alone exceeds them runs alone.
+    """
+    start = 0
+    while start < len(lengths):
+        longest = max(1, lengths[start])
+        rows = max(1, min(batch_size, TOKENS // longest, PAIRS // longest**2))
+        yield range(start, min(start + rows, len(lengths)))
+        start += rows
+
+
+def estimated_lengths(texts: Sequence[str], limit: int) -> list[int]:
+    """About how many tokens each text has, rather too many than too few, without tokenising it: for `batches`."""
+    return [min(limit, len(text) // 2 + 2) for text in texts]
