@@ -159,6 +159,7 @@ def main(words: Sequence[str] | None = None) -> None:
             figures = one(base, args, load(args.data, ArabicNormalizer(), seed), settings, seed, teacher)
             results[base].append(figures)
             if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
                 write_json(kept, figures)
             print(f"{base} base, seed {seed}: plain tuning on validation rows {figures['valid']}", flush=True)
     named = {"model": args.model, **dict(zip(("epochs", "batch-size", "learning-rate"), chosen, strict=True))}

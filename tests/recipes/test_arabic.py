@@ -123,8 +123,13 @@ def test_the_recipe_writes_its_table(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(arabic, "SIZES", (16, 32))
     monkeypatch.setattr(arabic_bases, "WIDTH", 64)
     words = ["--data", str(folder), "--bases", "scratch", "--seeds", "2", "--epochs", "2", "--batch-size", "8"]
-    arabic.main([*words, "--results", str(tmp_path)])
+    words += ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path)]
+    arabic.main(words)
     row = json.loads((tmp_path / "arabic-similarity.json").read_text())
+    (tmp_path / "arabic-similarity.json").unlink()
+    monkeypatch.setattr(arabic, "one", None)  # a finished run computes nothing again
+    arabic.main(words)
+    assert json.loads((tmp_path / "arabic-similarity.json").read_text())["values"] == row["values"]
     assert row["command"] == "python -m recipes.arabic --data DATA_DIR --epochs 2.0 --batch-size 8"
     assert row["outcome"] in evidence.OUTCOMES
     native = row["values"]["scratch base, STS17 ar-ar"]
