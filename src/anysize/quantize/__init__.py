@@ -6,7 +6,12 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "FakeQuantEmbedding": "linear",
+    "FakeQuantLinear": "linear",
     "Scheme": "scheme",
+    "convert": "preparing",
+    "prepare": "preparing",
+    "running_at": "widths",
     "slice_bits": "slicing",
 }
 __all__ = list(_HOMES)
