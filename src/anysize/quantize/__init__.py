@@ -8,6 +8,8 @@ from typing import Any
 _HOMES = {
     "FakeQuantEmbedding": "linear",
     "FakeQuantLinear": "linear",
+    "Quantized": "model",
+    "QuantizedEncoder": "encoder",
     "Scheme": "scheme",
     "convert": "preparing",
     "prepare": "preparing",

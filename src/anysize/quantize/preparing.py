@@ -67,9 +67,7 @@ def convert(model: Model, *, layout: str = "planes") -> Model:
 def stored_of(part: FakeQuantLinear | FakeQuantEmbedding, layout: str) -> Stored:
     """The codes of one layer in training."""
     if isinstance(part, FakeQuantEmbedding):
-        table = StoredEmbedding(
-            part.num_embeddings, part.embedding_dim, part.scheme, part.scheme.parent_bits, part.name, layout
-        )
+        table = StoredEmbedding(part.num_embeddings, part.embedding_dim, part.scheme, part.widest, part.name, layout)
         table.fill(*part.code())
         return table.to(part.weight.device)
     learnt = part.learnt
@@ -78,7 +76,7 @@ def stored_of(part: FakeQuantLinear | FakeQuantEmbedding, layout: str) -> Stored
         part.out_features,
         part.in_features,
         part.scheme,
-        part.scheme.parent_bits,
+        part.widest,
         part.name,
         layout,
         bias=part.bias is not None,
