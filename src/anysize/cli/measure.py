@@ -34,8 +34,9 @@ class Measure:
     """Only these sizes."""
     sizes: tuple[str, ...] | None = None
     """Only these, by name or as a menu in the order of the model's axes: 2:24,4:96."""
-    arms: tuple[str, ...] = ("truncate", "pca")
-    """Rivals to measure beside it: truncate, pca, single (trains a model per size: takes longer)."""
+    arms: tuple[str, ...] | None = None
+    """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
+    longer). Quantised models: minmax (the default), sliced, single."""
     within: str = "1%"
     """Mark the cheapest size that loses at most this much."""
     json: Path | None = None

@@ -22,11 +22,13 @@ def measure(
     model: NestedModel,
     data: str | Path | Data,
     *,
-    arms: Iterable[str] = ARMS,
+    arms: Iterable[str] | None = None,
     sizes: Iterable[Size] | None = None,
 ) -> Frontier:
     """
     Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
+
+    Without `arms`, the rivals are those that the model's kind names (`rivals`), else truncation and PCA.
 
     If the model was trained on this very data, only the part that training left out is used, where there is one.
     Raises `DataError` if the data offers nothing to measure by.
@@ -41,7 +43,8 @@ def measure(
         )
     chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
     views = {NESTED: [model.at(size) for size in chosen]}
-    for arm in dict.fromkeys([*arms, ORIGINAL]):
+    asked = getattr(model, "rivals", ARMS) if arms is None else arms
+    for arm in dict.fromkeys([*asked, ORIGINAL]):
         rivals = model.arm(arm, loaded)
         views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]
     held_out = model.about.get("data", {}).get("fingerprint") == loaded.fingerprint

@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "FakeQuantEmbedding": "linear",
     "FakeQuantLinear": "linear",
+    "MatQuant": "method",
     "Quantized": "model",
     "QuantizedEncoder": "encoder",
     "Scheme": "scheme",

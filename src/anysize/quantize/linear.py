@@ -18,7 +18,7 @@ from anysize.quantize.scales import Grid, decode, encode, fit_grid
 from anysize.quantize.scheme import Scheme
 from anysize.quantize.slicing import slice_bits
 from anysize.quantize.straight import straight_through
-from anysize.quantize.widths import FLOAT, width_of
+from anysize.quantize.widths import FLOAT, step, width_of
 
 
 class FakeQuantLinear(nn.Module):
@@ -39,13 +39,15 @@ class FakeQuantLinear(nn.Module):
         self.code()
 
     def code(self) -> tuple[Grid, torch.Tensor]:
-        """The grid of the weights as they are, and their codes (out, in); all widths of a step share them."""
-        key = (self.weight.data_ptr(), self.weight._version)
-        if self._coded is None or self._coded[0] != key:
-            with torch.no_grad():
-                grid = fit_grid(self.weight, self.scheme, self.name)
-                self._coded = (key, grid, encode(self.weight, grid, self.scheme))
-        return self._coded[1], self._coded[2]
+        """The grid of the weights as they are, and their codes (out, in); all widths of `one_step` share them."""
+        now = step()
+        if now is not None and self._coded is not None and self._coded[0] is now:
+            return self._coded[1], self._coded[2]
+        with torch.no_grad():
+            grid = fit_grid(self.weight, self.scheme, self.name)
+            codes = encode(self.weight, grid, self.scheme)
+        self._coded = None if now is None else (now, grid, codes)
+        return grid, codes
 
     def parts(self, bits: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight (out, in) and bias (out) at a width."""

@@ -33,3 +33,25 @@ def width_of(name: str, widest: int) -> int:
     if current is None:
         return widest
     return current if isinstance(current, int) else current.get(name, widest)
+
+
+_STEP: ContextVar[object | None] = ContextVar("anysize_step", default=None)
+
+
+@contextlib.contextmanager
+def one_step() -> Iterator[None]:
+    """
+    Weights stand still in here, so layers may code them once for all widths.
+
+    It must be said: torch's fused optimisers change weights without counting it in their version.
+    """
+    token = _STEP.set(object())
+    try:
+        yield
+    finally:
+        _STEP.reset(token)
+
+
+def step() -> object | None:
+    """What identifies the current step, if there is one."""
+    return _STEP.get()
