@@ -104,9 +104,17 @@ def test_a_header_longer_than_the_file_is_refused(tmp_path, tensors):
 
 def test_a_block_that_the_file_lacks_is_refused(tmp_path, tensors):
     entries = write_blocks(tmp_path, tensors, CUTS)
-    write_blocks(tmp_path, {"rows": tensors["rows"]}, {})
-    with pytest.raises(CheckpointError, match=r"cannot be read .*rows\[0:2\]"):
+    write_blocks(tmp_path, {name: value for name, value in tensors.items() if name != "rows"}, CUTS)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(it lacks rows\[0:2\]\)"):
         read_blocks(tmp_path, entries, {})
+
+
+def test_a_block_that_the_manifest_lacks_is_refused(tmp_path, tensors):
+    entries = write_blocks(tmp_path, tensors, CUTS)
+    some = {"rows": entries["rows"]}
+    assert read_blocks(tmp_path, some, {}, known=entries).keys() == {"rows"}
+    with pytest.raises(CheckpointError, match=r"it holds \S+\[0:\d+\] and \d+ more, of which the manifest knows"):
+        read_blocks(tmp_path, some, {})
 
 
 def test_cuts_that_would_lose_rows_are_refused(tmp_path, tensors):

@@ -1,9 +1,14 @@
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
 
 import anysize as az
+from anysize.core.checkpoint import WEIGHTS
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
+from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder
@@ -152,3 +157,56 @@ def test_a_missing_tokenizer_is_said(model, tmp_path):
     shutil.rmtree(tmp_path / "saved" / "tokenizer")
     with pytest.raises(CheckpointError, match="tokenizer"):
         az.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("change", ["less", "more"])
+def test_weights_with_a_tensor_too_few_or_too_many_are_refused(model, tmp_path, change):
+    from safetensors.torch import load_file, save_file
+
+    model.save(tmp_path / "saved")
+    weights = load_file(tmp_path / "saved" / WEIGHTS)
+    lost = next(name for name in weights if "layer.1.attention" in name)
+    changed = {"less": {name: weight for name, weight in weights.items() if name != lost},
+               "more": {**weights, "encoder.stranger[0:2]": torch.ones(2)}}[change]  # fmt: skip
+    save_file(changed, tmp_path / "saved" / WEIGHTS)
+    told = {"less": rf"cannot be read \(it lacks {re.escape(lost)}\)",
+            "more": r"it holds encoder.stranger\[0:2\], of which the manifest knows nothing$"}[change]  # fmt: skip
+    with pytest.raises(CheckpointError, match=told):
+        az.load(tmp_path / "saved")
+
+
+def test_a_description_of_another_depth_than_its_weights_is_refused(model, tmp_path):
+    model.save(tmp_path / "saved")
+    manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
+    manifest["config"]["transformer"]["intermediate_size"] = 48
+    (tmp_path / "saved" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="does not fit its own description"):
+        az.load(tmp_path / "saved")
+
+
+def test_a_kind_of_transformer_that_is_not_known_is_said(model, tmp_path):
+    model.save(tmp_path / "saved")
+    manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
+    manifest["config"]["transformer"]["model_type"] = "hal9000"
+    (tmp_path / "saved" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"does not know the model .*hal9000"):
+        az.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [("layers=2,dims=12", "8, 16, 32"), ("layers=3,dims=8", "1, 2"), ("huge", "huge")]
+)
+def test_a_size_that_is_not_offered_is_refused(model, size, words):
+    for ask in (model.at, model.extract, lambda size: model.encode(TEXTS[:1], sizes=[size])):
+        with pytest.raises(SizeError, match=words):
+            ask(size)
+
+
+def test_texts_longer_than_the_model_are_counted_and_said_once(model, capsys):
+    long = [" ".join(sentences(6, seed)) for seed in range(5)]
+    read = model.encode([*long, long[0], "balan demer"], progress=True)
+    said = "5 of 6 texts are longer than the 32 tokens that the model reads, and were cut there"
+    assert said in capsys.readouterr().err
+    np.testing.assert_array_equal(model.encode([*long, long[0], "balan demer"]), read)
+    model.encode([*long, "balan demer"], progress=True)
+    assert said not in capsys.readouterr().err

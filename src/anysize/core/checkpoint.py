@@ -56,16 +56,20 @@ def write_blocks(directory: Path, tensors: Mapping[str, torch.Tensor], cuts: Map
     return entries
 
 
-def read_blocks(directory: Path, entries: Mapping[str, Any], keep: Mapping[str, int]) -> dict[str, torch.Tensor]:
+def read_blocks(
+    directory: Path, entries: Mapping[str, Any], keep: Mapping[str, int], *, known: Mapping[str, Any] | None = None
+) -> dict[str, torch.Tensor]:
     """
     Read each tensor up to `keep[name]` along its cut dimension (whole if not named), verifying what is read.
 
-    Raises `CheckpointError` if the file is missing, cut short or altered, or if `keep` is not one of the cuts.
+    `known` are all entries of the manifest, where `entries` are some. Raises `CheckpointError` if the file is missing,
+    cut short or altered, if it holds a block that none of them names, or if `keep` is not one of the cuts.
     """
     path = directory / WEIGHTS
     try:
         with path.open("rb", buffering=0) as stream:
             stored = _Stored(stream)
+            _check_known(stored, path, entries if known is None else known)
             return {name: _read(stored, path, name, entry, keep.get(name)) for name, entry in entries.items()}
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; copy the whole directory again") from None
@@ -95,6 +99,8 @@ class _Stored:
         self.start = 8 + length
 
     def tensor(self, name: str) -> torch.Tensor:
+        if name not in self.header:
+            raise ValueError(f"it lacks {name}")
         entry = self.header[name]
         begin, end = entry["data_offsets"]
         flat = torch.frombuffer(self._bytes(self.start + begin, end - begin), dtype=_DTYPES[entry["dtype"]])
@@ -122,6 +128,14 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+
+
+def _check_known(stored: _Stored, path: Path, entries: Mapping[str, Any]) -> None:
+    named = {block["block"] for entry in entries.values() for block in entry["blocks"]}
+    strangers = sorted(stored.header.keys() - named - {"__metadata__"})
+    if strangers:
+        more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        raise CheckpointError(f"{path} was altered: it holds {strangers[0]}{more}, of which the manifest knows nothing")
 
 
 def _read(stored: _Stored, path: Path, name: str, entry: Mapping[str, Any], keep: int | None) -> torch.Tensor:

@@ -177,7 +177,9 @@ class NestedModel(torch.nn.Module):
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes)
         model = cls.build(manifest["config"], nesting.up_to(chosen))
-        state = checkpoint.read_blocks(directory, entries_at(manifest, chosen), _kept(model, chosen))
+        state = checkpoint.read_blocks(
+            directory, entries_at(manifest, chosen), _kept(model, chosen), known=manifest["tensors"]
+        )
         try:
             _fill(model, state)
         except RuntimeError as error:
@@ -214,8 +216,10 @@ def _manifest(directory: Path, kind: str) -> dict[str, Any]:
 def _fill(model: NestedModel, state: dict[str, torch.Tensor]) -> None:
     """Give the model these tensors as they are, in the precision they have; whatever is not saved stays."""
     expected = model.saved_state().keys()
-    if expected != state.keys():
-        raise RuntimeError(f"missing {sorted(expected - state.keys())}, unknown {sorted(state.keys() - expected)}")
+    for what, names in (("misses", expected - state.keys()), ("has an unknown", state.keys() - expected)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise RuntimeError(f"it {what} {min(names)}{more}")
     model.load_state_dict(state, strict=False, assign=True)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.text import layers as layered
+from anysize.text.cut_texts import say_cut
 from anysize.text.encoder import quiet
 
 if TYPE_CHECKING:
@@ -92,10 +93,18 @@ class Backbone(nn.Module):
         """Where it runs."""
         return next(self.parameters()).device
 
+    @property
+    def prompt(self) -> str:
+        """What goes before every text."""
+        return self.settings["prompts"].get(self.settings["default_prompt"]) or ""
+
+    def say_cut(self, texts: Sequence[str]) -> None:
+        """Tell on standard error how many texts are longer than the model reads."""
+        say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt)
+
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Token ids and masks of some texts, cut at the model's limit and padded to the longest."""
-        limit = self.settings["max_length"]
-        prompt = self.settings["prompts"].get(self.settings["default_prompt"]) or ""
+        limit, prompt = self.settings["max_length"], self.prompt
         # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
         shorter = [prompt + text[: 20 * limit] for text in texts]
         batch = self.tokenizer(shorter, padding=True, truncation=True, max_length=limit, return_tensors="pt")

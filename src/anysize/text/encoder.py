@@ -15,6 +15,7 @@ import numpy as np
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import sha256
 from anysize.text.batching import batches, estimated_lengths
+from anysize.text.cut_texts import say_cut
 from anysize.text.features import FeatureStore
 
 if TYPE_CHECKING:
@@ -75,13 +76,20 @@ class Encoder:
         Embed texts: float32, shape (len(texts), dimension). `bf16` runs the layers in bfloat16.
 
         Each distinct text is embedded once; what `store` knows already is not embedded again. Texts longer than the
-        model's limit are cut there, as everywhere in sentence-transformers.
+        model's limit are cut there, as everywhere in sentence-transformers; with `progress`, how many is said once.
         """
         if len(texts) == 0:
             return np.zeros((0, self.dimension), dtype=np.float32)
+        if progress:
+            self.say_cut(texts)
         return encode_distinct(
             texts, lambda shard: self._run(shard, batch_size, bf16), store=self.store, progress=progress
         )
+
+    def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
+        """Tell on standard error how many texts are longer than the model reads."""
+        prompt = self.model.prompts.get(self.model.default_prompt_name or "") or ""
+        say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
 
     def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
         import torch

@@ -30,6 +30,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     columns = {"anchor": pairs.anchors, "positive": pairs.positives}
     if pairs.negatives is not None:
         columns["negative"] = pairs.negatives
+    encoder.say_cut([text for column in columns.values() for text in column])
     plan = training.TrainingPlan(
         epochs=method.epochs or 1,
         batch_size=min(method.batch_size or 64, len(pairs)),

@@ -81,6 +81,7 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
 
     from anysize.core.training import TrainingPlan, train
     from anysize.text.backbone import Backbone
+    from anysize.text.encoder import Encoder
     from anysize.text.layers import checkpoint_activations
 
     if workdir is None:
@@ -90,6 +91,8 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     columns, what = training_columns(data)
     if len(columns) < 2:
         raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
+    texts = [text for column in columns.columns for text in column]
+    Encoder(model).say_cut(texts, "; --max-length sets where")
     inner = (
         CoSENTLoss(model, scale=method.scale)
         if columns.labels is not None

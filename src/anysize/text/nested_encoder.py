@@ -136,6 +136,8 @@ class NestedEncoder(NestedModel):
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
             return torch.cat(found).numpy()
 
+        if progress:
+            self.encoder.say_cut(texts)
         return encode_distinct(texts, run, progress=progress)
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
