@@ -18,14 +18,21 @@ class Cut:
     """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
     out: str
     """Where to write it."""
+    task: str | None = None
+    """Of a model with an adapter per task: the task to cut out."""
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
+        from anysize.core.errors import AnysizeError
         from anysize.core.files import new_directory
         from anysize.core.model import NestedModel
         from anysize.core.registry import load
 
-        model = load(self.model, self.size)
+        model: Any = load(self.model, self.size)
+        if self.task is not None:
+            if not hasattr(model, "for_task"):
+                raise AnysizeError(f"{self.model} is a model of kind {model.kind!r}, without tasks; leave out --task")
+            model = model.for_task(self.task)
         size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)

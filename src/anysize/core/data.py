@@ -240,11 +240,13 @@ def read(source: str | Path | Data) -> Data:
 
     Files: jsonl, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[, negative]``,
     ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors. A
-    name may carry a configuration and a split, ``name:config:split``; the split is train unless given. Raises
-    `DataError`, naming file and line.
+    name may carry a configuration and a split, ``name:config:split``; the split is train unless given. ``none`` is no
+    data, for a method that can do without. Raises `DataError`, naming file and line.
     """
     from anysize.core.reading import read_source
 
+    if source == "none":
+        return Data("none", "none")
     return source if isinstance(source, Data) else read_source(source)
 
 

@@ -47,7 +47,8 @@ def measure(
     for arm in dict.fromkeys([*asked, ORIGINAL]):
         rivals = model.arm(arm, loaded)
         views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]
-    held_out = model.about.get("data", {}).get("fingerprint") == loaded.fingerprint
+    learnt = [model.about.get("data", {}), *model.about.get("learnt_too", [])]
+    held_out = any(one.get("fingerprint") == loaded.fingerprint for one in learnt)
     records = evaluator.evaluate(views, loaded, held_out=held_out)
     meta = {
         "data": loaded.name,

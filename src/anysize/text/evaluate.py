@@ -40,7 +40,7 @@ class RetrievalEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each text once, whatever the number of sizes."""
         task = _task(data, held_out)
-        features = FeaturesOnce(task.corpus, task.queries)
+        features = FeaturesOnce(task.corpus, task.queries, tasks=("retrieval.passage", "retrieval.query"))
         records = []
         for arm, models in views.items():
             for model in models:
@@ -72,7 +72,7 @@ class NeighbourEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view, against exact neighbours under the features themselves."""
         items = data.items()
-        features = FeaturesOnce(items)
+        features = FeaturesOnce(items, tasks=("text-matching",))
         chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
         records = []
         for arm, models in views.items():

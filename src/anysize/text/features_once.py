@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,20 +15,27 @@ if TYPE_CHECKING:
 class FeaturesOnce:
     """What the views of one encoder share: they differ in `project` alone."""
 
-    def __init__(self, *parts: Items) -> None:
+    def __init__(self, *parts: Items, tasks: Sequence[str] = ()) -> None:
         self.parts = parts
+        self.tasks = tasks
+        """What each part is for, to a model that embeds a text differently for each task."""
         self.known: dict[tuple[object, ...], tuple[np.ndarray, ...]] = {}
 
     def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
         """`model.features` of each part, (items, ...)."""
         key = model.origin
         if key not in self.known:
-            self.known[key] = tuple(self._compute(model, part) for part in self.parts)
+            tasks = self.tasks or [""] * len(self.parts)
+            self.known[key] = tuple(
+                self._compute(model, part, task) for part, task in zip(self.parts, tasks, strict=True)
+            )
         return self.known[key]
 
     @staticmethod
-    def _compute(model: Embedder, part: Items) -> np.ndarray:
+    def _compute(model: Embedder, part: Items, task: str) -> np.ndarray:
         if part.vectors is not None or model.encoder is None:
             return model.features(part.vectors if part.vectors is not None else part.texts or [])
         bf16 = bool(model.about.get("options", {}).get("bf16"))
-        return model.features(part.texts or [], progress=True, bf16=bf16)
+        # A view that was made for one task keeps it.
+        chosen: dict[str, Any] = {"task": task} if task and getattr(model, "task", "") is None else {}
+        return model.features(part.texts or [], progress=True, bf16=bf16, **chosen)

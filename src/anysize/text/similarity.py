@@ -64,7 +64,8 @@ class SimilarityEvaluator:
         pairs = _pairs(data, held_out)
         place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}
         left, right = ([place[text] for text in column] for column in (pairs.first, pairs.second))
-        features = FeaturesOnce(Items([str(row) for row in place.values()], texts=list(place)))
+        items = Items([str(row) for row in place.values()], texts=list(place))
+        features = FeaturesOnce(items, tasks=("text-matching",))
         records = []
         for arm, models in views.items():
             for model in models:
