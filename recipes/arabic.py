@@ -143,7 +143,6 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="a folder for finished seeds, so that a stopped run continues")
     parser.add_argument("--results", type=Path, help="a folder for the row of evidence; default: benchmarks/results")
     args = parser.parse_args(words)
-    logging.getLogger("anysize.text.losses").setLevel(logging.ERROR)  # that a model for one size is for one size
     chosen = (args.epochs, args.batch_size, args.learning_rate)
     teacher = Encoder(arabic_bases.TEACHER)
     teacher.store = FeatureStore()
@@ -190,4 +189,6 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
 
 
 if __name__ == "__main__":
+    # That a model for one size is for one size. Said here alone: who imports this file keeps the warning.
+    logging.getLogger("anysize.text.losses").setLevel(logging.ERROR)
     main()
