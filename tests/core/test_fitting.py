@@ -74,7 +74,6 @@ def same(one, other):
 def run_child(*arguments):
     return subprocess.run(
         [sys.executable, "-c", CHILD, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -273,7 +272,7 @@ def test_two_processes_train_one_head(vectors, tmp_path):
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=150,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class AnysizeError(ValueError):
     """Bad input or a bad file. The command line prints the message alone and exits with status 2."""
@@ -17,3 +19,12 @@ class DataError(AnysizeError):
 
 class CheckpointError(AnysizeError):
     """A saved model, index or frontier that is missing, damaged, or made by something else."""
+
+
+class DivergedError(AnysizeError):
+    """Training whose loss or gradient is no longer a finite number. Nothing of the bad step was kept."""
+
+    def __init__(self, message: str, checkpoint: Path | None = None) -> None:
+        super().__init__(message)
+        self.checkpoint = checkpoint
+        """The last whole checkpoint of the run, all of whose weights are good; None if there is none yet."""

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.data import Data, read
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.files import check_replaceable, lock, read_json, write_json
 from anysize.core.registry import MANIFEST, find, load
 
@@ -38,33 +39,51 @@ def fit(
         method = find("methods", method)(**options)
     elif options:
         raise AnysizeError("options belong to a method's name; set them on the method object instead")
+    return produce(method, lambda: read(data), out, resume)
+
+
+def produce(
+    method: Any,
+    read_data: Callable[[], Data],
+    out: str | os.PathLike[str] | None,
+    resume: bool,
+    *,
+    marker: str = MANIFEST,
+    load: Callable[[Path], Any] = load,
+) -> Any:
+    """
+    What `method` makes of the data, saved to `out` if that is given: what `fit` and `pretrain` have in common.
+
+    What is made has ``save(path)`` and ``about``; `marker` is the file that tells a folder of ours, `load` reads one.
+    """
     if out is None:
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
-        return method.fit(read(data))
+        return method.fit(read_data())
     target = Path(os.path.abspath(out))
-    check_replaceable(target, MANIFEST)
-    loaded = read(data)
+    check_replaceable(target, marker)
+    loaded = read_data()
     workdir = target.parent / f"{target.name}.partial"
     if resume and target.exists() and not workdir.exists():
-        return _finished(target, workdir, method, loaded)
+        return _finished(load(target), target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
     first = _is_first_rank()
     with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():
         if first:
             _begin(workdir, method, loaded, resume)
         try:
-            model = method.fit(loaded, workdir=workdir, resume=resume)
-        except AnysizeError:
+            made = method.fit(loaded, workdir=workdir, resume=resume)
+        except AnysizeError as error:
             # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
-            if first and not resume:
+            kept = isinstance(error, DivergedError) and error.checkpoint is not None
+            if first and not resume and not kept:
                 shutil.rmtree(workdir, ignore_errors=True)
             raise
         if first:
-            model.save(target)
+            made.save(target)
     if first:
         shutil.rmtree(workdir, ignore_errors=True)
-    return model
+    return made
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
@@ -86,9 +105,8 @@ def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
         raise AnysizeError(f"the unfinished run at {workdir} was started with different {what}; use the same to resume")
 
 
-def _finished(target: Path, workdir: Path, method: Any, data: Data) -> NestedModel:
-    """What stands at `target`, if it is what this run would have made: the earlier run had finished after all."""
-    model = load(target)
+def _finished(model: Any, target: Path, workdir: Path, method: Any, data: Data) -> Any:
+    """The model that stands at `target`, if this run would have made it: the earlier run had finished after all."""
     made = (model.about.get("options"), model.about.get("data", {}).get("fingerprint"))
     if made != (options_of(method), data.fingerprint):
         raise AnysizeError(f"there is no unfinished run at {workdir}, and {target} was made with other options or data")

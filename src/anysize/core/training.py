@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import AnysizeError
+from anysize.core.finite import stopping_when_not_finite
 
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
 
@@ -76,18 +77,27 @@ def total_steps(rows: int, plan: TrainingPlan) -> int:
 
 
 def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
-    """Train to the end, from the last checkpoint if `resume`; returns the logged losses."""
-    checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    finished = [path for path in checkpoints if _is_whole(path)]
+    """
+    Train to the end, from the last checkpoint if `resume`; returns the logged losses.
+
+    Raises `DivergedError`, naming the step, as soon as a loss or a gradient is not finite.
+    """
+    last = last_checkpoint(workdir) if resume else None
     try:
-        with quiet():
-            trainer.train(resume_from_checkpoint=str(finished[-1]) if resume and finished else None)
+        with quiet(), stopping_when_not_finite(trainer, workdir):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     except RuntimeError as error:
         # What torch says when a checkpoint does not fit on the disk names neither.
         if shutil.disk_usage(workdir).free < _LITTLE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir)) from error
         raise
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
+
+
+def last_checkpoint(workdir: Path) -> Path | None:
+    """The latest checkpoint that was written to its end, if any."""
+    checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    return next((path for path in reversed(checkpoints) if _is_whole(path)), None)
 
 
 def _is_whole(checkpoint: Path) -> bool:
