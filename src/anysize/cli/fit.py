@@ -59,20 +59,27 @@ class Fitted:
 
 def command(words: Sequence[str]) -> type[Fit]:
     """The verb's dataclass with the fields of the method that `words` names."""
+    return with_options(Fit, "methods", words)
+
+
+def with_options(verb: Any, group: str, words: Sequence[str]) -> Any:
+    """The dataclass of a verb with the fields of the method of that group that `words` names beside its own."""
     from anysize.core.registry import find
 
-    method = find("methods", _method(words))
+    method = find(group, _method(words, verb.method))
     # An empty prefix name sets the method's options beside the verb's own: --dims, not --options.dims.
     flat: Any = Annotated[method, tyro.conf.arg(name="")]
-    made = make_dataclass("Fit", [("options", flat, field(default_factory=method))], bases=(Fit,), kw_only=True)
-    made.__doc__ = f"{Fit.__doc__}\n\n{method.__doc__}"
+    made = make_dataclass(
+        verb.__name__, [("options", flat, field(default_factory=method))], bases=(verb,), kw_only=True
+    )
+    made.__doc__ = f"{verb.__doc__}\n\n{method.__doc__}"
     return made
 
 
-def _method(words: Sequence[str]) -> str:
+def _method(words: Sequence[str], default: str) -> str:
     for position, word in enumerate(words):
         if word == "--method" and position + 1 < len(words):
             return words[position + 1]
         if word.startswith("--method="):
             return word.partition("=")[2]
-    return Fit.method
+    return default

@@ -58,7 +58,7 @@ class LayeredMethod:
 
         layers = self.layers or tuple(range(1, depth + 1))
         sizes = Nesting(layers=layers, dims=self.dims or default_dims(width))
-        return _within(sizes, depth, width)
+        return within(sizes, depth, width)
 
     def base(self) -> Any:
         """The model to tune and its nesting. Raises `AnysizeError` if no model was named."""
@@ -153,7 +153,7 @@ class Starbucks(LayeredMethod):
         from anysize.core.menu import diagonal, menu
 
         if self.sizes is not None:
-            return _within(menu(self.sizes), depth, width)
+            return within(menu(self.sizes), depth, width)
         return super().nesting(depth, width) if self.layers or self.dims else diagonal(depth, width)
 
     def loss(self, model: Any, inner: Any) -> Any:
@@ -164,7 +164,8 @@ class Starbucks(LayeredMethod):
         return StarbucksLoss(model, inner, sizes, kl_weight=self.kl_weight, kl_on=self.kl_on, **self._across())
 
 
-def _within(sizes: Nesting, depth: int, width: int) -> Nesting:
+def within(sizes: Nesting, depth: int, width: int) -> Nesting:
+    """These sizes, if a model of this depth and width has them all. Raises `SizeError` if not."""
     if sizes.full.layers > depth or sizes.full.dims > width:
         raise SizeError(f"{sizes.full} exceeds the model, which has layers={depth},dims={width}")
     return sizes
