@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Sums differ with the number of threads, and a run that is killed in one process continues in another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import random

@@ -19,7 +19,7 @@ import numpy as np
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
 from anysize.search.build import Plan, append, build, compact
-from anysize.search.items import Encoder, check_vectors, check_width
+from anysize.search.items import Encoder, check_vectors, check_width, embed
 from anysize.search.lock import writing
 from anysize.search.manifest import Manifest, commit, read_manifest, sweep
 from anysize.search.models import at_size, check_model, load_model, model_of
@@ -226,7 +226,7 @@ class Index:
         if len(queries) and isinstance(queries[0], str):
             if self.manifest.source == "vectors":
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
-            queries = np.asarray(self.model.encode(list(queries)))
+            queries = embed(self.model, list(queries), "query")
         else:
             queries = check_vectors(np.asarray(queries))
             if self.manifest.source == "encoded":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -37,6 +37,17 @@ class Batch:
     """What they were made from: "texts", "encoded" (vectors through the model) or "vectors" (as they are)."""
 
 
+def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarray:
+    """
+    Vectors of queries or of documents.
+
+    A model that embeds the two differently (`encode_query`, `encode_document`) does so, unless it is a view for one
+    task; every other model has one `encode`.
+    """
+    apart = getattr(model, "task", "") is None and not isinstance(rows, np.ndarray)
+    return np.asarray((getattr(model, f"encode_{side}") if apart else model.encode)(rows))
+
+
 def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> Iterator[Batch]:
     """
     Cut `items` into batches of checked rows.
@@ -55,7 +66,7 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
                 raise DataError("texts need a model that encodes them; name one, or give vectors")
             if isinstance(rows, np.ndarray) and not rows.flags.writeable and model is not None:
                 rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
-            vectors = np.asarray(rows if model is None else model.encode(rows))
+            vectors = np.asarray(rows) if model is None else embed(model, rows, "document")
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
             names: list[object] | None = None if own is None else list(own[start : start + step])

@@ -92,18 +92,20 @@ class TaskRunning(NestedModel):
         """What every size is cut from, not normalised: float32, shape (n, width). Tasks as in `encode`."""
         if isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs):
             raise DataError("give a list of texts")
-        tasks = self._tasks_of(len(inputs), task)
+        tasks = self.tasks_of(len(inputs), task)
         if not len(inputs):
             return np.zeros((0, self.in_features), dtype=np.float32)
         limit = self.encoder.settings["max_length"]
+        longest = max(map(self.prompt_of, sorted(set(tasks))), key=len)
         if progress:
-            say_cut(inputs, self.encoder.tokenizer, limit, max(map(self.prompt_of, set(tasks)), key=len))
+            say_cut(inputs, self.encoder.tokenizer, limit, longest)
         # A text is known by its task and its words together, so each pair is embedded once.
         keys = [f"{name}{_APART}{text}" for name, text in zip(tasks, inputs, strict=True)]
 
         def run(shard: list[str]) -> np.ndarray:
             found = []
-            for rows in batches(estimated_lengths(shard, limit), batch_size):
+            # Longest first as they come, and no text longer than its key behind the longest instruction.
+            for rows in batches(estimated_lengths([longest + key for key in shard], limit), batch_size):
                 parts = [key.split(_APART, 1) for key in shard[rows.start : rows.stop]]
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     z = self.vectors([text for _, text in parts], [name for name, _ in parts])
@@ -146,11 +148,11 @@ class TaskRunning(NestedModel):
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """Every size from one pass over texts, or over a mapping of ``texts`` and their ``task``."""
         texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
-        z = self.vectors(list(texts), self._tasks_of(len(texts), task))
+        z = self.vectors(list(texts), self.tasks_of(len(texts), task))
         asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
-    def _tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
+    def tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
         given = self.task if task is None else task
         if given is None:
             raise AnysizeError(f"say which task the texts are for, task=...; this model has: {', '.join(self.tasks)}")

@@ -63,7 +63,10 @@ class TaskTraining(torch.nn.Module):
             self.column.tokens(texts, adapters[min(place, len(adapters) - 1)])
             for place, texts in enumerate(batch.columns)
         ]
-        return {"which": batch.which, "columns": columns, "labels": torch.tensor(batch.labels)}
+        labels = batch.labels
+        if self.sets[batch.which].shape != "scored pairs":  # names of rows, of which only the equality counts
+            labels = [float(labels.index(label)) for label in labels]
+        return {"which": batch.which, "columns": columns, "labels": torch.tensor(labels)}
 
     def forward(self, which: int, columns: list[dict[str, Any]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The nested loss of one batch."""
