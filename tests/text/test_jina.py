@@ -3,12 +3,15 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+import anysize as az
 from anysize.core.errors import CheckpointError
+from anysize.text import from_published_jina
 from anysize.text.jina import TARGETS, is_published_jina, read_published
 from tests.conftest import WORDS
 
@@ -171,6 +174,23 @@ def test_peft_runs_every_adapter_as_the_published_one_does(folder):
         expected = plain(weights, IDS, task)
         torch.testing.assert_close(model(IDS[None]).last_hidden_state[0], expected, atol=1e-5, rtol=0)
         assert not torch.allclose(expected, plain(weights, IDS), atol=1e-3)
+
+
+@torch.no_grad()
+def test_the_published_model_becomes_an_encoder_with_its_adapters_instructions_and_sizes(folder, tmp_path):
+    model = from_published_jina(folder)
+    weights = load_file(folder / "model.safetensors")
+    assert model.nesting.levels("dims") == (4, 8, 16)
+    assert model.encoder.settings["max_length"] == 64
+    texts = ["balan demer", "finis gopor balan"]
+    for task in TASKS:
+        ids = [model.encoder.tokenizer(model.prompt_of(task) + text)["input_ids"] for text in texts]
+        expected = torch.stack([plain(weights, torch.tensor(one), task).mean(dim=0) for one in ids])
+        cut = functional.normalize(expected[:, :8], dim=-1)
+        np.testing.assert_allclose(model.encode(texts, task=task, truncate_dim=8), cut, atol=1e-5)
+    model.save(tmp_path / "saved")
+    loaded = az.load(tmp_path / "saved")
+    np.testing.assert_array_equal(loaded.encode(texts, task=TASKS[:2]), model.encode(texts, task=TASKS[:2]))
 
 
 def test_other_layouts_and_damaged_ones_are_refused(folder, tmp_path, encoder_path):

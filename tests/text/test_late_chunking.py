@@ -6,7 +6,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes import Nesting
-from anysize.text import Embedder, Encoder, NestedEncoder, by_sentences, by_tokens, late_chunk, late_chunks
+from anysize.text import Embedder, Encoder, NestedEncoder, TaskLoRA, by_sentences, by_tokens, late_chunk, late_chunks
 from anysize.text.windows import Document
 from tests.conftest import WIDTH, sentences
 
@@ -37,6 +37,22 @@ def test_through_a_head_it_is_what_the_head_makes_of_the_whole_text(encoder_path
     model = Embedder(Nesting(dims=(8, 16)), WIDTH, encoder=Encoder(str(encoder_path)), weight=weight).at(dims=8)
     text = sentences(1)[0]
     np.testing.assert_allclose(late_chunk(model, text, [(0, len(text))])[0], model.encode([text])[0], atol=1e-6)
+
+
+def test_with_task_adapters_it_is_what_the_task_makes_of_the_whole_text(encoder_path):
+    model = TaskLoRA(str(encoder_path), dims=(8, WIDTH), instructions={"retrieval.passage": "bador: "})
+    with torch.no_grad():
+        for place, weight in enumerate(model.adapters.weights().values()):
+            weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(place)))
+    text = sentences(1)[0]
+    with pytest.raises(AnysizeError, match="for_task"):
+        late_chunk(model, text, [(0, len(text))])
+    passage, separation = model.for_task("retrieval.passage"), model.for_task("separation").at(dims=8)
+    for view in (passage, separation, passage):
+        (vector,) = late_chunk(view, text, [(0, len(text))], pool_prefix=True)
+        np.testing.assert_allclose(vector, view.encode([text])[0], atol=1e-6)
+    (without,) = late_chunk(passage, text, [(0, len(text))])
+    assert np.abs(without - passage.encode([text])[0]).max() > 1e-3
 
 
 def test_each_chunk_is_the_mean_of_its_tokens_in_the_whole_text(model):

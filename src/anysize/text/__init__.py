@@ -32,6 +32,7 @@ _HOMES = {
     "by_tokens": "spans",
     "default_dims": "mrl",
     "filter_translated_triplets": "translated",
+    "from_published_jina": "jina_tasks",
     "late_chunk": "late_chunking",
     "late_chunks": "late_chunking",
     "rope_base": "rope",

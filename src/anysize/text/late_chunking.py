@@ -23,6 +23,7 @@ from anysize.text.embedder import Embedder
 from anysize.text.encoder import Encoder
 from anysize.text.nested_encoder import NestedEncoder
 from anysize.text.spans import Chunker, Span, checked
+from anysize.text.tasks import TaskEncoder
 from anysize.text.windows import Document, Window
 
 
@@ -50,21 +51,20 @@ def late_chunks(
     """
     Unit vectors of the chunks of each text: arrays (chunks, dims) at the model's size.
 
-    `model` is a `NestedEncoder` or `Embedder` (any view of them), or a sentence-transformers model, its folder or its
-    name; it must pool by the mean. `spans` are (start, end) in characters for each text, or a chunker such as
-    `by_sentences(3)`. A token belongs to the span in which it ends; the model's own first and last tokens go with the
-    first and last token of the text.
+    `model` is a `NestedEncoder` or `Embedder` (any view of them), a `TaskEncoder` for one task (`for_task`), or a
+    sentence-transformers model, its folder or its name; it must pool by the mean. `spans` are (start, end) in
+    characters for each text, or a chunker such as `by_sentences(3)`. A token belongs to the span in which it ends; the
+    model's own first and last tokens go with the first and last token of the text.
 
     `window` counts tokens of one pass, specials and prefix included (default: the model's limit), `overlap` the tokens
-    that a window shares with the one before (default: an eighth). `prefix` (default: the model's own prompt) stands
-    before every window and is left out of all chunks, unless `pool_prefix` gives it to the first.
+    that a window shares with the one before (default: an eighth). `prefix` (default: the prompt of the model or its
+    task) stands before every window and is left out of all chunks, unless `pool_prefix` gives it to the first.
     Raises `AnysizeError` for a model that does not pool by the mean or a window it cannot read, `DataError` for a span
     outside its text or without a token.
     """
     reader = _reader(model)
     backbone = reader.backbone
-    prompt = backbone.settings["prompts"].get(backbone.settings["default_prompt"]) or ""
-    before = prompt if prefix is None else prefix
+    before = reader.prompt if prefix is None else prefix
     given = [spans] * len(texts) if callable(spans) else list(spans)
     if len(given) != len(texts):
         raise DataError(f"{len(given)} lists of spans for {len(texts)} texts; give one for each")
@@ -86,6 +86,7 @@ class _Reader:
     backbone: Backbone
     depth: int
     model: Any
+    prompt: str
 
     def finish(self, means: torch.Tensor) -> np.ndarray:
         """Mean states to embeddings at the model's size."""
@@ -93,7 +94,7 @@ class _Reader:
         with torch.no_grad():
             for module in self.backbone.tail[1:]:
                 vectors = module({"sentence_embedding": vectors})["sentence_embedding"]
-            if isinstance(self.model, Embedder):
+            if isinstance(self.model, Embedder | TaskEncoder):
                 found: np.ndarray = self.model.project(functional.normalize(vectors, dim=-1).cpu().numpy())
                 return found
             return self.model._cut(vectors, self.depth, self.model.size.dims).cpu().numpy()
@@ -104,11 +105,15 @@ def _reader(model: Any) -> _Reader:
         if model.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; chunks need one that reads texts")
         backbone = Backbone.of(model.encoder.model)
-        reader = _Reader(backbone, backbone.depth, model)
+        reader = _Reader(backbone, backbone.depth, model, backbone.prompt)
+    elif isinstance(model, TaskEncoder):
+        (task,) = model.tasks_of(1, None)
+        model.adapters.use(task)
+        reader = _Reader(model.encoder, model.encoder.depth, model, model.prompt_of(task))
     else:
         if not isinstance(model, NestedEncoder):
             model = NestedEncoder._declare(model if isinstance(model, Encoder) else Encoder(model), None, None, None)
-        reader = _Reader(model.encoder, model.size.layers, model)
+        reader = _Reader(model.encoder, model.size.layers, model, model.encoder.prompt)
     mode = getattr(reader.backbone.tail[0], "pooling_mode", None)
     if mode != "mean":
         raise AnysizeError(f"late chunking pools tokens by their mean; this model pools by {mode or 'other means'}")

@@ -153,9 +153,13 @@ class TaskRunning(NestedModel):
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
     def tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
+        """The task of each of `count` texts. Raises `AnysizeError` if none is given here or by `for_task`."""
         given = self.task if task is None else task
         if given is None:
-            raise AnysizeError(f"say which task the texts are for, task=...; this model has: {', '.join(self.tasks)}")
+            raise AnysizeError(
+                "say which task the texts are for, by task=... or by for_task(...); this model has: "
+                f"{', '.join(self.tasks)}"
+            )
         tasks = [given] * count if isinstance(given, str) else list(given)
         if len(tasks) != count:
             raise AnysizeError(f"{len(tasks)} tasks for {count} texts; give one task, or one per text")

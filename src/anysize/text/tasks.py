@@ -85,7 +85,7 @@ class TaskEncoder(TaskRunning):
         `for_task`.
         """
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
-        (name,) = self._tasks_of(1, task)
+        (name,) = self.tasks_of(1, task)
         prompt = self.prompt_of(name)
         settings = {**self.encoder.settings, "prompts": {name: prompt} if prompt else {}}
         settings["default_prompt"] = name if prompt else None
