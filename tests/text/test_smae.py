@@ -190,6 +190,23 @@ def test_the_decoder_hears_of_the_text_through_the_first_state_alone():
     assert told["layers=1,dims=4"]["mae_shuffled"] == pytest.approx(shuffled[0]["mae"].item())
 
 
+def test_only_masked_positions_meet_the_vocabulary(monkeypatch):
+    encoder, masked = made("bert")
+    module, rows = SMAE(encoder, NestedHead(masked), SIZES), batch()
+    scored, plain = [], functional.linear
+
+    def linear(states, weight, bias=None):
+        if len(weight) == VOCABULARY:
+            scored.append(tuple(states.shape[:-1]))
+        return plain(states, weight, bias)
+
+    monkeypatch.setattr(functional, "linear", linear)
+    module(**rows)
+    counts = [int((rows[name] != IGNORED).sum()) for name in ("labels", "decoder_labels")]
+    assert scored == [(count,) for _ in SIZES for count in counts]
+    assert 0 < counts[0] < counts[1] < rows["attention_mask"].sum()
+
+
 def test_a_model_with_another_head_is_refused_in_one_sentence():
     config = ElectraConfig(vocab_size=VOCABULARY, embedding_size=WIDTH, **SHAPE)
     with pytest.raises(AnysizeError, match=r"'electra'; supported: BERT"):
