@@ -87,6 +87,18 @@ def test_the_nested_loss_is_its_definition(options, pairs, encoder_path):
         torch.testing.assert_close(mine, theirs)
 
 
+def test_a_width_that_weighs_nothing_is_not_run(options, texts):
+    """Single precision (the paper's S.P.): 2-bit slices of 8-bit codes, and nothing else, cost and teach."""
+    from anysize.quantize.making import prepared
+
+    single = {**options, "weights": ("0", "0", "1")}
+    method = MatQuant(**single)
+    model = prepared(method.source(), method.nesting(), bits=method.widths().trained, modules="linear")
+    assert [size.bits for size in Training(model, method.widths(), scale=20.0).sizes] == [2]
+    assert MatQuant(**single, base="omniquant").fit(read(texts)).about["inputs_at_bits"] == 2
+    assert widths((8, 4, 2), 8, weights=(0, 1, 0), distill="8->2").looked_at == (8, 4, 2)
+
+
 def test_losses_are_those_of_sentence_transformers(encoder_path):
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MultipleNegativesRankingLoss
 

@@ -31,8 +31,7 @@ class Training(nn.Module):
         super().__init__()
         self.model, self.widths, self.scale = model, widths, scale
         self._teacher = (teacher,)  # in a tuple: it is not trained and not saved with a checkpoint
-        trained = set(widths.weights)
-        self.sizes = tuple(size for size in model.nesting if size.bits in trained)
+        self.sizes = tuple(size for size in model.nesting if size.bits in widths.looked_at)
 
     def train(self, mode: bool = True) -> Training:
         """Sets the mode of this module, never of the model within."""

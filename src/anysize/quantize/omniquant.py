@@ -2,8 +2,8 @@
 OmniQuant's base for MatQuant (section 3.1; Shao et al. 2023): layer by layer, weights stand still.
 
 Each block learns where its codes begin and end, and a scale and shift of its inputs, so that at every width it gives
-what the float block gives on the same input. Inputs of the next block come from this one at its widest width. Only one
-block's inputs are held at a time, and only that block has gradients. Finished blocks are kept on disk.
+what the float block gives on the same input. Inputs of the next block come from this one at the widest width that is
+learnt. Only one block's inputs are held at a time, and only that block has gradients. Finished blocks are kept on disk.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
     kept = workdir / "blocks"
     kept.mkdir(parents=True, exist_ok=True)
     losses: list[dict[str, float]] = []
+    prefix = method.widths().looked_at[0]
     for place, block in enumerate(blocks):
         parts = {name: part for name, part in block.named_modules() if isinstance(part, FakeQuantLinear)}
         for part in parts.values():
@@ -68,9 +69,8 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
             final = _fit_block(method, block, parts, states, calls[place], place)
             write_bytes(file, save({**_state(parts), "loss": torch.tensor(final)}))
         losses.append({"step": place, "loss": final})
-        with torch.no_grad(), running_at(method.widths().trained[0]):
+        with torch.no_grad(), running_at(prefix):
             states = [_run(block, state, call) for state, call in zip(states, calls[place], strict=True)]
-    prefix = method.widths().trained[0]
     return {"learnt_from": "texts", "rows": len(texts), "losses": losses, "inputs_at_bits": prefix}
 
 
@@ -155,7 +155,7 @@ def _fit_block(
 
 def _nested(block: nn.Module, state: torch.Tensor, call: Call, target: torch.Tensor, widths: Widths) -> torch.Tensor:
     found: dict[int, torch.Tensor] = {}
-    for bits in widths.trained:
+    for bits in widths.looked_at:
         with running_at(bits):
             found[bits] = _run(block, state, call)
     total = torch.stack(

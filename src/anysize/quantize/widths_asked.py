@@ -31,8 +31,13 @@ class Widths:
 
     @property
     def trained(self) -> tuple[int, ...]:
-        """Widths that some term of the loss looks at, widest first."""
+        """Widths that were asked for, widest first; one of weight 0 learns only through the codes that others share."""
         return tuple(sorted(self.weights, reverse=True))
+
+    @property
+    def looked_at(self) -> tuple[int, ...]:
+        """Widths that some term of the loss needs, widest first: only these are run in training."""
+        return tuple(b for b in self.trained if self.weights[b] > 0 or b in self.pulls or b == self.teacher)
 
     @property
     def offered(self) -> tuple[int, ...]:
