@@ -1,7 +1,7 @@
 """
 What depth buys and what training all sizes costs: encoding at fewer layers, every size at once, and each loss's step.
 
-    python -m benchmarks.encoder_speed --data DATA_DIR      # about three minutes of one core
+    python -m benchmarks.encoder_speed --data DATA_DIR      # about five minutes of one core
 
 Processor time of one thread, medians over repeats in which the arms take turns, so that a busy machine slows all alike.
 """
@@ -22,7 +22,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses as peers
 
 from anysize.core.data import read
-from anysize.text import Matryoshka2dLoss, NestedEncoder, StarbucksLoss
+from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, NestedEncoder, Starbucks, StarbucksLoss
 from anysize.text.encoder import Encoder
 from benchmarks.evidence import write_row
 
@@ -105,42 +105,91 @@ def agreement(model: SentenceTransformer, one: Callable, other: Callable) -> dic
     return {"value": float((value - theirs).abs() / theirs.abs()), "gradient": apart / largest}
 
 
-def training(columns: list[list[str]], repeats: int) -> None:
-    """Rows: the step of each loss beside sentence-transformers', and the menu's beside one size's."""
-    model = Encoder(MODEL).model.train()
-    for module in model.modules():
+def without_dropout(model: SentenceTransformer) -> SentenceTransformer:
+    """The model in training, so that two losses see the same vectors."""
+    for module in model.train().modules():
         if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0  # so that two losses see one model
+            module.p = 0.0
+    return model
+
+
+def encoder_alone(model: SentenceTransformer, features: list[dict[str, Any]]) -> Callable[[], None]:
+    """Forward and backward of one batch, column by column as in the layered losses, with no loss to speak of."""
+
+    def run() -> None:
+        model.zero_grad()
+        torch.stack([model(dict(column))["sentence_embedding"].sum() for column in features]).sum().backward()
+
+    return run
+
+
+def beside(model: SentenceTransformer) -> dict[str, tuple[torch.nn.Module, torch.nn.Module]]:
+    """Ours in the mode that is sentence-transformers' class of the same name, and theirs."""
     inner = peers.MultipleNegativesRankingLoss(model)
-    features = batch(model, columns)
     both = {"n_layers_per_step": -1, "n_dims_per_step": -1}
     one_each = {"n_layers_per_step": 1, "n_dims_per_step": 1}
+    return {
+        "2d, one layer and width": (
+            Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **one_each),
+            peers.Matryoshka2dLoss(model, inner, list(DIMS), **one_each),
+        ),
+        "2d, all": (
+            Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **both),
+            peers.Matryoshka2dLoss(model, inner, list(DIMS), **both),
+        ),
+        "layers, all": (
+            AdaptiveLayerLoss.as_sentence_transformers(model, inner, n_layers_per_step=-1),
+            peers.AdaptiveLayerLoss(model, inner, n_layers_per_step=-1),
+        ),
+    }
+
+
+def alone(layers: int, dims: int) -> torch.nn.Module:
+    """The loss of one size, of a model of that depth."""
+    model, sizes = Starbucks(model=MODEL, sizes=(f"{layers}:{dims}",)).base()
+    without_dropout(model)
+    return StarbucksLoss(model, peers.MultipleNegativesRankingLoss(model), sizes)
+
+
+def training(columns: list[list[str]], repeats: int) -> None:
+    """Rows: the step of each loss beside sentence-transformers', and the menu's beside one size's and five runs'."""
+    model = without_dropout(Encoder(MODEL).model)
+    inner = peers.MultipleNegativesRankingLoss(model)
+    features = batch(model, columns)
+    twins = beside(model)
+    runs = {f"{layers}:{dims} alone": alone(layers, dims) for layers, dims in MENU[:-1]}
     losses = {
         "one size": inner,
         "starbucks, 5 sizes": StarbucksLoss(model, inner, MENU),
         "2dmse": Matryoshka2dLoss(model, inner, DIMS),
-        "ours as theirs, one layer and width": Matryoshka2dLoss.as_sentence_transformers(
-            model, inner, matryoshka_dims=DIMS, **one_each
-        ),
-        "theirs, one layer and width": peers.Matryoshka2dLoss(model, inner, list(DIMS), **one_each),
-        "ours as theirs, all": Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **both),
-        "theirs, all": peers.Matryoshka2dLoss(model, inner, list(DIMS), **both),
+        **{f"ours as theirs: {name}": ours for name, (ours, _) in twins.items()},
+        **{f"theirs: {name}": theirs for name, (_, theirs) in twins.items()},
+        **runs,
     }
-    steps = {name: step(loss, features) for name, loss in losses.items()}
-    agree = agreement(model, steps["ours as theirs, all"], steps["theirs, all"])
-    found = taking_turns(steps, repeats)
+    steps: dict[str, Callable[[], Any]] = {name: step(loss, features) for name, loss in losses.items()}
+    agree = {
+        name: agreement(model, steps[f"ours as theirs: {name}"], steps[f"theirs: {name}"])
+        for name in ("2d, all", "layers, all")
+    }
+    found = taking_turns({"encoder alone": encoder_alone(model, features), **steps}, repeats)
     shares = {name: ratio(found, name, "one size") for name in steps}
-    beside = {
-        kind: ratio(found, f"ours as theirs, {kind}", f"theirs, {kind}") for kind in ("one layer and width", "all")
+    told = {name: ratio(found, f"ours as theirs: {name}", f"theirs: {name}") for name in twins}
+    base = np.array(found["encoder alone"])
+    spent = {
+        name: float(np.median(np.array(found[name]) - base)) for name in ("starbucks, 5 sizes", "2dmse", *_named(twins))
     }
+    five = np.array(found["one size"]) + np.sum([found[name] for name in runs], axis=0)
+    of_five = float(np.median(np.array(found["starbucks, 5 sizes"]) / five))
     shared = {
         "metric": "processor time of forward and backward, one thread, as a share of one size's; median over turns",
         "values": {
             "share": shares,
-            "ms": {name: float(np.median(times)) for name, times in found.items()},
-            "apart": agree,
+            "ms of a step": {name: float(np.median(times)) for name, times in found.items()},
+            "ms of the loss (a step less the encoder alone)": spent,
+            "the menu over five runs, each at its own depth": of_five,
+            **{f"apart, {name}": figures for name, figures in agree.items()},
         },
-        "arms": list(steps),
+        "arms": list(found),
         "command": "python -m benchmarks.encoder_speed --data DATA_DIR",
         "data": f"{len(columns[0])} triplets of STS-B sentences, {features[0]['input_ids'].shape[1]} tokens",
     }
@@ -151,24 +200,30 @@ def training(columns: list[list[str]], repeats: int) -> None:
         claim="A step over a menu of five sizes costs at most 1.15 of a step over one",
         reported="one training run instead of one per size",
         outcome="won" if cost <= 1.15 else "lost",
-        note=f"Five sizes {cost:.2f} of one size (five separate runs would be 5, or {sum(n for n, _ in MENU) / 6:.1f} "
-        f"with each at its own depth); 2DMSE {shares['2dmse']:.2f}.",
+        note=f"Five sizes {cost:.2f} of one size, and {of_five:.2f} of five runs, each of a model of its own depth; "
+        f"2DMSE {shares['2dmse']:.2f} of one size.",
         **shared,
     )
-    equal = agree["value"] <= 1e-5 and agree["gradient"] <= 1e-4
+    value, gradient = (max(one[what] for one in agree.values()) for what in ("value", "gradient"))
+    equal = value <= 1e-5 and gradient <= 1e-4
     write_row(
         "2dmse-losses",
         paper="2D Matryoshka Sentence Embeddings, arXiv 2402.14776",
-        claim="In the mode that is sentence-transformers' Matryoshka2dLoss, values and gradients are the same and a "
-        "step takes no longer",
+        claim="In the mode that is sentence-transformers' Matryoshka2dLoss or AdaptiveLayerLoss, values and gradients "
+        "are the same and a step takes no longer",
         reported="none; sentence-transformers 6.2 is the peer, in the same run",
-        outcome="won" if equal and max(beside.values()) <= 1.0 else "tied" if equal else "lost",
-        note=f"All layers and widths: values {agree['value']:.1e} apart, gradients {agree['gradient']:.1e}, both "
-        f"relative. Our step takes {beside['all']:.2f} of theirs with all layers and widths, "
-        f"{beside['one layer and width']:.2f} with one of each.",
+        outcome="won" if equal and max(told.values()) <= 1.0 else "tied" if equal else "lost",
+        note=f"Values {value:.1e} apart, gradients {gradient:.1e}, both relative. Our step over theirs: "
+        + "; ".join(f"{name} {share:.2f}" for name, share in told.items())
+        + f". The encoder is nearly all of a step ({float(np.median(base)):.0f} ms): of the loss itself, all layers "
+        f"and widths, ours takes {spent['ours as theirs: 2d, all']:.0f} ms and theirs {spent['theirs: 2d, all']:.0f}.",
         **shared,
     )
-    print(shares, beside, agree)
+    print(shares, told, spent, of_five, agree)
+
+
+def _named(twins: dict[str, Any]) -> list[str]:
+    return [f"{whose}: {name}" for whose in ("ours as theirs", "theirs") for name in twins]
 
 
 def main() -> None:
