@@ -25,6 +25,7 @@ _HOMES = {
     "Record": "core.frontier",
     "load": "core.registry",
     "fit": "core.fitting",
+    "pretrain": "core.pretraining",
     "measure": "core.measuring",
     "Index": "search",
     "Stage": "search",

@@ -147,6 +147,7 @@ def test_two_processes_train_one_model(encoder_path, tmp_path):
                "--batch-size", "4", "--out", str(tmp_path / "out")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("next: ") == 1, "one process speaks for all"
     model = az.load(tmp_path / "out")
     assert model.at(layers=1, dims=8).encode(sentences(1)).shape == (1, 8)
     assert not Path(f"{tmp_path / 'out'}.partial").exists()

@@ -23,7 +23,7 @@ from transformers import (
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes import Nesting, Size
 from anysize.text.mlm_head import NestedHead
-from anysize.text.smae import SMAE, losses_by_size
+from anysize.text.smae import SMAEObjective, losses_by_size
 from anysize.text.smae_masks import IGNORED, NO_WORD, NestedWholeWordMask, nested_masks, word_groups
 from anysize.text.token_windows import TokenWindows
 from tests.conftest import WORDS, sentences
@@ -110,9 +110,9 @@ def plain_loss(encoder, masked, block, kind, rows) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_the_loss_and_its_gradients_are_those_of_the_plain_one(kind):
     encoder, masked = made(kind)
-    module = SMAE(encoder, NestedHead(masked), SIZES)
+    module = SMAEObjective(encoder, NestedHead(masked), SIZES)
     other, other_masked = copy.deepcopy(encoder), copy.deepcopy(masked)
-    other_module = SMAE(other, NestedHead(other_masked), SIZES)
+    other_module = SMAEObjective(other, NestedHead(other_masked), SIZES)
     with torch.no_grad():  # a decoder that has moved away from the block it was copied from
         for one, two in zip(module.decoder.parameters(), other_module.decoder.parameters(), strict=True):
             two.copy_(one.add_(torch.randn(one.shape) * 0.1))
@@ -140,7 +140,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_plain_one(kind):
 @pytest.mark.parametrize("kind", list(CONFIGS))
 def test_every_supported_kind_learns_all_it_should(kind):
     encoder, masked = made(kind)
-    module = SMAE(encoder, NestedHead(masked), SIZES)
+    module = SMAEObjective(encoder, NestedHead(masked), SIZES)
     module(**batch())["loss"].backward()
     without = {name for name, part in module.named_parameters() if part.grad is None or not part.grad.abs().sum()}
     assert all("pooler" in name for name in without), without
@@ -160,7 +160,7 @@ def test_a_small_size_uses_the_first_columns_of_the_head_only():
     with torch.no_grad():
         head.dense.weight[:, 3] += 1
     assert not torch.allclose(head.lift(state), before)
-    module = SMAE(encoder, head, Nesting.pairs([Size(layers=1, dims=4)]))
+    module = SMAEObjective(encoder, head, Nesting.pairs([Size(layers=1, dims=4)]))
     module(**batch())["loss"].backward()
     # The block's own guesses are of full width: take its term away to see the small size alone.
     head.dense.weight.grad = None
@@ -172,14 +172,14 @@ def test_a_small_size_uses_the_first_columns_of_the_head_only():
 def test_one_full_size_without_decoder_is_what_transformers_calls_masked_language_modelling():
     encoder, masked = made("bert")
     masked.bert.load_state_dict({k: v for k, v in encoder.state_dict().items() if not k.startswith("pooler")})
-    module = SMAE(encoder, NestedHead(masked), Nesting.pairs([Size(layers=3, dims=WIDTH)]), decoder=False)
+    module = SMAEObjective(encoder, NestedHead(masked), Nesting.pairs([Size(layers=3, dims=WIDTH)]), decoder=False)
     rows = {name: value for name, value in batch().items() if not name.startswith("decoder")}
     assert module(**rows)["loss"].item() == pytest.approx(masked(**rows).loss.item(), rel=1e-5)
 
 
 def test_the_decoder_hears_of_the_text_through_the_first_state_alone():
     encoder, masked = made("bert")
-    module = SMAE(encoder, NestedHead(masked), SIZES).eval()
+    module = SMAEObjective(encoder, NestedHead(masked), SIZES).eval()
     rows = batch()
     rows["decoder_input_ids"] = torch.full_like(rows["decoder_input_ids"], 3)
     plain, shuffled = module.terms(**rows), module.terms(**rows, shuffled=True)
@@ -192,7 +192,7 @@ def test_the_decoder_hears_of_the_text_through_the_first_state_alone():
 
 def test_only_masked_positions_meet_the_vocabulary(monkeypatch):
     encoder, masked = made("bert")
-    module, rows = SMAE(encoder, NestedHead(masked), SIZES), batch()
+    module, rows = SMAEObjective(encoder, NestedHead(masked), SIZES), batch()
     scored, plain = [], functional.linear
 
     def linear(states, weight, bias=None):

@@ -78,6 +78,8 @@ def _run(argv: list[str]) -> int:
     if as_json:
         rest = [word for word in rest if word != "--json"]
     result = _parse(verb, rest).run()
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # one of several processes that torchrun started: the first speaks for all
     _say(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if as_json else result.text())
     return 0
 

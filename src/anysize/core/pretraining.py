@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anysize.core.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.fitting import produce
 from anysize.core.plain_text import read_texts
 from anysize.core.registry import find
-
-if TYPE_CHECKING:
-    from anysize.text.pretrained import Pretrained
 
 
 def pretrain(
@@ -23,9 +20,9 @@ def pretrain(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     **options: Any,
-) -> Pretrained:
+) -> Any:
     """
-    Train an encoder on unlabelled text and, if `out` is given, save it there.
+    Train an encoder on unlabelled text and, if `out` is given, save it there; returns what the method makes.
 
     `method` is a registered name (``smae``, ``mlm``), with `options` as its fields, or a method object. As in `fit`,
     work in progress is kept in ``OUT.partial``, and `resume` continues it to the very weights of an undisturbed run.

@@ -35,7 +35,7 @@ def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> P
     from anysize.text.layers import find_stack, truncated
     from anysize.text.mlm_head import NestedHead
     from anysize.text.pretraining_base import load_base
-    from anysize.text.smae import SMAE, losses_by_size
+    from anysize.text.smae import SMAEObjective, losses_by_size
     from anysize.text.smae_masks import NestedWholeWordMask
     from anysize.text.token_windows import TokenWindows
 
@@ -66,7 +66,7 @@ def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> P
     def collate(rows: Sequence[int]) -> dict[str, torch.Tensor]:
         return masks(rows, *windows.take(rows))
 
-    module = SMAE(encoder, head, sizes, decoder=method.has_decoder)
+    module = SMAEObjective(encoder, head, sizes, decoder=method.has_decoder)
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=min(method.batch_size, len(windows)),

@@ -23,7 +23,7 @@ from anysize.text.mlm_head import NestedHead
 from anysize.text.smae_masks import IGNORED
 
 
-class SMAE(nn.Module):
+class SMAEObjective(nn.Module):
     """
     ``L = mean over sizes of (MLM + MAE) / 2``; without a decoder, ``L = mean over sizes of MLM``.
 
@@ -134,7 +134,7 @@ def _behind_embeddings(encoder: Any, block: nn.Module, stack: Stack) -> Any:
 
 
 @torch.no_grad()
-def losses_by_size(module: SMAE, batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, dict[str, float]]:
+def losses_by_size(module: SMAEObjective, batches: Iterable[dict[str, torch.Tensor]]) -> dict[str, dict[str, float]]:
     """
     Size -> its terms, the mean over `batches` without dropout; ``mae_shuffled`` is `mae` with another text's state.
 
