@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from anysize.core.errors import DataError
+from anysize.sparse.ranks import rank_in_row
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,7 @@ class Codes:
 
     def strongest(self, active: int) -> Codes:
         """The `active` largest values of every row; of equal ones the earlier latent."""
-        by_value = torch.argsort(self.values, descending=True, stable=True)
-        order = by_value[torch.argsort(self.rows[by_value], stable=True)]
-        rank = torch.arange(len(order), device=order.device) - self.offsets[self.rows]
-        keep = torch.zeros(len(order), dtype=torch.bool, device=order.device)
-        keep[order[rank < active]] = True
-        return self._kept(keep, self.width)
+        return self._kept(rank_in_row(self.rows, self.values, len(self)) < active, self.width)
 
     def _kept(self, keep: torch.Tensor, width: int) -> Codes:
         return Codes.of_entries(self.rows[keep], self.indices[keep], self.values[keep], len(self), width)

@@ -8,6 +8,8 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from anysize.sparse.codes import Codes
+from anysize.sparse.entries import starts
+from anysize.sparse.ranks import strongest_first
 
 
 def decode_sum(codes: Codes, dictionary: torch.Tensor) -> torch.Tensor:
@@ -29,9 +31,7 @@ def decode_prefixes(codes: Codes, dictionary: torch.Tensor, latents: Sequence[in
 
 def decode_ranks(codes: Codes, dictionary: torch.Tensor, active: Sequence[int]) -> torch.Tensor:
     """The reconstructions of each row's k strongest entries, for every k of `active` (increasing): (sizes, n, d)."""
-    by_value = torch.argsort(codes.values, descending=True, stable=True)
-    order = by_value[torch.argsort(codes.rows[by_value], stable=True)]
-    rank = torch.arange(len(order), device=order.device) - codes.offsets[codes.rows]
+    order, rank = strongest_first(codes.rows, codes.values, len(codes))
     keep = rank < active[-1]
     stops = torch.tensor(tuple(active), device=order.device)
     ranked = Codes.of_entries(
@@ -43,12 +43,11 @@ def decode_ranks(codes: Codes, dictionary: torch.Tensor, active: Sequence[int]) 
 
 def _running_sums(codes: Codes, bags: torch.Tensor, sizes: int, dictionary: torch.Tensor) -> torch.Tensor:
     n = len(codes)
-    starts = torch.zeros(n * sizes + 1, dtype=torch.int64, device=bags.device)
-    torch.cumsum(torch.bincount(bags, minlength=n * sizes), 0, out=starts[1:])
-    blocks = _bags(codes.indices, codes.values, starts[:-1], dictionary)
+    begins = starts(torch.bincount(bags, minlength=n * sizes))
+    blocks = _bags(codes.indices, codes.values, begins, dictionary)
     return blocks.view(n, sizes, dictionary.shape[1]).transpose(0, 1).cumsum(0)
 
 
-def _bags(indices: torch.Tensor, values: torch.Tensor, starts: torch.Tensor, dictionary: torch.Tensor) -> torch.Tensor:
+def _bags(indices: torch.Tensor, values: torch.Tensor, begins: torch.Tensor, dictionary: torch.Tensor) -> torch.Tensor:
     weights = values.to(dictionary.dtype)
-    return embedding_bag(indices, dictionary, starts, mode="sum", per_sample_weights=weights)
+    return embedding_bag(indices, dictionary, begins, mode="sum", per_sample_weights=weights)

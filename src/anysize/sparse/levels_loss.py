@@ -1,0 +1,77 @@
+"""The reconstruction loss of one step over all sizes of a nesting, whichever axes it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from anysize.sparse.kernels import Errors, Levels, level_errors
+from anysize.sparse.ranks import rank_in_row, strongest_first
+from anysize.sparse.recipe import Recipe
+from anysize.sparse.selecting import Selected
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The weighted loss of all sizes, and what the largest size leaves over."""
+
+    loss: torch.Tensor
+    left: torch.Tensor
+    """(n, d) ``x - reconstruction`` at the largest size, without gradient."""
+
+
+def reconstruction(
+    recipe: Recipe,
+    selected: Selected,
+    x: torch.Tensor,
+    W_dec: torch.Tensor,
+    b_dec: torch.Tensor,
+    step: int,
+) -> Reconstruction:
+    """The loss of `selected` (whose values are tied to the encoder) against the rows `x` (n, d)."""
+    row_weights = 1 / x.square().mean(1).clamp_min(1e-6) if recipe.error == "nmse" else None
+    nesting = recipe.nesting
+
+    def errors(part: Selected, places: torch.Tensor, stops: tuple[int, ...]) -> Errors:
+        levels = Levels.of(part.entries, places, stops)
+        return level_errors(part.values, part.entries, levels, x, W_dec, b_dec, row_weights, detach=recipe.detach)
+
+    rows, values, n = selected.entries.rows, selected.values, len(x)
+    if "active" not in nesting.axes:
+        stops, weights = _prefixes(recipe, step)
+        found = errors(selected, selected.entries.latents, stops)
+        losses = found.losses
+    elif "latents" not in nesting.axes:
+        order, rank = strongest_first(rows, values.detach(), n)
+        found, weights = errors(selected.kept(order), rank, nesting.levels("active")), nesting.weights
+        losses = found.losses
+    else:
+        # All sizes share one selection, that of the largest: a size holds a prefix of the entries up to a rank.
+        rank, latents = rank_in_row(rows, values.detach(), n), nesting.levels("latents")
+        by_active = {}
+        for active in nesting.levels("active"):
+            part = selected.kept((rank < active).nonzero().squeeze(1))
+            found = errors(part, part.entries.latents, latents)
+            by_active[active] = dict(zip(latents, found.losses, strict=True))
+        losses = torch.stack([by_active[size["active"]][size["latents"]] for size in nesting])
+        weights = nesting.weights
+    total = losses @ losses.new_tensor(weights)
+    count = sum(weights)
+    if recipe.bias_level:
+        squares = (x - b_dec).square()
+        total, count = total + (squares if row_weights is None else squares * row_weights[:, None]).mean(), count + 1
+    return Reconstruction(total / count if recipe.reduction == "mean" else total, -last)
+
+
+def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The prefixes of this step and their weights; without nesting in latents, the whole dictionary."""
+    if "latents" not in recipe.nesting.axes:
+        return (recipe.latents,), (1.0,)
+    if not recipe.sampled:
+        return recipe.nesting.levels("latents"), recipe.nesting.weights
+    # Lengths l with P(length <= l) = sqrt(l / F), as Nabeshima's pareto power 0.5 has it; the whole is always there.
+    draw = torch.rand(recipe.sampled, generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
+    lengths = (draw.double().square() * recipe.latents).ceil().long().clamp(1, recipe.latents)
+    stops = tuple(sorted({*lengths.tolist(), recipe.latents}))
+    return stops, (1.0,) * len(stops)

@@ -1,0 +1,176 @@
+"""
+Which latents a training step uses: encode rows by rows and keep the few entries that the activation selects.
+
+The product with the encoder is the one dense product of a step. Its result, (n, F), is never held whole: a slice of
+rows is made, looked through while it is warm, and overwritten by the next. TopK as Gao et al. 2024; BatchTopK
+(Bussmann et al. 2024) keeps the ``k n`` largest of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from anysize.sparse.entries import Entries
+
+_SLICE = 1 << 22  # pre-activations held at a time: 16 MB of float32
+_LOOK, _MARGIN = 64, 1.5  # rows from which BatchTopK's lower bound is guessed, and how many times k may pass it
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a batch's codes are: where, and how strong."""
+
+    entries: Entries
+    values: torch.Tensor
+    """(entries,) above zero."""
+
+    def kept(self, places: torch.Tensor) -> Selected:
+        """The entries at these places."""
+        return Selected(self.entries.kept(places), self.values[places])
+
+
+Select = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Selected]
+"""From centred rows (n, d), W_enc (d, F) and b_enc (F)."""
+
+
+@torch.no_grad()
+def select_relu(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor) -> Selected:
+    """Every positive pre-activation."""
+    return _above(x, W_enc, b_enc, 0.0)
+
+
+@torch.no_grad()
+def select_topk(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> Selected:
+    """The positive ones among each row's `active` largest pre-activations."""
+    width = W_enc.shape[1]
+    if active >= width:
+        return select_relu(x, W_enc, b_enc)
+    parts = []
+    for start, pre in _slices(x, W_enc, b_enc):
+        values, latents = row_topk(pre, active)
+        latents, order = latents.sort(dim=1)
+        values = values.gather(1, order)
+        rows, places = (values > 0).nonzero(as_tuple=True)
+        parts.append((rows + start, latents[rows, places], values[rows, places]))
+    return _joined(parts, len(x), width)
+
+
+@torch.no_grad()
+def select_batch(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> Selected:
+    """
+    The positive ones among the ``active * n`` largest pre-activations of the batch.
+
+    Most entries lie far below the batch's threshold. A lower bound, read off the first rows, sets them aside before
+    anything is sorted; if it proves too high, all positive entries are looked at instead, so the choice is exact.
+    Among several processes the batch is that of all of them.
+    """
+    keep = active * len(x)
+    bound = _guess(x, W_enc, b_enc, active)
+    found = _above(x, W_enc, b_enc, bound)
+    if _fewer_than(keep, found.values) and bound > 0:
+        found = _above(x, W_enc, b_enc, 0.0)
+    return _largest(found, keep)
+
+
+def row_topk(pre: torch.Tensor, active: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The `active` largest of each row and their places, unsorted: `torch.topk`, of which of equal values may differ.
+
+    The largest lie in the groups whose maxima are the largest, so two short selections replace the long one.
+    """
+    n, width = pre.shape
+    size = next((size for size in (64, 32, 16, 8) if width % size == 0 and active * size * size <= 2 * width), None)
+    if size is None:
+        values, places = pre.topk(active, dim=1, sorted=False)
+        return values, places
+    groups = pre.view(n, width // size, size)
+    best = groups.amax(2).topk(active, dim=1, sorted=False).indices  # (n, k) of F / size
+    near = groups.gather(1, best[:, :, None].expand(-1, -1, size))  # (n, k, size)
+    values, places = near.view(n, -1).topk(active, dim=1, sorted=False)
+    return values, best.gather(1, places // size) * size + places % size
+
+
+def _slices(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    """Pre-activations slice by slice, (m, F), each in the memory of the one before."""
+    step = min(len(x), max(1, _SLICE // W_enc.shape[1]))
+    buffer = b_enc.new_empty(step, W_enc.shape[1])
+    for start in range(0, len(x), step):
+        rows = x[start : start + step]
+        yield start, torch.addmm(b_enc, rows, W_enc, out=buffer[: len(rows)])
+
+
+def _above(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, bound: float) -> Selected:
+    width, parts = W_enc.shape[1], []
+    for start, pre in _slices(x, W_enc, b_enc):
+        places = _places(pre > bound)
+        parts.append((places // width + start, places % width, pre.view(-1)[places]))
+    return _joined(parts, len(x), width)
+
+
+def _places(mask: torch.Tensor) -> torch.Tensor:
+    """Where a mask is set, in the flat order. On a processor numpy finds few among many faster than torch."""
+    if mask.device.type != "cpu":
+        return mask.view(-1).nonzero().squeeze(1)
+    import numpy as np
+
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], n: int, width: int) -> Selected:
+    rows, latents, values = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Selected(Entries(rows, latents, n, width), values)
+
+
+def _guess(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> float:
+    """A value that somewhat more than `active` entries a row exceed, judged by the first rows; at least 0."""
+    few = x[:_LOOK]
+    rank = int(_MARGIN * active * len(few))
+    pre = torch.addmm(b_enc, few, W_enc).view(-1)
+    if rank >= len(pre):
+        return 0.0
+    return max(0.0, float(pre.kthvalue(len(pre) - rank).values))
+
+
+def _fewer_than(keep: int, values: torch.Tensor) -> bool:
+    """Whether the entries, of all processes, are too few."""
+    count = torch.tensor([len(values), keep], device=values.device)
+    if _many():
+        torch.distributed.all_reduce(count)
+    return bool(count[0] < count[1])
+
+
+def _largest(found: Selected, keep: int) -> Selected:
+    """The `keep` largest entries; with several processes, of all of them together."""
+    values = found.values
+    if not _many():
+        if len(values) <= keep:
+            return found
+        places = values.topk(keep, sorted=False).indices.sort().values
+        return found.kept(places)
+    everyone = _gathered(values)
+    total = keep * torch.distributed.get_world_size()
+    if len(everyone) <= total:
+        return found
+    threshold = everyone.kthvalue(len(everyone) - total).values  # the largest that is left out
+    places = (values > threshold).nonzero().squeeze(1)
+    return found.kept(places)
+
+
+def _gathered(values: torch.Tensor) -> torch.Tensor:
+    """The values of every process, one after the other."""
+    world = torch.distributed.get_world_size()
+    counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(world)]
+    torch.distributed.all_gather(counts, torch.tensor([len(values)], device=values.device))
+    longest = max(int(count) for count in counts)
+    padded = [values.new_zeros(longest) for _ in range(world)]
+    mine = values.new_zeros(longest)
+    mine[: len(values)] = values
+    torch.distributed.all_gather(padded, mine)
+    return torch.cat([part[: int(count)] for part, count in zip(padded, counts, strict=True)])
+
+
+def _many() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
