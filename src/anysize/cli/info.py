@@ -116,6 +116,7 @@ def _index(path: Path) -> About:
         "metric": manifest.metric,
         "codes": f"of the first {_words(manifest.codes)} dims" if manifest.codes else None,
         "hnsw": f"over the first {_words(manifest.hnsw)} dims" if manifest.hnsw else None,
+        "sparse": f"codes over {_words(manifest.sparse.latents)} latents" if manifest.sparse else None,
         "model": manifest.model_path,
         "model_fingerprint": manifest.model_fingerprint,
         "bytes_on_disk": _bytes_on_disk(path),

@@ -19,7 +19,8 @@ class Search:
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many hits."""
     stages: str | None = None
-    """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384."""
+    """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384; the first of an index of
+    sparse codes may be active=32:200."""
     vector: str | None = None
     """A .npy file that holds the query as a vector, instead of a text."""
     model: str | None = None
@@ -48,7 +49,7 @@ class Found:
     def text(self) -> str:
         """One line a hit, then time and bytes."""
         lines = [f"{hit.score:7.4f}  {hit.id}" + _shown(hit.text) for hit in self.results.hits]
-        stages = ", ".join(f"dims={stage.dims} of {stage.candidates}" for stage in self.results.stages)
+        stages = ", ".join(f"{stage.size} of {stage.candidates}" for stage in self.results.stages)
         found = "\n".join(lines) or "nothing found"
         encoding = f" and {self.results.encode_ms:.0f} ms to encode" if self.results.encode_ms >= 1 else ""
         return f"{found}\n{self.results.ms:.2f} ms{encoding}, {self.results.bytes_read:,} bytes read ({stages})"

@@ -17,7 +17,7 @@ from anysize.search.lock import writing
 from anysize.search.manifest import MANIFEST, Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep
 from anysize.search.models import describe_model, nesting_of
 from anysize.search.segment import Segment
-from anysize.search.stages import code_sizes, shortlist_dims
+from anysize.search.stages import Sparse, code_sizes, shortlist_dims
 from anysize.search.writer import SegmentWriter, disk_errors
 
 METRICS = ("cosine", "dot")
@@ -33,12 +33,15 @@ class Plan:
     codes: bool
     hnsw: bool
     metric: str
+    vectors: bool = True
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise AnysizeError(f"metric {self.metric!r} is unknown; choose one of {', '.join(METRICS)}")
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:
             raise AnysizeError(f"block={self.block!r} is not a width; expected a whole number of at least 1")
+        if not self.vectors and self.hnsw:
+            raise AnysizeError("an HNSW graph is searched over vectors, so they must be kept; leave out one of the two")
 
 
 def block_bounds(nesting: Nesting, block: int) -> tuple[int, ...]:
@@ -75,9 +78,10 @@ def build(
             manifest = Manifest(
                 nesting=nesting,
                 metric=plan.metric,
-                bounds=block_bounds(nesting, plan.block),
+                bounds=block_bounds(nesting, plan.block) if plan.vectors else (0,),
+                sparse=_sparse(first, model, plan.vectors),
                 source=first.source,
-                codes=code_sizes(nesting) if plan.codes else (),
+                codes=code_sizes(nesting) if plan.codes and plan.vectors else (),
                 hnsw=shortlist_dims(nesting) if plan.hnsw else None,
                 generation=old.generation if old else 0,
                 **describe_model(model, model_path),  # type: ignore[arg-type]
@@ -134,20 +138,22 @@ def write_rows(
     numbered = manifest.next_id
     with bar, SegmentWriter(directory, manifest) as writer:
         for batch in rows:
-            check_width(batch.vectors, manifest.dims, "vectors")
+            vectors = batch.vectors
+            if manifest.dims:
+                check_width(vectors, manifest.dims, "vectors")
             if batch.source != manifest.source:
                 raise DataError(
                     f"the index holds {manifest.source}, and item {writer.rows} is of the {batch.source} kind"
                 )
             ids = batch.ids
             if ids is None:
-                ids = [str(number) for number in range(numbered, numbered + len(batch.vectors))]
+                ids = [str(number) for number in range(numbered, numbered + len(vectors))]
                 numbered += len(ids)
             for row, name in enumerate(ids, writer.rows):
                 if name in taken:
                     raise DataError(f"id {name!r} (item {row}) is given twice or already in the index; make ids unique")
                 taken.add(name)
-            writer.add(batch.vectors, ids, batch.texts)
+            writer.add(vectors, ids, batch.texts, batch.codes)
             bar.update(len(ids))
         return writer.finish()
 
@@ -159,11 +165,24 @@ def _first(stream: Iterator[Batch]) -> Batch:
     return first
 
 
+def _sparse(first: Batch, model: Any, vectors: bool) -> Sparse | None:
+    """What the index says of its sparse codes. Raises `AnysizeError` if nothing at all would be kept."""
+    if first.codes is None:
+        if not vectors:
+            raise AnysizeError("this model makes no sparse codes, so without vectors nothing would be kept; keep them")
+        return None
+    latents = int(first.codes.shape[1])
+    active = model.size.get("active") or getattr(model, "active", None) or latents
+    return Sparse(latents, min(active, latents), vectors)
+
+
 def _kept(directory: Path, manifest: Manifest) -> Iterator[Batch]:
     for entry in manifest.segments:
         segment = Segment(directory, manifest, entry)
         alive = segment.alive()
+        codes = segment.lists.codes() if segment.lists else None
         for start in range(0, len(alive), _CHUNK):
             rows: np.ndarray = alive[start : start + _CHUNK]
             texts = [segment.text(row) or "" for row in rows.tolist()] if manifest.source == "texts" else None
-            yield Batch(segment.vectors(rows), segment.ids(rows), texts, manifest.source)
+            some = None if codes is None else codes[rows]
+            yield Batch(segment.vectors(rows), segment.ids(rows), texts, manifest.source, some)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from anysize.search.models import at_size, check_model, load_model, model_of
 from anysize.search.results import Results
 from anysize.search.searcher import Searcher
 from anysize.search.segment import Segment
+from anysize.search.sparse import codes_of
 from anysize.search.stages import Stage
 from anysize.search.writer import disk_errors, write_deleted
 
@@ -55,6 +57,7 @@ class Index:
         metric: str = "cosine",
         nesting: Nesting | None = None,
         model_path: str | os.PathLike[str] | None = None,
+        vectors: bool = True,
         progress: bool | None = None,
     ) -> Index:
         """
@@ -71,6 +74,8 @@ class Index:
             hnsw: Keep an HNSW graph of that prefix, for ``approximate="hnsw"``.
             metric: "cosine" (a vector of zeros scores 0) or "dot".
             nesting: Sizes of the vectors where no model says them; by default the full one alone.
+            vectors: Keep the vectors beside the codes of a sparse model, to rescore with; without them an item takes
+                the bytes of its code alone, and the sparse score is the last word.
             model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
             progress: Progress bar on standard error; None shows one on a terminal.
 
@@ -84,7 +89,7 @@ class Index:
         directory = Path(os.path.abspath(path))
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
-        build(directory, Plan(nesting, block, codes, hnsw, metric), items, ids, encoder, where, progress)
+        build(directory, Plan(nesting, block, codes, hnsw, metric, vectors), items, ids, encoder, where, progress)
         return cls(directory, encoder)
 
     @classmethod
@@ -171,7 +176,8 @@ class Index:
         begin = time.perf_counter()
         vectors = self._encode(queries)
         encoded = time.perf_counter()
-        answers = self._searcher.search(vectors, int(k), stages, approximate)
+        encode = partial(codes_of, self.model) if self.manifest.sparse else None
+        answers = self._searcher.search(vectors, int(k), stages, approximate, encode)
         each = 1000 / max(1, len(answers))
         encode_ms, ms = (encoded - begin) * each, (time.perf_counter() - encoded) * each
         return [
@@ -232,7 +238,7 @@ class Index:
             if self.manifest.source == "encoded":
                 queries = np.asarray(self.model.encode(queries))
         vectors = check_vectors(np.asarray(queries))
-        check_width(vectors, self.manifest.dims, "a query")
+        check_width(vectors, self.manifest.nesting.full.dims, "a query")
         if self.manifest.metric == "cosine" and not vectors.any(1).all():
             raise DataError("the query is a vector of zeros, which has no direction; expected another")
         return vectors

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from anysize.core.errors import DataError, SizeError
+from anysize.search.sparse import codes_of, is_sparse
 
 _TEXTS = 1024
 _ROWS = 65536
@@ -35,6 +36,8 @@ class Batch:
     texts: list[str] | None
     source: str
     """What they were made from: "texts", "encoded" (vectors through the model) or "vectors" (as they are)."""
+    codes: Any = None
+    """Their sparse codes, a ``csr_array`` (n, latents), if the model makes such; `vectors` are then what it read."""
 
 
 def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarray:
@@ -42,8 +45,15 @@ def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarr
     Vectors of queries or of documents.
 
     A model that embeds the two differently (`encode_query`, `encode_document`) does so, unless it is a view for one
-    task; every other model has one `encode`.
+    task; every other model has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts
+    as its `features`.
     """
+    if is_sparse(model):
+        if isinstance(rows, np.ndarray):
+            return rows
+        if not hasattr(model, "features"):
+            raise DataError("this sparse model reads vectors and knows no encoder of texts; give their embeddings")
+        return np.asarray(model.features(rows))
     apart = getattr(model, "task", "") is None and not isinstance(rows, np.ndarray)
     return np.asarray((getattr(model, f"encode_{side}") if apart else model.encode)(rows))
 
@@ -67,6 +77,7 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
             if isinstance(rows, np.ndarray) and not rows.flags.writeable and model is not None:
                 rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
             vectors = np.asarray(rows) if model is None else embed(model, rows, "document")
+            codes = codes_of(model, vectors) if is_sparse(model) else None
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
             names: list[object] | None = None if own is None else list(own[start : start + step])
@@ -76,10 +87,9 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
                     raise DataError(
                         f"{done + len(names)} ids for at least {done + len(rows)} items; give one id per item"
                     )
-            kind = "texts" if texts is not None else "vectors" if model is None else "encoded"
-            yield Batch(
-                check_vectors(vectors, done), _check_ids(names, done), list(rows) if texts is not None else None, kind
-            )
+            kind = "texts" if texts is not None else "vectors" if model is None or codes is not None else "encoded"
+            kept = list(rows) if texts is not None else None
+            yield Batch(check_vectors(vectors, done), _check_ids(names, done), kept, kind, codes)
             done += len(rows)
     if given is not None and next(given, None) is not None:
         raise DataError(f"more ids than the {done} items; give one id per item")

@@ -19,6 +19,7 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes import Nesting
 from anysize.search.lock import LOCK
+from anysize.search.stages import Sparse
 
 MANIFEST = "index.json"
 SEGMENTS = "segments"
@@ -65,6 +66,8 @@ class Manifest:
     """Prefixes that have codes, in dims."""
     hnsw: int | None = None
     """Prefix that has an HNSW graph, in dims; None without one."""
+    sparse: Sparse | None = None
+    """The sparse codes beside the vectors, or in place of them; None without any."""
     model_path: str | None = None
     model_fingerprint: str | None = None
     model_size: str | None = None
@@ -74,7 +77,7 @@ class Manifest:
 
     @property
     def dims(self) -> int:
-        """Width of the stored vectors."""
+        """Width of the stored vectors; 0 where only sparse codes are kept."""
         return self.bounds[-1]
 
     @property
@@ -98,6 +101,7 @@ def read_manifest(directory: Path) -> Manifest:
         value["segments"] = tuple(_segment(entry) for entry in value["segments"])
         value["nesting"] = Nesting.from_json(value["nesting"])
         value["bounds"], value["codes"] = tuple(value["bounds"]), tuple(value["codes"])
+        value["sparse"] = Sparse(**value["sparse"]) if value.get("sparse") else None  # none in older indexes
         return Manifest(**{key: value[key] for key in Manifest.__dataclass_fields__})
     except (KeyError, TypeError, SizeError) as error:
         raise CheckpointError(damaged) from error

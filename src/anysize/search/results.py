@@ -20,7 +20,7 @@ class StageReport:
     """What one stage did for one query."""
 
     dims: int
-    """Coordinates of each vector that the stage's scores use."""
+    """Coordinates of each vector that the stage's scores use; 0 where it scored sparse codes."""
     candidates: int
     """Items that came in."""
     kept: int
@@ -30,7 +30,14 @@ class StageReport:
     multiply_adds: int
     """Multiply-adds as the MRL paper counts them: items that came in x dims (appendix on adaptive retrieval)."""
     scan: str = "vectors"
-    """What was read first: "vectors", "codes" or "hnsw"; "rescore" for every later stage."""
+    """What was read first: "vectors", "codes", "hnsw" or "sparse"; "rescore" for every later stage."""
+    active: int | None = None
+    """Latents of the query that a stage over sparse codes scored by."""
+
+    @property
+    def size(self) -> str:
+        """What it scored by, as it is typed."""
+        return f"dims={self.dims}" if self.active is None else f"active={self.active}"
 
 
 @dataclass(frozen=True)

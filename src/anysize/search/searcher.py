@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from anysize.search.manifest import Manifest
 from anysize.search.results import Hit, StageReport
 from anysize.search.scan import Scorer, Shortlist, merge
 from anysize.search.segment import Segment
+from anysize.search.sparse import check_code, prepared, strongest
 from anysize.search.stages import Stage, check_stages, default_stages
 
 _TOGETHER = 128
@@ -27,29 +30,39 @@ class Searcher:
 
     def plan(self, k: int, stages: Sequence[Stage] | str | None, *, funnel: bool = False) -> tuple[Stage, ...]:
         """The stages that a search for `k` hits runs, with how many each keeps."""
-        nesting, count = self._manifest.nesting, self._manifest.count
+        nesting, count, sparse = self._manifest.nesting, self._manifest.count, self._manifest.sparse
         if stages is None:
-            plan = default_stages(nesting, count, k, funnel=funnel)
+            plan = default_stages(nesting, count, k, funnel=funnel, sparse=None if funnel else sparse)
         else:
-            plan = check_stages(Stage.parse_all(stages) if isinstance(stages, str) else stages, nesting, min(k, count))
-        return (*plan[:-1], Stage(plan[-1].dims, max(1, k)))
+            given = Stage.parse_all(stages) if isinstance(stages, str) else stages
+            plan = check_stages(given, nesting, min(k, count), sparse)
+        return (*plan[:-1], replace(plan[-1], keep=max(1, k)))
 
     def search(
-        self, queries: np.ndarray, k: int, stages: Sequence[Stage] | str | None, approximate: str | None
+        self,
+        queries: np.ndarray,
+        k: int,
+        stages: Sequence[Stage] | str | None,
+        approximate: str | None,
+        encode: Callable[[np.ndarray], Any] | None = None,
     ) -> list[tuple[tuple[Hit, ...], tuple[StageReport, ...]]]:
-        """Hits and stage reports of each of `queries` (q, d) float32."""
+        """Hits and stage reports of each of `queries` (q, d) float32; `encode` makes their sparse codes if needed."""
         plan = self.plan(k, stages, funnel=approximate is not None)
+        codes = encode(queries) if encode is not None and plan[0].active is not None else None
         scanner = self._scanner(plan[0], approximate)
         answers = []
         for start in range(0, len(queries), _TOGETHER):
             some = queries[start : start + _TOGETHER]
-            firsts = self._first(some, plan[0], scanner)
+            if codes is None:
+                firsts = self._first(some, plan[0], scanner)
+            else:
+                firsts = [self._by_codes(codes[[row]], plan[0]) for row in range(start, start + len(some))]
             answers += [self._rest(query, *first, plan) for query, first in zip(some, firsts, strict=True)]
         return answers
 
     def _scanner(self, stage: Stage, approximate: str | None) -> str | None:
         if approximate is None:
-            return "codes" if stage.dims in self._manifest.codes else None
+            return "codes" if stage.dims in self._manifest.codes else None  # a stage over sparse codes has dims 0
         if approximate != "hnsw":
             raise AnysizeError(f"approximate={approximate!r} is unknown; the choice is hnsw")
         if self._manifest.hnsw is None:
@@ -93,6 +106,28 @@ class Searcher:
             merged = merge(mine, dims).best(keep)
             out.append((merged, StageReport(dims, count, len(merged.rows), total, count * dims, how)))
         return out
+
+    def _by_codes(self, code: Any, stage: Stage) -> tuple[Shortlist, StageReport]:
+        """The first stage of one query by its sparse code (1, latents): exact scores of every row."""
+        sparse, active, keep = self._manifest.sparse, stage.active, stage.keep or 1
+        assert sparse is not None
+        assert active is not None
+        check_code(code, sparse)
+        asked = prepared(code if active >= sparse.active else strongest(code, active), self._manifest.metric)
+        found, touched = [], 0
+        for number, segment in enumerate(self._segments):
+            assert segment.lists is not None
+            scores, entries = segment.lists.scores(asked)
+            scores[segment.deleted] = -np.inf
+            touched += entries
+            rows = np.sort(np.argpartition(scores, -keep)[-keep:]) if keep < len(scores) else np.arange(len(scores))
+            rows = rows[np.isfinite(scores[rows])]
+            zeros = np.zeros(len(rows), np.float32)
+            found.append(Shortlist(rows + self._scorer.starts[number], zeros, scores[rows], 0))
+        merged = merge(found, 0).best(keep)
+        # An entry is a row number and a value, four bytes each.
+        report = StageReport(0, self._manifest.count, len(merged.rows), 8 * touched, touched, "sparse", active)
+        return merged, report
 
     def _rest(
         self, query: np.ndarray, shortlist: Shortlist, report: StageReport, plan: Sequence[Stage]

@@ -17,6 +17,7 @@ import numpy as np
 from anysize.core.errors import CheckpointError
 from anysize.core.files import sha256
 from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
+from anysize.search.sparse import Lists
 
 if TYPE_CHECKING:
     from anysize.search.codes import Codes
@@ -54,6 +55,8 @@ class Segment:
         }
         self._ids = _Strings(home, maps, "ids", self.rows)
         self._texts = _Strings(home, maps, "texts", self.rows) if "texts.utf8" in maps else None
+        self.lists = Lists(maps, self.rows, manifest.sparse.latents) if manifest.sparse else None
+        """The sparse codes of the rows, where the index has any."""
         self._scanners = {name.removesuffix(".faiss"): maps[name] for name in maps if name.endswith(".faiss")}
         self._loaded: dict[str, Codes] = {}
         self.deleted = np.zeros(0, np.int64)
@@ -90,6 +93,8 @@ class Segment:
 
     def vectors(self, rows: Rows) -> np.ndarray:
         """Whole vectors, float32 (rows, dims)."""
+        if self.bounds[-1] == 0:
+            return np.zeros((len(range(self.rows)[rows]) if isinstance(rows, slice) else len(rows), 0), np.float32)
         return np.concatenate([part for _, _, part in self.pieces(0, self.bounds[-1], rows)], axis=1)
 
     def alive(self) -> np.ndarray:

@@ -2,7 +2,8 @@
 Adaptive and funnel retrieval (MRL, Kusupati et al. 2022, section 4.3): stages, their default, their counted cost.
 
 A shortlist is made with a short prefix of every vector, then rescored with longer ones: one rescoring stage is
-adaptive retrieval, several are funnel retrieval.
+adaptive retrieval, several are funnel retrieval. Where items have sparse codes (CSR, Wen et al. 2025), these can make
+the shortlist instead.
 """
 
 from __future__ import annotations
@@ -19,18 +20,35 @@ _FEW = 10
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """The sparse codes that items have beside their vectors."""
+
+    latents: int
+    """How many latents there are."""
+    active: int
+    """How many of them a code has, at most."""
+    vectors: bool = True
+    """Whether the vectors are kept too, to rescore with."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """
     Score what is left with the first `dims` coordinates and keep the best `keep`.
 
-    `keep=None` is for the last stage, which keeps as many hits as the search asks for.
+    With `active` in place of `dims`, every item is scored by its sparse code, against the `active` strongest latents
+    of the query's. `keep=None` is for the last stage, which keeps as many hits as the search asks for.
     """
 
-    dims: int
+    dims: int = 0
     keep: int | None = None
+    active: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("dims", self.dims), ("keep", self.keep)):
+        if self.active is not None and self.dims:
+            raise SizeError(f"a stage scores by dims={self.dims} or by active={self.active}; give one of the two")
+        how = ("dims", self.dims) if self.active is None else ("active", self.active)
+        for name, value in (how, ("keep", self.keep)):
             if value is None and name == "keep":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -38,15 +56,16 @@ class Stage:
 
     @classmethod
     def parse(cls, text: str) -> Stage:
-        """Read one stage as it is typed: ``"dims=64:200"`` or, for the last one, ``"dims=384"``."""
+        """Read one stage as it is typed: ``"dims=64:200"``, ``"active=32:200"`` or, for the last, ``"dims=384"``."""
         size, colon, keep = text.strip().partition(":")
-        axis, equals, dims = (piece.strip() for piece in size.partition("="))
+        axis, equals, value = (piece.strip() for piece in size.partition("="))
         keep = keep.strip()
-        if axis != "dims" or not equals or not dims.isdecimal() or (colon and not keep.isdecimal()):
+        if axis not in ("dims", "active") or not equals or not value.isdecimal() or (colon and not keep.isdecimal()):
             raise SizeError(
                 f"cannot read {text!r} as a stage; write it like dims=64:200, and the last one like dims=384"
             )
-        return cls(int(dims), int(keep) if colon else None)
+        kept = int(keep) if colon else None
+        return cls(int(value), kept) if axis == "dims" else cls(keep=kept, active=int(value))
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Stage, ...]:
@@ -54,17 +73,31 @@ class Stage:
         return tuple(cls.parse(part) for part in text.split(","))
 
     def __str__(self) -> str:
-        return f"dims={self.dims}" + ("" if self.keep is None else f":{self.keep}")
+        return self.size + ("" if self.keep is None else f":{self.keep}")
+
+    @property
+    def size(self) -> str:
+        """What it scores by, as typed, without how many it keeps."""
+        return f"dims={self.dims}" if self.active is None else f"active={self.active}"
 
 
-def default_stages(nesting: Nesting, count: int, k: int, *, funnel: bool = False) -> tuple[Stage, ...]:
+def default_stages(
+    nesting: Nesting, count: int, k: int, *, funnel: bool = False, sparse: Sparse | None = None
+) -> tuple[Stage, ...]:
     """
     The funnel that a search without stages runs.
 
     Shortlist at the smallest size of at least 32 dims and a quarter of the full size; keep a quarter of sqrt(count)
     items, at least 100 and at least 10 k; then rescore at full size. A corpus of less than ten shortlists is
-    scanned exactly, unless `funnel` insists.
+    scanned exactly, unless `funnel` insists. Where items have sparse codes, these make the shortlist, twice as long;
+    without vectors to rescore with, they are all there is.
     """
+    if sparse is not None:
+        keep = max(200, 20 * k, round(count**0.5 / 2))
+        if not sparse.vectors:
+            return (Stage(active=sparse.active),)
+        last = Stage(nesting.full.dims)
+        return (last,) if count < _FEW * keep else (Stage(keep=keep, active=sparse.active), last)
     first, full = shortlist_dims(nesting), nesting.full.dims
     keep = max(100, 10 * k, round(count**0.5 / 4))
     if first == full or (count < _FEW * keep and not funnel):
@@ -86,26 +119,35 @@ def code_sizes(nesting: Nesting) -> tuple[int, ...]:
     return tuple(dims for dims in nesting.levels("dims") if min(32, last) <= dims <= last)
 
 
-def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int) -> tuple[Stage, ...]:
+def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int, sparse: Sparse | None = None) -> tuple[Stage, ...]:
     """
     The stages of a search for `k` hits: sizes trained for, growing, shortlists that do not grow, full size last.
 
+    A stage over sparse codes can only be the first.
     Raises `SizeError` or `AnysizeError`, naming the stage that breaks the rule.
     """
     full = nesting.full.dims
     if not stages:
         raise AnysizeError(f"a search needs at least one stage, for example dims={full}")
-    for stage in stages:
-        nesting.resolve(dims=stage.dims)
+    for place, stage in enumerate(stages):
+        if stage.active is None:
+            nesting.resolve(dims=stage.dims)
+        elif sparse is None:
+            raise AnysizeError(f"these items have no sparse codes to score {stage} by; build with a sparse model")
+        elif place or stage.active > sparse.active:
+            raise AnysizeError(f"codes of up to {sparse.active} active latents can be scored, and first; got {stage}")
     for before, after in itertools.pairwise(stages):
         if after.dims <= before.dims:
             raise AnysizeError(f"stages must grow: {after} comes after {before}")
         if before.keep is None:
-            raise AnysizeError(f"only the last stage may leave out how many to keep; write dims={before.dims}:200")
+            raise AnysizeError(f"only the last stage may leave out how many to keep; write {before.size}:200")
         if after.keep is not None and after.keep > before.keep:
             raise AnysizeError(f"shortlists cannot grow: {after} comes after {before}")
     last = stages[-1]
-    if last.dims != full:
+    if sparse is not None and not sparse.vectors:
+        if len(stages) > 1 or last.active is None:
+            raise AnysizeError(f"this index holds sparse codes alone, so active={sparse.active} is its only stage")
+    elif last.dims != full:
         raise AnysizeError(f"the last stage must use the full size, so that scores are true; add dims={full}")
     for stage in stages:
         if stage.keep is not None and stage.keep < k:
@@ -117,10 +159,11 @@ def multiply_adds(count: int, stages: Sequence[Stage]) -> int:
     """
     Counted cost of one query: ``N * D_s + sum over later stages of K_i * D_i`` (MRL, section 4.3).
 
-    Counted as the paper does, each stage scoring its whole prefix; running partial sums need less.
+    Counted as the paper does, each stage scoring its whole prefix; running partial sums need less, and so do sparse
+    codes, of which at most `active` entries meet.
     """
     total, left = 0, count
     for stage in stages:
-        total += left * stage.dims
+        total += left * (stage.active or stage.dims)
         left = left if stage.keep is None else min(left, stage.keep)
     return total

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
 from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
 from anysize.search.segment import Segment, block_name, norms_name
+from anysize.search.sparse import inverted, prepared
 
 
 class SegmentWriter:
@@ -34,6 +35,7 @@ class SegmentWriter:
         self._files: dict[str, _HashedFile] = {}
         self._ends = {"ids": array("Q", [0]), "texts": array("Q", [0])}
         self._entries: dict[str, FileEntry] = {}
+        self._codes: list[Any] = []
         self.rows = 0
 
     def __enter__(self) -> SegmentWriter:
@@ -48,8 +50,10 @@ class SegmentWriter:
         if kind is not None:
             shutil.rmtree(self._home, ignore_errors=True)
 
-    def add(self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None) -> None:
-        """Append rows: vectors float32 (n, dims), their ids, and their texts if the index keeps texts."""
+    def add(
+        self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None, codes: Any | None = None
+    ) -> None:
+        """Append rows: vectors float32 (n, dims), ids, and, if the index keeps them, texts and codes (n, latents)."""
         bounds = self._manifest.bounds
         squared = np.zeros(len(vectors))
         for low, high in itertools.pairwise(bounds):
@@ -61,6 +65,8 @@ class SegmentWriter:
         self._strings("ids", ids)
         if texts is not None:
             self._strings("texts", texts)
+        if codes is not None:
+            self._codes.append(prepared(codes, self._manifest.metric))
         self.rows += len(vectors)
 
     def finish(self) -> SegmentEntry:
@@ -72,6 +78,11 @@ class SegmentWriter:
                 offsets = np.frombuffer(ends, np.uint64)
                 small = offsets[-1] < 2**32
                 self._file(f"{name}.offsets").write((offsets.astype(np.uint32) if small else offsets).data)
+        if self._codes:
+            from scipy.sparse import vstack
+
+            for name, content in inverted(vstack(self._codes, format="csr")).items():
+                self._file(name).write(content.data)
         self._close()
         entry = SegmentEntry(self._name, self.rows, dict(self._entries))
         if self.rows >= MIN_ROWS and (self._manifest.codes or self._manifest.hnsw):

@@ -1,0 +1,100 @@
+"""
+Sparse codes of a segment as inverted lists, scored exactly (CSR, Wen et al. 2025, section 3.3: sparse retrieval).
+
+For each latent the rows in which it is active and its values there. A query's score over all rows is the sum of its
+own latents' lists, each times the query's value: the other latents are never touched. Codes are kept at unit length
+where the index's metric is the cosine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError, DataError
+
+if TYPE_CHECKING:
+    from anysize.search.stages import Sparse
+
+ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
+_TINY = np.finfo(np.float32).tiny
+
+
+def is_sparse(model: Any) -> bool:
+    """Whether a model's codes are sparse: it is nested in latents or active ones, and not in dims."""
+    axes = getattr(getattr(model, "nesting", None), "axes", ())
+    return "dims" not in axes and bool({"latents", "active"} & set(axes))
+
+
+def codes_of(model: Any, vectors: np.ndarray) -> Any:
+    """The codes of vectors (n, d) by a sparse model, a ``csr_array`` (n, latents) of finite float32."""
+    codes = model.encode(vectors).to_scipy()
+    if codes.shape[0] != len(vectors) or not np.isfinite(codes.data).all():
+        raise DataError(f"the model made {codes.shape[0]} codes of {len(vectors)} items, or codes that are not finite")
+    return codes.astype(np.float32)
+
+
+def prepared(codes: Any, metric: str) -> Any:
+    """Codes (n, latents) as they are scored: of unit length for the cosine. A row of zeros stays one."""
+    if metric != "cosine":
+        return codes
+    scaled = codes.copy()
+    lengths = np.sqrt(np.asarray(codes.multiply(codes).sum(axis=1)).ravel())  # (n,)
+    scaled.data /= np.repeat(np.maximum(lengths, _TINY), np.diff(codes.indptr)).astype(np.float32)
+    return scaled
+
+
+def strongest(code: Any, active: int) -> Any:
+    """The `active` largest values of one code (1, latents), in the order of the latents."""
+    if code.nnz <= active:
+        return code
+    from scipy.sparse import csr_array
+
+    kept = np.sort(np.argsort(-code.data, kind="stable")[:active])
+    return csr_array((code.data[kept], code.indices[kept], [0, active]), shape=code.shape)
+
+
+def inverted(codes: Any) -> dict[str, np.ndarray]:
+    """File name -> content: the lists of codes (n, latents). Rows in a list ascend."""
+    lists = codes.tocsc()
+    lists.sort_indices()
+    contents = (lists.indices.astype(np.int32), lists.data.astype(np.float32), lists.indptr.astype(np.int64))
+    return dict(zip((ROWS, VALUES, OFFSETS), contents, strict=True))
+
+
+class Lists:
+    """The inverted lists of one segment, mapped from its files."""
+
+    def __init__(self, maps: dict[str, np.ndarray], rows: int, latents: int) -> None:
+        self._rows, self._values = maps[ROWS].view(np.int32), maps[VALUES].view(np.float32)
+        self._offsets = maps[OFFSETS].view(np.int64)
+        self._shape = (rows, latents)
+
+    def scores(self, code: Any) -> tuple[np.ndarray, int]:
+        """Scores float32 (rows,) of every row for one prepared code (1, latents), and how many entries were touched."""
+        from scipy.sparse import csc_array
+
+        starts, stops = self._offsets[code.indices], self._offsets[code.indices + 1]
+        # Only the query's lists are handed over: the product then runs through all that it is given.
+        spans = [slice(*span) for span in zip(starts.tolist(), stops.tolist(), strict=True)]
+        offsets = np.concatenate([[0], np.cumsum(stops - starts)])
+        if not spans or not offsets[-1]:
+            return np.zeros(self._shape[0], np.float32), 0
+        rows, values = (np.concatenate([part[span] for span in spans]) for part in (self._rows, self._values))
+        lists = csc_array((values, rows, offsets.astype(np.int32)), shape=(self._shape[0], len(spans)))
+        return lists @ code.data.astype(np.float32), int(offsets[-1])
+
+    def codes(self) -> Any:
+        """All codes, a ``csr_array`` (rows, latents), as they were prepared."""
+        from scipy.sparse import csc_array
+
+        return csc_array((self._values, self._rows, self._offsets.astype(np.int32)), shape=self._shape).tocsr()
+
+
+def check_code(code: Any, sparse: Sparse) -> None:
+    """Raise `AnysizeError` if a query's code is over other latents, or is empty and so scores nothing."""
+    if code.shape[1] != sparse.latents:
+        raise AnysizeError(f"a code over {code.shape[1]} latents for an index of {sparse.latents}; use the same model")
+    if not code.nnz or not code.data.any():
+        raise DataError("no latent is active for this query, so it has no sparse score; search with a dense stage")
