@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def bytes_read(entries: Mapping[str, Any], keep: Mapping[str, int]) -> int:
     return sum(
         block["bytes"] for name, entry in entries.items() for block in wanted_blocks(name, entry, keep.get(name))
     )
+
+
+def check_names(path: Path, expected: AbstractSet[str]) -> None:
+    """Raise `CheckpointError`, naming one, if a safetensors file lacks a tensor or holds one more."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            given = _Stored(stream).header.keys() - {"__metadata__"}
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); it may be damaged or cut short") from None
+    for what, names in (("lacks", expected - given), ("holds an unknown", given - expected)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(f"{path} was altered: it {what} {min(names)}{more}")
 
 
 def raw_bytes(tensor: torch.Tensor) -> bytes:

@@ -148,6 +148,8 @@ def _load(source: str) -> SentenceTransformer:
             return SentenceTransformer(path, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if Path(path).exists():
+            raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged") from None
         raise AnysizeError(
             f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
         ) from None

@@ -160,6 +160,9 @@ class TaskEncoder(TaskRunning):
 
     def load_parts(self, directory: Path) -> None:
         """The base. Raises `CheckpointError` if it is not the one that the adapters were trained on."""
+        weights = directory / BASE / "model.safetensors"
+        if weights.exists():  # the library fills a gap with random numbers and passes over what it does not know
+            checkpoint.check_names(weights, self.adapters.base_state().keys())
         base = Backbone.of(Encoder(str(directory / BASE)).model)
         try:
             self.adapters.load_base(base.transformer.state_dict())
