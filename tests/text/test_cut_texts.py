@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ from anysize.text.cut_texts import cut_share, say_cut
 from anysize.text.encoder import Encoder
 from anysize.text.layered_methods import Starbucks
 from anysize.text.mrl import MRL
+from anysize.text.task_method import Tasks
 from tests.conftest import sentences
 
 LONG = [" ".join(sentences(6, seed)) for seed in range(20)]
@@ -91,3 +93,13 @@ def test_fitting_tells(encoder_path, method, told, capsys):
     data = Data("some", "some", pairs=Pairs(LONG, SHORT[:20]))
     replace(method, model=str(encoder_path)).fit(data)
     assert re.search(f"18 of 36 texts are longer than {told}", capsys.readouterr().err)  # a tenth is held out
+
+
+def test_fitting_task_adapters_tells_with_the_instruction_counted(encoder_path, tmp_path, capsys):
+    rows = [{"anchor": one, "positive": other} for one, other in zip(LONG, SHORT, strict=False)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Tasks(str(encoder_path), [f"retrieval={tmp_path / 'pairs.jsonl'}"], dims=(8, 32), max_length=9).fit(
+        Data("none", "n")
+    )
+    # A text of six words has eight tokens, and goes over with the instruction before it.
+    assert "36 of 36 texts are longer than the 9 tokens" in capsys.readouterr().err

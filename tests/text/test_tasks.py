@@ -254,6 +254,22 @@ def test_another_base_under_the_adapters_is_refused(model, tmp_path):
         az.load(tmp_path / "saved")
 
 
+@pytest.mark.parametrize("file", ["base/model.safetensors", "weights.safetensors"])
+@pytest.mark.parametrize(("change", "words"), [("less", "lacks"), ("more", "holds .*strange")])
+def test_a_tensor_too_few_or_too_many_is_refused(model, tmp_path, file, change, words):
+    from safetensors.torch import load_file, save_file
+
+    model.save(tmp_path / "saved")
+    weights = load_file(tmp_path / "saved" / file)
+    if change == "less":
+        del weights[min(weights)]
+    else:
+        weights["strange"] = torch.zeros(3)
+    save_file(weights, tmp_path / "saved" / file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"{file} .*{words}"):
+        az.load(tmp_path / "saved")
+
+
 def test_altered_adapters_are_refused(model, tmp_path):
     model.save(tmp_path / "saved")
     manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
@@ -375,6 +391,30 @@ def test_an_index_embeds_documents_and_queries_each_with_its_own_adapter(model, 
     scores = model.encode_query(texts[:3]) @ model.encode_document(texts).T
     for row, results in enumerate(az.Index.open(tmp_path / "index").search_many(texts[:3], k=5)):
         assert [hit.text for hit in results.hits] == [texts[place] for place in (-scores[row]).argsort()[:5]]
+
+
+def test_an_index_for_one_task_asks_with_that_task_and_no_other(model, tmp_path, anysize):
+    texts = sentences(30, 2)
+    corpus = tmp_path / "texts.jsonl"
+    corpus.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    model.save(tmp_path / "saved")
+    words = ["index", tmp_path / "saved", corpus, "--out", tmp_path / "index"]
+    anysize(*words, "--task", "poetry").refused("no adapter for 'poetry'")
+    assert anysize(*words, "--task", "text-matching").status == 0
+    scores = model.encode(texts[:3], task="text-matching") @ model.encode(texts, task="text-matching").T
+    for index in (az.Index.open(tmp_path / "index"), az.Index.open(tmp_path / "index", model=tmp_path / "saved")):
+        for row, results in enumerate(index.search_many(texts[:3], k=5)):
+            assert [hit.text for hit in results.hits] == [texts[place] for place in (-scores[row]).argsort()[:5]]
+    with pytest.raises(CheckpointError, match=r"for text-matching, not .* for separation"):
+        az.Index.open(tmp_path / "index", model=model.for_task("separation"))
+
+
+def test_measuring_a_model_of_one_task_from_the_command_line(encoder_path, given, tmp_path, anysize):
+    labelled = given[2].partition("=")[2]
+    assert anysize("fit", "none", "--method", "tasks", "--model", encoder_path, "--dims", "8,32", "--batch-size", "8",
+                   "--task", given[2], "--out", tmp_path / "out").status == 0  # fmt: skip
+    anysize("measure", tmp_path / "out", labelled).refused("no adapter for 'text-matching'; it has: classification")
+    assert anysize("measure", tmp_path / "out", labelled, "--task", "classification").status == 0
 
 
 def test_tunes_the_base_on_pairs_first_where_there_are_any(encoder_path, given, tmp_path):

@@ -23,16 +23,12 @@ class Cut:
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
-        from anysize.core.errors import AnysizeError
+        from anysize.cli.tasks import for_task
         from anysize.core.files import new_directory
         from anysize.core.model import NestedModel
         from anysize.core.registry import load
 
-        model: Any = load(self.model, self.size)
-        if self.task is not None:
-            if not hasattr(model, "for_task"):
-                raise AnysizeError(f"{self.model} is a model of kind {model.kind!r}, without tasks; leave out --task")
-            model = model.for_task(self.task)
+        model: Any = for_task(load(self.model, self.size), self.task, self.model)
         size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)

@@ -37,6 +37,9 @@ class Measure:
     arms: tuple[str, ...] | None = None
     """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
     longer). Quantised models: minmax (the default), sliced, single."""
+    task: str | None = None
+    """Of a model with an adapter per task: the task to embed every text for, in place of the one that the data is for
+    (retrieval for pairs and judgements, else text-matching)."""
     within: str = "1%"
     """Mark the cheapest size that loses at most this much."""
     json: Path | None = None
@@ -49,6 +52,7 @@ class Measure:
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.choose import fraction
+        from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.files import write_json
         from anysize.core.measuring import measure
@@ -59,7 +63,7 @@ class Measure:
             check_writable(file)
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
-        model = load(self.model)
+        model = for_task(load(self.model), self.task, self.model)
         sizes = self._sizes(model.nesting)
         frontier = measure(model, self.data, arms=self.arms, sizes=sizes)
         write_json(Path(self.model) / "frontier.json", frontier.to_json())

@@ -11,6 +11,8 @@ from anysize.core.sizes import Nesting, Size
 from anysize.search.items import Encoder
 from anysize.search.manifest import Manifest
 
+_FOR = " for "
+
 
 def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str | None]:
     """The model, loaded if its path is given, and its absolute path if that is known."""
@@ -28,12 +30,19 @@ def describe_model(model: Any, path: str | None) -> dict[str, str | None]:
     """What the manifest records of a model."""
     if model is None:
         return {}
-    fingerprint = getattr(model, "fingerprint", None)
-    return {
-        "model_path": path,
-        "model_fingerprint": None if fingerprint is None else str(fingerprint),
-        "model_size": str(model.size),
-    }
+    return {"model_path": path, "model_fingerprint": _identity(model), "model_size": str(model.size)}
+
+
+def _identity(model: Any) -> str | None:
+    """A model's fingerprint, and the task of a view that embeds every text for one (a task encoder's)."""
+    fingerprint, task = getattr(model, "fingerprint", None), getattr(model, "task", None)
+    return None if fingerprint is None else str(fingerprint) if task is None else f"{fingerprint}{_FOR}{task}"
+
+
+def _for_task(model: Any, manifest: Manifest) -> Any:
+    """The model's view for the one task that the index was built for, if it was built for one."""
+    task = (manifest.model_fingerprint or "").partition(_FOR)[2]
+    return model.for_task(task) if task and getattr(model, "task", "") is None else model
 
 
 def load_model(manifest: Manifest, directory: Path) -> Any:
@@ -44,13 +53,14 @@ def load_model(manifest: Manifest, directory: Path) -> Any:
         raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
     from anysize.core.registry import load
 
-    model: Any = load(manifest.model_path, Size.parse(manifest.model_size))
+    model: Any = _for_task(load(manifest.model_path, Size.parse(manifest.model_size)), manifest)
     check_model(model, manifest, directory)
     return model
 
 
 def at_size(model: Any, manifest: Manifest) -> Any:
-    """The view of `model` that runs at the index's size."""
+    """The view of `model` that runs at the index's size, and for its task."""
+    model = _for_task(model, manifest)
     if manifest.model_size is None or str(model.size) == manifest.model_size or not hasattr(model, "at"):
         return model
     return model.at(Size.parse(manifest.model_size))
@@ -65,12 +75,17 @@ def check_model(model: Any, manifest: Manifest, directory: Path) -> None:
             f"{directory} was built at {manifest.model_size} and the model runs at {model.size}; "
             f"use model.at({manifest.model_size}) or build the index again"
         )
-    fingerprint = getattr(model, "fingerprint", None)
-    if manifest.model_fingerprint is not None and str(fingerprint) != manifest.model_fingerprint:
+    known = manifest.model_fingerprint
+    if known is not None and _identity(model) != known:
         raise CheckpointError(
-            f"{directory} was built with another model (fingerprint {manifest.model_fingerprint[:12]}, "
-            f"not {str(fingerprint)[:12]}); use that model or build the index again"
+            f"{directory} was built with another model (fingerprint {_short(known)}, not {_short(_identity(model))}); "
+            "use that model or build the index again"
         )
+
+
+def _short(identity: str | None) -> str:
+    fingerprint, between, task = str(identity).partition(_FOR)
+    return f"{fingerprint[:12]}{between}{task}"
 
 
 def nesting_of(width: int, nesting: Nesting | None, model: Any) -> Nesting:

@@ -48,6 +48,10 @@ class TaskSet:
         """The adapter of each column of a batch, the last standing for all further ones."""
         return ("retrieval.query", "retrieval.passage") if self.task == "retrieval" else (self.task,)
 
+    def adapter_of(self, place: int) -> str:
+        """The adapter of one column of a batch."""
+        return self.adapters[min(place, len(self.adapters) - 1)]
+
     def loss(self, model: torch.nn.Module, temperature: float | None = None) -> Any:
         """The loss of this task on this shape of data."""
         from anysize.text.task_losses import CoSENTLoss, SeparationLoss, TripletInfoNCELoss

@@ -12,6 +12,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.fitting import options_of
 from anysize.core.training import TrainingPlan
+from anysize.text.cut_texts import say_cut
 from anysize.text.task_data import TaskSet, adapters_of, read_task_sets
 from anysize.text.tasks import TaskEncoder
 
@@ -34,7 +35,6 @@ def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEn
     sets = read_task_sets(method.task)
     _same_data(sets, workdir / "tasks.json")
     base, first = _base(method, data, workdir, resume)
-    base.say_cut([text for one in sets for column in one.columns for text in column], "; --max-length sets where")
     encoder = TaskLoRA(
         base.model,
         adapters_of(sets),
@@ -46,6 +46,7 @@ def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEn
         instructions=None if method.instructions else {},
         seed=method.seed,
     )
+    _say_cut(encoder, sets)
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=method.batch_size,
@@ -68,6 +69,18 @@ def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEn
         "losses": losses,
     }
     return encoder
+
+
+def _say_cut(encoder: TaskEncoder, sets: Sequence[TaskSet]) -> None:
+    """Tell how many texts are longer, behind their instruction, than the model reads."""
+    texts = [
+        encoder.prompt_of(one.adapter_of(place)) + text
+        for one in sets
+        for place, column in enumerate(one.columns)
+        for text in column
+    ]
+    limit = encoder.encoder.settings["max_length"]
+    say_cut(texts, encoder.encoder.tokenizer, limit, advice="; --max-length sets where")
 
 
 def _same_data(sets: Sequence[TaskSet], kept: Path) -> None:

@@ -58,13 +58,10 @@ class TaskTraining(torch.nn.Module):
     def collate(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """Token ids of each column with the task of its adapter, and the labels."""
         (batch,) = batches
-        adapters = self.sets[batch.which].adapters
-        columns = [
-            self.column.tokens(texts, adapters[min(place, len(adapters) - 1)])
-            for place, texts in enumerate(batch.columns)
-        ]
+        own = self.sets[batch.which]
+        columns = [self.column.tokens(texts, own.adapter_of(place)) for place, texts in enumerate(batch.columns)]
         labels = batch.labels
-        if self.sets[batch.which].shape != "scored pairs":  # names of rows, of which only the equality counts
+        if own.shape != "scored pairs":  # names of rows, of which only the equality counts
             labels = [float(labels.index(label)) for label in labels]
         return {"which": batch.which, "columns": columns, "labels": torch.tensor(labels)}
 
