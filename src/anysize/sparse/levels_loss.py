@@ -61,7 +61,7 @@ def reconstruction(
     if recipe.bias_level:
         squares = (x - b_dec).square()
         total, count = total + (squares if row_weights is None else squares * row_weights[:, None]).mean(), count + 1
-    return Reconstruction(total / count if recipe.reduction == "mean" else total, -last)
+    return Reconstruction(total / count if recipe.reduction == "mean" else total, -found.last)
 
 
 def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

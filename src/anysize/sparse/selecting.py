@@ -37,19 +37,21 @@ Select = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Selected]
 
 
 @torch.no_grad()
-def select_relu(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor) -> Selected:
-    """Every positive pre-activation."""
-    return _above(x, W_enc, b_enc, 0.0)
+def select_relu(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, *, bf16: bool = False) -> Selected:
+    """Every positive pre-activation. With `bf16` the product is formed in that precision."""
+    return _above(_Product(x, W_enc, b_enc, bf16), 0.0)
 
 
 @torch.no_grad()
-def select_topk(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> Selected:
+def select_topk(
+    x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int, *, bf16: bool = False
+) -> Selected:
     """The positive ones among each row's `active` largest pre-activations."""
     width = W_enc.shape[1]
     if active >= width:
-        return select_relu(x, W_enc, b_enc)
+        return select_relu(x, W_enc, b_enc, bf16=bf16)
     parts = []
-    for start, pre in _slices(x, W_enc, b_enc):
+    for start, pre in _Product(x, W_enc, b_enc, bf16).slices():
         values, latents = row_topk(pre, active)
         latents, order = latents.sort(dim=1)
         values = values.gather(1, order)
@@ -59,20 +61,25 @@ def select_topk(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, activ
 
 
 @torch.no_grad()
-def select_batch(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> Selected:
+def select_batch(
+    x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int, *, bf16: bool = False, together: bool = True
+) -> Selected:
     """
     The positive ones among the ``active * n`` largest pre-activations of the batch.
 
     Most entries lie far below the batch's threshold. A lower bound, read off the first rows, sets them aside before
     anything is sorted; if it proves too high, all positive entries are looked at instead, so the choice is exact.
-    Among several processes the batch is that of all of them.
+    Among several processes the batch is that of all of them, unless not `together`.
     """
     keep = active * len(x)
-    bound = _guess(x, W_enc, b_enc, active)
-    found = _above(x, W_enc, b_enc, bound)
-    if _fewer_than(keep, found.values) and bound > 0:
-        found = _above(x, W_enc, b_enc, 0.0)
-    return _largest(found, keep)
+    product = _Product(x, W_enc, b_enc, bf16)
+    bound = _guess(product, active)
+    found = _above(product, bound)
+    # Every process asks, whatever its own bound was: they answer together.
+    several = together and _many()
+    if _fewer_than(keep, found.values, several):
+        found = _above(product, 0.0)
+    return _largest(found, keep, several)
 
 
 def row_topk(pre: torch.Tensor, active: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,21 +100,35 @@ def row_topk(pre: torch.Tensor, active: int) -> tuple[torch.Tensor, torch.Tensor
     return values, best.gather(1, places // size) * size + places % size
 
 
-def _slices(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """Pre-activations slice by slice, (m, F), each in the memory of the one before."""
-    step = min(len(x), max(1, _SLICE // W_enc.shape[1]))
-    buffer = b_enc.new_empty(step, W_enc.shape[1])
-    for start in range(0, len(x), step):
-        rows = x[start : start + step]
-        yield start, torch.addmm(b_enc, rows, W_enc, out=buffer[: len(rows)])
+class _Product:
+    """``x W_enc + b_enc``, slice by slice of the rows, each in the memory of the one before."""
+
+    def __init__(self, x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, bf16: bool) -> None:
+        self.n, self.width, self.b_enc = len(x), W_enc.shape[1], b_enc
+        self.half = bf16
+        self.x, self.W_enc = (x.bfloat16(), W_enc.bfloat16()) if bf16 else (x, W_enc)
+
+    def slices(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Where each slice starts, and its pre-activations (m, F)."""
+        step = max(1, min(self.n, _SLICE // self.width))
+        buffer = self.b_enc.new_empty(step, self.width)
+        for start in range(0, self.n, step):
+            yield start, self.of(self.x[start : start + step], buffer)
+
+    def of(self, rows: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+        """The pre-activations of some rows, in `buffer`."""
+        out = buffer[: len(rows)]
+        if self.half:
+            return torch.add(rows @ self.W_enc, self.b_enc, out=out)
+        return torch.addmm(self.b_enc, rows, self.W_enc, out=out)
 
 
-def _above(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, bound: float) -> Selected:
-    width, parts = W_enc.shape[1], []
-    for start, pre in _slices(x, W_enc, b_enc):
+def _above(product: _Product, bound: float) -> Selected:
+    parts = []
+    for start, pre in product.slices():
         places = _places(pre > bound)
-        parts.append((places // width + start, places % width, pre.view(-1)[places]))
-    return _joined(parts, len(x), width)
+        parts.append((places // product.width + start, places % product.width, pre.view(-1)[places]))
+    return _joined(parts, product.n, product.width)
 
 
 def _places(mask: torch.Tensor) -> torch.Tensor:
@@ -124,28 +145,28 @@ def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], n: int
     return Selected(Entries(rows, latents, n, width), values)
 
 
-def _guess(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int) -> float:
+def _guess(product: _Product, active: int) -> float:
     """A value that somewhat more than `active` entries a row exceed, judged by the first rows; at least 0."""
-    few = x[:_LOOK]
+    few = product.x[:_LOOK]
     rank = int(_MARGIN * active * len(few))
-    pre = torch.addmm(b_enc, few, W_enc).view(-1)
+    pre = product.of(few, product.b_enc.new_empty(len(few), product.width)).view(-1)
     if rank >= len(pre):
         return 0.0
     return max(0.0, float(pre.kthvalue(len(pre) - rank).values))
 
 
-def _fewer_than(keep: int, values: torch.Tensor) -> bool:
-    """Whether the entries, of all processes, are too few."""
+def _fewer_than(keep: int, values: torch.Tensor, several: bool) -> bool:
+    """Whether the entries, if `several` those of all processes, are too few."""
     count = torch.tensor([len(values), keep], device=values.device)
-    if _many():
+    if several:
         torch.distributed.all_reduce(count)
     return bool(count[0] < count[1])
 
 
-def _largest(found: Selected, keep: int) -> Selected:
-    """The `keep` largest entries; with several processes, of all of them together."""
+def _largest(found: Selected, keep: int, several: bool) -> Selected:
+    """The `keep` largest entries; if `several`, of all processes together."""
     values = found.values
-    if not _many():
+    if not several:
         if len(values) <= keep:
             return found
         places = values.topk(keep, sorted=False).indices.sort().values
@@ -173,4 +194,5 @@ def _gathered(values: torch.Tensor) -> torch.Tensor:
 
 
 def _many() -> bool:
+    """Whether there are several processes."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()

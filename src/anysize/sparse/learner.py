@@ -1,0 +1,159 @@
+"""One autoencoder in training: weights, optimiser, dead-latent counters, and the step that moves them."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from anysize.sparse.contrastive import contrastive
+from anysize.sparse.dead import dead_latent_loss
+from anysize.sparse.kernels import encoded
+from anysize.sparse.levels_loss import reconstruction
+from anysize.sparse.model import SparseAutoencoder
+from anysize.sparse.ranks import rank_in_row
+from anysize.sparse.recipe import Recipe
+from anysize.sparse.rows import Batch
+from anysize.sparse.selecting import Selected, select_batch, select_relu, select_topk
+
+
+class Learner:
+    """Trains one `SparseAutoencoder` by a `Recipe`; among several processes each gets a part of every batch."""
+
+    def __init__(self, recipe: Recipe, mean: torch.Tensor, scale: float) -> None:
+        self.recipe = recipe
+        self.sae = sae = SparseAutoencoder(
+            recipe.nesting, len(mean), activation=recipe.activation, latents=recipe.latents, active=recipe.active
+        )
+        rows = torch.randn(recipe.latents, len(mean), generator=torch.Generator().manual_seed(recipe.seed))
+        with torch.no_grad():
+            sae.W_dec.copy_(torch.nn.functional.normalize(rows, dim=1))
+            # Latent by latent in memory, so that a latent's gradient is one run of it. Tied, it is the same memory.
+            sae.W_enc.data = sae.W_dec.data.T if recipe.tied else sae.W_dec.data.clone().T
+            sae.mean.copy_(mean)
+            sae.scale.fill_(scale)
+        self.trained = [sae.W_dec, sae.b_enc, sae.b_dec, *([] if recipe.tied else [sae.W_enc])]
+        self.optimizer = torch.optim.Adam(
+            self.trained, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True
+        )
+        self.silent = torch.zeros(recipe.latents, dtype=torch.int64)
+        self._said_dead = False
+
+    # One step
+
+    def loss(self, batch: Batch, step: int) -> tuple[torch.Tensor, Selected]:
+        """The loss of one batch, with gradients, and what was selected."""
+        sae, recipe = self.sae, self.recipe
+        x = (batch.x - sae.mean) * sae.scale
+        W_enc = sae.W_dec.T if recipe.tied else sae.W_enc
+        centred = x - sae.b_dec.detach()
+        found = self.select(centred, W_enc)
+        values = encoded(found.values, found.entries, centred, W_enc, sae.b_enc, sae.b_dec)
+        selected = Selected(found.entries, values)
+        rebuilt = reconstruction(recipe, selected, x, sae.W_dec, sae.b_dec, step)
+        total = rebuilt.loss
+        if recipe.l1:
+            total = total + recipe.l1 * values.sum() / len(x)
+        if recipe.aux:
+            dead = (self.silent >= recipe.dead_after).nonzero().squeeze(1)
+            if len(dead):
+                k_aux = recipe.k_aux or max(1, sae.width // 2)
+                total = total + recipe.aux * dead_latent_loss(centred, rebuilt.left, W_enc, sae, dead, k_aux)
+        if recipe.contrast:
+            total = total + recipe.contrast * contrastive(self.smallest(selected), batch, recipe)
+        return total, found
+
+    def select(self, centred: torch.Tensor, W_enc: torch.Tensor) -> Selected:
+        """The entries that the activation keeps, over the widest level."""
+        recipe = self.recipe
+        pieces = (centred, W_enc.detach(), self.sae.b_enc.detach())
+        if recipe.activation == "batchtopk":
+            assert recipe.active is not None
+            return select_batch(*pieces, recipe.active, bf16=recipe.bf16)
+        if recipe.activation == "topk":
+            assert self.sae.active is not None
+            return select_topk(*pieces, self.sae.active, bf16=recipe.bf16)
+        return select_relu(*pieces, bf16=recipe.bf16)
+
+    def smallest(self, selected: Selected) -> Selected:
+        """The entries of the sparsest level alone."""
+        if "active" not in self.recipe.nesting.axes:
+            return selected
+        rank = rank_in_row(selected.entries.rows, selected.values.detach(), selected.entries.n)
+        return selected.kept((rank < self.recipe.nesting.levels("active")[0]).nonzero().squeeze(1))
+
+    def gradients(self, batch: Batch, step: int) -> tuple[torch.Tensor, Selected]:
+        """The loss, after its gradients were left in the weights."""
+        self.optimizer.zero_grad()
+        total, found = self.loss(batch, step)
+        total.backward()
+        return total.detach(), found
+
+    @torch.no_grad()
+    def tidy(self) -> torch.Tensor:
+        """Take the part along each dictionary row off its gradient, bound the gradient; its norm before that."""
+        sae = self.sae
+        if self.recipe.unit_norm and sae.W_dec.grad is not None:
+            along = (sae.W_dec.grad * sae.W_dec).sum(1, keepdim=True)
+            sae.W_dec.grad.addcmul_(along, sae.W_dec, value=-1)
+        norms = [torch.linalg.vector_norm(part.grad) for part in self.trained if part.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        if norm > self.recipe.clip:
+            for part in self.trained:
+                if part.grad is not None:
+                    part.grad.mul_(self.recipe.clip / norm)
+        return norm
+
+    @torch.no_grad()
+    def move(self, step: int, steps: int) -> None:
+        """One step of the optimiser, after which dictionary rows have unit length again."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self._share(step, steps)
+        self.optimizer.step()
+        if self.recipe.unit_norm:
+            self.sae.W_dec.div_(torch.linalg.vector_norm(self.sae.W_dec, dim=1, keepdim=True).clamp_min(1e-8))
+
+    def _share(self, step: int, steps: int) -> float:
+        """Of the learning rate: up, level, and down."""
+        up, down = self.recipe.warmup * steps, self.recipe.decay * steps
+        rising = (step + 1) / up if up >= 1 else 1.0
+        falling = (steps - step) / down if down >= 1 else 1.0
+        return min(1.0, rising, falling)
+
+    def count(self, fired: torch.Tensor) -> int:
+        """Note which latents fired, (F,) counts; how many are dead. Says so once if all are."""
+        self.silent = torch.where(fired > 0, 0, self.silent + 1)
+        dead = int((self.silent >= self.recipe.dead_after).sum())
+        if dead == len(self.silent) and not self._said_dead:
+            self._said_dead = True
+            sys.stderr.write(
+                f"anysize: all {dead} latents are dead; training goes on with the dead-latent loss, but a lower "
+                "learning-rate or other data may be needed\n"
+            )
+        return dead
+
+    # Checkpoints
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that the next step depends on."""
+        held = {name: part.detach() for name, part in self.sae.saved_state().items()}
+        held["silent"] = self.silent
+        for place, part in enumerate(self.trained):
+            for name, value in self.optimizer.state[part].items():
+                held[f"{place}.{name}"] = torch.as_tensor(value)
+        return held
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue from what `state` gave."""
+        for name, part in self.sae.saved_state().items():
+            part.copy_(state[name])
+        self.silent = state["silent"]
+        for place, part in enumerate(self.trained):
+            names = ("step", "exp_avg", "exp_avg_sq")
+            self.optimizer.state[part] = {name: _like(part, state[f"{place}.{name}"]) for name in names}
+
+
+def _like(part: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The same numbers, laid out in memory as `part` is."""
+    return torch.empty_like(part).copy_(value) if value.shape == part.shape else value
