@@ -29,6 +29,8 @@ class Cut:
         from anysize.core.registry import load
 
         model: Any = for_task(load(self.model, self.size), self.task, self.model)
+        if hasattr(model, "export"):  # a family with a format of its own
+            return WasCut(self.out, model.size, model.export(self.out))
         size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)
@@ -52,9 +54,11 @@ class WasCut:
         """One line, and how to load it."""
         how = {
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
+            "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
             "anysize": f'anysize.load("{self.out}")',
         }
-        return f"{self.out}: {self.size} as a {self.format} model; load it with {how[self.format]}"
+        article = "an" if self.format == "anysize" else "a"
+        return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
 
     def to_json(self) -> dict[str, Any]:
         """Place, size and format."""

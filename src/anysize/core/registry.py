@@ -1,7 +1,8 @@
 """
 How the face finds a family: by name, through Python entry points, imported only when used.
 
-Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure).
+Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure),
+``anysize.layouts`` (a file by which another library's directory is known, and how to read it).
 A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
 """
 
@@ -39,9 +40,16 @@ def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes
     """
     Load any saved nested model; with a size, only that size's bytes are read.
 
+    A directory of another library whose layout is registered is read too, whole, and cut.
     Raises `CheckpointError` if `path` is not a model or is damaged, `SizeError` if the size was not trained for.
     """
     directory = Path(path)
+    if not (directory / MANIFEST).exists():
+        for marker in names("layouts"):
+            if (directory / marker).is_file():
+                model: NestedModel = find("layouts", marker)(directory)
+                chosen = model.nesting.resolve(size, **axes)
+                return model if chosen == model.nesting.full else model.extract(chosen)
     manifest = read_json(directory / MANIFEST, "an anysize model")
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{directory / MANIFEST} is not the manifest of an anysize model; it may be damaged")

@@ -123,7 +123,7 @@ def _activation(directory: Path, state: dict[str, torch.Tensor]) -> Activation:
         return "batchtopk"
     if "k" in state:
         raise CheckpointError(
-            f"{directory} holds {', '.join(sorted(state))}, which may be TopK or BatchTopK; put its config.json beside it"
+            f"{directory} holds {', '.join(sorted(state))}: TopK or BatchTopK; put its config.json beside it"
         )
     return "jumprelu" if "threshold" in state else "relu"
 

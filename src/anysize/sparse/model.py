@@ -8,6 +8,7 @@ arXiv 2502.20578) and CSR (Wen et al. 2025, arXiv 2503.01776) nest ``active``:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -196,6 +197,13 @@ class SparseAutoencoder(NestedModel):
         index = 2 if self.b_enc.shape[0] <= 1 << 16 else 4
         parameters = latents * (2 * self.width + 2) + self.width
         return Cost(bytes=active * (4 + index), parameters=parameters, flops=2 * self.width * (latents + active))
+
+    def export(self, path: str | os.PathLike[str]) -> str:
+        """Write this view's size in the layout of SAELens, and say so."""
+        from anysize.sparse.saelens import write
+
+        write(self, path)
+        return "SAELens"
 
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""

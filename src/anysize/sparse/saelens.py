@@ -2,8 +2,8 @@
 The directory layout of SAELens (decoderesearch/SAELens, version 6): `cfg.json` beside `sae_weights.safetensors`.
 
 Centring and scaling are folded into the weights, so that the file runs on raw inputs: with ``x' = (x - m) s``,
-``W_enc <- s W_enc``, ``W_dec <- W_dec / s``, ``b_dec <- m + b_dec / s``. The codes stay the same. The nesting, which the
-layout has no place for, travels in its metadata under ``anysize``.
+``W_enc <- s W_enc``, ``W_dec <- W_dec / s``, ``b_dec <- m + b_dec / s``. The codes stay the same. The nesting, which
+the layout does not know, travels in its metadata under ``anysize``.
 """
 
 from __future__ import annotations
