@@ -239,9 +239,10 @@ def read(source: str | Path | Data) -> Data:
     Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
 
     Files: jsonl, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[, negative]``,
-    ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors. A
-    name may carry a configuration and a split, ``name:config:split``; the split is train unless given. ``none`` is no
-    data, for a method that can do without. Raises `DataError`, naming file and line.
+    ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors, or
+    a folder of npy files, mapped as one table. A name may carry a configuration and a split, ``name:config:split``; the
+    split is train unless given. ``none`` is no data, for a method that can do without. Raises `DataError`, naming file
+    and line.
     """
     from anysize.core.reading import read_source
 

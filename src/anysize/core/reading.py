@@ -9,6 +9,7 @@ from anysize.core.beir import read_beir
 from anysize.core.data import Data, Items
 from anysize.core.errors import DataError
 from anysize.core.rows import Row
+from anysize.core.shards import read_shards
 from anysize.core.tables import data_from_rows
 
 
@@ -16,7 +17,7 @@ def read_source(source: str | Path) -> Data:
     """As `anysize.core.data.read`."""
     path = Path(source)
     if path.is_dir():
-        return read_beir(path)
+        return _shards(path) if any(path.glob("*.npy")) else read_beir(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
@@ -33,6 +34,11 @@ def _file(path: Path) -> Data:
         return data_from_rows(path.name.removesuffix(".gz").removesuffix(kind), rows.rows_of(path), str(path))
     known = ", ".join((*rows.SUFFIXES[:4], *vectors.SUFFIXES, rows.SUFFIXES[4]))
     raise DataError(f"cannot tell what {path} holds from its name; expected one of {known} (the first four also .gz)")
+
+
+def _shards(path: Path) -> Data:
+    found, fingerprint = vectors.checked(read_shards(path), str(path))
+    return Data(path.name, fingerprint, corpus=Items([str(row) for row in range(len(found))], vectors=found))
 
 
 def _hub(name: str) -> Data:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anysize.core.errors import DataError
+from anysize.core.shards import Shards
 
 SUFFIXES = (".npy", ".safetensors")
 NAMES = ("vectors", "embeddings")
@@ -22,7 +24,7 @@ def vectors_of(path: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read ({error})") from None
 
 
-def checked(found: np.ndarray, where: str) -> tuple[np.ndarray, str]:
+def checked(found: np.ndarray | Shards, where: str) -> tuple[np.ndarray, str]:
     """As (n, d) float32 rows, with the SHA-256 of their content. Raises `DataError`, naming a bad row."""
     if found.ndim != 2:
         raise DataError(f"{where} has shape {found.shape}; expected one vector a row, (n, d)")
@@ -30,8 +32,10 @@ def checked(found: np.ndarray, where: str) -> tuple[np.ndarray, str]:
         raise DataError(f"{where} holds {found.dtype}; expected numbers")
     if 0 in found.shape:
         raise DataError(f"{where} has shape {found.shape}, so it is empty")
-    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinite, and is refused below
-        rows = np.asanyarray(found, dtype=np.float32, order="C")
+    rows: Any = found
+    if not isinstance(found, Shards):  # whose rows are float32 when they are read
+        with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinite, and is refused below
+            rows = np.asanyarray(found, dtype=np.float32, order="C")
     digest = hashlib.sha256(f"vectors {rows.shape}".encode())
     step = max(1, _CHUNK // rows.shape[1])
     for start in range(0, len(rows), step):
@@ -49,8 +53,10 @@ def _npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
+        # numpy takes any other file for a pickle, and says how to run it.
+        reason = "it does not begin as one does" if "allow_pickle" in str(error) else str(error).rstrip(".")
         raise DataError(
-            f"{path} cannot be read as an npy file of numbers ({error}); rows of differing width, pickled objects and "
+            f"{path} cannot be read as an npy file of numbers ({reason}); rows of differing width, pickled objects and "
             "cut files are refused"
         ) from None
 
