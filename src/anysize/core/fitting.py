@@ -63,7 +63,7 @@ def produce(
     target = Path(os.path.abspath(out))
     check_replaceable(target, marker)
     loaded = read_data()
-    workdir = target.parent / f"{target.name}.partial"
+    workdir = _workdir(target)
     if resume and target.exists() and not workdir.exists():
         return _finished(load(target), target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -84,6 +84,15 @@ def produce(
     if first:
         shutil.rmtree(workdir, ignore_errors=True)
     return made
+
+
+def unfinished(out: str | os.PathLike[str]) -> bool:
+    """Whether a run that was to write there was stopped on the way, so that `resume` would continue it."""
+    return _workdir(Path(os.path.abspath(out))).exists()
+
+
+def _workdir(target: Path) -> Path:
+    return target.parent / f"{target.name}.partial"
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
