@@ -18,24 +18,33 @@ class Cut:
     """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
     out: str
     """Where to write it."""
+    format: str | None = None
+    """Of a quantised model: safetensors (ordinary, with float weights; the default), onnx, gguf or
+    compressed-tensors (with the codes)."""
     task: str | None = None
     """Of a model with an adapter per task: the task to cut out."""
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
         from anysize.cli.tasks import for_task
+        from anysize.core.errors import AnysizeError
         from anysize.core.files import new_directory
         from anysize.core.model import NestedModel
         from anysize.core.registry import load
 
         model: Any = for_task(load(self.model, self.size), self.task, self.model)
-        if hasattr(model, "export"):  # a family with a format of its own
-            return WasCut(self.out, model.size, model.export(self.out))
+        formats = getattr(model, "formats", ())
+        if self.format is not None and self.format not in formats:
+            choice = f"expected one of {', '.join(formats)}" if formats else "which has one format; leave out --format"
+            raise AnysizeError(f"--format {self.format} for a model of kind {model.kind!r}; {choice}")
+        if hasattr(model, "export"):  # a family with formats of its own
+            given = {} if self.format is None else {"form": self.format}
+            return WasCut(self.out, model.size, model.export(self.out, **given))
         size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)
             return WasCut(self.out, size, "anysize")
-        from anysize.text.encoder import quiet
+        from anysize.core.quiet import quiet
 
         with new_directory(self.out, marker="modules.json") as directory, quiet():
             small.save(str(directory), create_model_card=False)
@@ -56,6 +65,10 @@ class WasCut:
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
             "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
             "anysize": f'anysize.load("{self.out}")',
+            "transformers": f'AutoModelForCausalLM.from_pretrained("{self.out}")',
+            "onnx": f'onnxruntime.InferenceSession("{self.out}/model.onnx")',
+            "gguf": f"llama.cpp: -m {self.out}/model.gguf",
+            "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
         }
         article = "an" if self.format == "anysize" else "a"
         return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"

@@ -97,6 +97,9 @@ def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
     """A size and the bytes of weights that loading at it reads."""
     total = 0
     for name, entry in manifest["tensors"].items():
+        owner = manifest.get("owned", {}).get(name, {})
+        if any(size[axis] < least for axis, least in owner.items()):
+            continue
         axis = manifest["nested"].get(name, [None])[0]
         below = [block for block in entry["blocks"] if axis is None or block["stop"] <= size[axis]]
         total += sum(block["bytes"] for block in below)
@@ -123,7 +126,8 @@ def _index(path: Path) -> About:
     }
     rows = sum(segment.rows for segment in manifest.segments)
     sizes = [_size_of_index(size.dims, blocks, rows) for size in manifest.nesting if "dims" in size]
-    return About(path, "index", facts, sizes, f'anysize search {path} "..."' if manifest.model_path else "")
+    query = '"..."' if manifest.source == "texts" else "--vector QUERY.npy"
+    return About(path, "index", facts, sizes, f"anysize search {path} {query}")
 
 
 def _size_of_index(dims: int, blocks: list[int], rows: int) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "CausalLM": "causal",
     "FakeQuantEmbedding": "linear",
     "FakeQuantLinear": "linear",
     "MatQuant": "method",
     "Quantized": "model",
     "QuantizedEncoder": "encoder",
+    "QuantizedLM": "language",
     "Scheme": "scheme",
     "convert": "preparing",
     "prepare": "preparing",

@@ -8,8 +8,10 @@ group, multiplies the sums of the inputs. That is exact, and far faster than the
 
 from __future__ import annotations
 
-import json
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError
+from anysize.quantize.exporting import bits_of, homes, require_same
 from anysize.quantize.levels import levels
 from anysize.quantize.stored import Stored, StoredLinear
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 CONTAINERS = (2, 4, 8)
 BLOCKS = (128, 64, 32, 16)
 ATOL = 1e-3
+SENTENCE, LOGITS = "sentence_embedding", "logits"
+TEXTS = ["a short text", "another one, of more words than the first has", "", "third"]
 
 
 class OnnxLinear(nn.Module):
@@ -98,67 +103,85 @@ class OnnxTable(nn.Module):
 
 
 class Graph(nn.Module):
-    """Token ids and masks in, sentence vectors out."""
+    """Token ids and masks in, sentence vectors or logits out."""
 
-    def __init__(self, model: Any, names: list[str]) -> None:
+    def __init__(self, model: Any, names: list[str], output: str) -> None:
         super().__init__()
-        self.model, self.names = model, names
+        self.model, self.names, self.output = model, names, output
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens) each -> (rows, dims)."""
-        found: torch.Tensor = self.model(dict(zip(self.names, inputs, strict=True)))["sentence_embedding"]
+        """(rows, tokens) each -> (rows, dims) or (rows, tokens, vocabulary)."""
+        given = dict(zip(self.names, inputs, strict=True))
+        found: torch.Tensor = self.model(given)[self.output] if self.output == SENTENCE else self.model(**given).logits
         return found
 
 
-def export_onnx(view: Quantized, directory: Path, *, accuracy: int = 0) -> None:
+def write_onnx(view: Quantized, directory: Path, *, accuracy: int = 0) -> dict[str, Any]:
     """
-    Write ``model.onnx`` and the tokenizer of a quantised sentence encoder at this view's size, and check it.
+    Write ``model.onnx`` and the tokenizer of a quantised model at this view's size, and check it with ONNX Runtime.
 
     `accuracy` is the operator's accuracy_level: 0 computes in float32, 4 in int8 (faster, less exact). Raises
     `AnysizeError` if the ``onnx`` extra is missing, the groups do not fit, or ONNX Runtime does not agree with us.
     """
     onnx, runtime = _libraries()
     model = view.extract().eval().to("cpu")
-    if not hasattr(model, "tokenizer"):
-        raise AnysizeError("only sentence encoders can be written as ONNX; use --format safetensors")
-    swap(model, view, lambda part, bits: _exported(part, bits, accuracy))
-    texts = ["a short text", "another one, of more words than the first has", "", "third"]
-    inputs = {name: value for name, value in model.preprocess(texts).items() if isinstance(value, torch.Tensor)}
-    names = list(inputs)
+    for name, home in homes(view, model).items():
+        model.set_submodule(home, _exported(view.layers()[name], bits_of(view, name), accuracy))
+    output = SENTENCE if hasattr(model, "preprocess") else LOGITS
+    if output == SENTENCE:
+        inputs = {name: value for name, value in model.preprocess(TEXTS).items() if isinstance(value, torch.Tensor)}
+    else:
+        model.config.use_cache = False
+        inputs = _ids(model, 4, 9)
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _silent():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Graph(model, names).eval(),
+            Graph(model, list(inputs), output).eval(),
             tuple(inputs.values()),
-            input_names=names,
-            output_names=["sentence_embedding"],
-            dynamic_shapes=(tuple({0: rows, 1: tokens} for _ in names),),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=(tuple({0: rows, 1: tokens} for _ in inputs),),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     program.save(str(directory / "model.onnx"), external_data=False)
     onnx.checker.check_model(str(directory / "model.onnx"), full_check=False)
-    model.tokenizer.save_pretrained(str(directory))
-    (directory / "anysize-export.json").write_text(
-        json.dumps({"format": "onnx", "size": dict(view.size), "inputs": names, "max_length": model.max_seq_length})
+    if model.tokenizer is not None:
+        model.tokenizer.save_pretrained(str(directory))
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(directory / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    # Of another shape than the graph was made with, so that what is fixed by mistake is found.
+    other = (
+        {name: value for name, value in model.preprocess(TEXTS[1:]).items() if isinstance(value, torch.Tensor)}
+        if output == SENTENCE
+        else _ids(model, 2, 5)
     )
-    _check(runtime, directory, view, inputs, texts, 20 * ATOL if accuracy == 4 else ATOL)
+    with torch.no_grad():
+        expected = view(TEXTS[1:]) if output == SENTENCE else view(other["input_ids"])
+    (found,) = session.run(None, {name: value.numpy() for name, value in other.items()})
+    atol = 20 * ATOL if accuracy == 4 else ATOL
+    apart = require_same(torch.from_numpy(found), expected, atol, "what ONNX Runtime gives")
+    return {"inputs": list(inputs), "output": output, "accuracy_level": accuracy, "apart": apart}
 
 
-def swap(model: nn.Module, view: Quantized, made: Any) -> None:
-    """Put ``made(stored layer, bits)`` in place of the float layers of an extracted model, found by their names."""
-    there = [name for name, _ in model.named_modules()]
-    for name, part in view.layers().items():
-        pieces = name.split(".")
-        for start in range(len(pieces)):
-            ending = ".".join(pieces[start:])
-            found = [other for other in there if other == ending or other.endswith(f".{ending}")]
-            if len(found) == 1:
-                bits = view.size.bits if view.mixture is None else view.mixture[name]
-                model.set_submodule(found[0], made(part, bits))
-                break
+def _ids(model: Any, rows: int, tokens: int) -> dict[str, torch.Tensor]:
+    ids = torch.arange(rows * tokens).view(rows, tokens) % model.config.vocab_size
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """The exporter remarks on every operator of libraries that are not installed."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _exported(part: Stored, bits: int, accuracy: int) -> nn.Module:
@@ -174,17 +197,6 @@ def _block(group: int, part: Stored) -> int:
             f"{part.name} has groups of {group}, and MatMulNBits needs multiples of 16; fit with --group-size 32"
         )
     return found
-
-
-def _check(runtime: Any, directory: Path, view: Quantized, inputs: Any, texts: list[str], atol: float) -> None:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(str(directory / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    with torch.no_grad():
-        apart = float((torch.from_numpy(found) - view(texts)).abs().max())
-    if not apart <= atol:
-        raise AnysizeError(f"ONNX Runtime's vectors differ by up to {apart:.2g} from ours, so nothing was written")
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -9,7 +9,9 @@ from typing import Any
 from anysize.core.errors import SizeError
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting
+from anysize.quantize.causal import CausalLM
 from anysize.quantize.encoder import QuantizedEncoder
+from anysize.quantize.language import QuantizedLM
 from anysize.quantize.linear import FakeQuantEmbedding, FakeQuantLinear
 from anysize.quantize.model import Quantized, plain_costs
 from anysize.quantize.plan import Plan
@@ -58,6 +60,8 @@ def finished(model: Quantized) -> Quantized:
 
 def kind_for(inner: Any) -> type[Quantized]:
     """The class that offers what `inner` offers."""
+    if isinstance(inner, CausalLM):
+        return QuantizedLM
     if all(hasattr(inner, name) for name in ("features", "project", "encode")):
         return QuantizedEncoder
     return Quantized

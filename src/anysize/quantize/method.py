@@ -23,13 +23,13 @@ class MatQuant:
     Matryoshka Quantization: 8-bit codes whose most significant bits are good 4-bit and 2-bit codes.
 
     The layers named by --modules learn at all widths at once. With labels (pairs, triplets, scored pairs, judgements)
-    they learn the task, with texts alone to keep the float model's embeddings.
+    they learn the task, with texts alone to keep the float model's embeddings; a language model learns the next token.
     """
 
     name: ClassVar[str] = "matquant"
 
     model: str | None = None
-    """The float model: an anysize model, or a sentence-transformers model by folder or hub name."""
+    """The float model: an anysize model, or a sentence encoder or causal language model by folder or hub name."""
     bits: tuple[int, ...] = (8, 4, 2)
     """Widths to train, widest first."""
     weights: tuple[str, ...] | None = None
@@ -72,8 +72,10 @@ class MatQuant:
     """Inverse temperature of softmax and CoSENT over cosine similarities."""
     calibration: int = 256
     """Texts that omniquant looks at."""
+    clip_only: bool = False
+    """omniquant: leave the inputs of layers as they are, so that every export format can hold the layers."""
     max_length: int | None = None
-    """Cut texts at so many tokens, in training and ever after. Default: the model's own limit."""
+    """Cut texts at so many tokens, in training and ever after. Default: the model's limit (language models: 256)."""
     bf16: bool = False
     """Train and measure in bfloat16 (about twice as fast where the processor has it)."""
     seed: int = 0

@@ -8,7 +8,7 @@ sensitivity is ours. A block is the smallest unit, since engines fuse layers wit
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,12 @@ def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int
         raise AnysizeError(f"no pattern is called {pattern!r}; there are: {', '.join(orders)}")
     order = sorted(range(len(names)), key=orders[pattern])
     return _fill(model, [names[place] for place in order], average, levels)
+
+
+def sensitivity(model: Quantized, quality: Callable[[Quantized], float], bits: int = 2) -> dict[str, float]:
+    """Block -> what is lost of ``quality(view)`` when it alone runs at `bits` and all others at the widest."""
+    whole = quality(model.at())
+    return {name: whole - quality(model.mix({name: bits})) for name in blocks(model)}
 
 
 def by_sensitivity(

@@ -29,6 +29,8 @@ from anysize.quantize.stored import Stored, StoredLinear
 from anysize.quantize.widths import running_at
 
 BITS = "bits"
+FORMATS = ("safetensors", "onnx", "gguf", "compressed-tensors")
+"""What `Quantized.export` writes."""
 INNER = "inner."
 
 
@@ -40,6 +42,7 @@ class Quantized(NestedModel):
     """
 
     rivals = ("minmax",)
+    formats = FORMATS
 
     def __init__(self, nesting: Nesting, inner: NestedModel, plan: Plan, plain: dict[Size, Cost]) -> None:
         super().__init__(nesting)
@@ -154,6 +157,13 @@ class Quantized(NestedModel):
         view = self.at(size, **axes) if size or axes else self
         return view.plain().extract(view.inner_size)
 
+    def export(self, path: str | os.PathLike[str], form: str = "safetensors") -> str:
+        """Write this view for another engine, in one of `formats`; returns whose format it is. See `exporting`."""
+        from anysize.quantize.exporting import export
+
+        said = export(self, path, form)
+        return str(said.get("model", said["format"]))
+
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``minmax``, ``sliced``, ``single`` and ``original``; see `anysize.quantize.arms`."""
         from anysize.quantize.arms import rival
@@ -168,10 +178,11 @@ class Quantized(NestedModel):
 
     @classmethod
     def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
-        """An empty model, whose layers have room for the planes of the widest size alone."""
+        """A model with room for the planes of the widest size; other weights take no memory until they are loaded."""
         plan = Plan.from_json(config)
         inside = config["inner"]
-        inner = find("models", inside["kind"]).build(inside["config"], inner_nesting(nesting, inside["fixed"]))
+        with without_weights():
+            inner = find("models", inside["kind"]).build(inside["config"], inner_nesting(nesting, inside["fixed"]))
         plain = plain_costs(inner)
         there = dict(inner.named_modules())
         for name in plan.layers:
@@ -221,6 +232,19 @@ class Quantized(NestedModel):
     def load_parts(self, directory: Path) -> None:
         """The inner model's."""
         self.inner.load_parts(directory)
+
+
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """
+    Models that are built in here have parameters without content, but all their buffers.
+
+    Loading gives content to all. Else a model to be read at 2 bits would first stand there in 32.
+    """
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        yield
 
 
 def inner_nesting(nesting: Nesting, fixed: Mapping[str, int]) -> Nesting:

@@ -8,6 +8,7 @@ learnt. Only one block's inputs are held at a time, and only that block has grad
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ from torch import nn
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
+from anysize.quantize.causal import CausalLM
 from anysize.quantize.choosing import stacks
 from anysize.quantize.learnt import Learnt
 from anysize.quantize.linear import FakeQuantLinear
+from anysize.quantize.qat import language_windows
 from anysize.quantize.tasks import columns
 from anysize.quantize.widths import FLOAT, running_at
 from anysize.quantize.widths_asked import Widths
@@ -50,8 +53,8 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         raise AnysizeError(f"omniquant goes along one stack of blocks, and this model has {len(found)}; use base qat")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    texts = _sample([text for column in columns(data, "auto").columns for text in column], method)
-    batches = [texts[start : start + method.batch_size] for start in range(0, len(texts), method.batch_size)]
+    sample, what = _sample(method, data, model)
+    batches = [sample[start : start + method.batch_size] for start in range(0, len(sample), method.batch_size)]
     blocks = list(found[0])
     states, calls = _first_inputs(model, blocks, batches)
     kept = workdir / "blocks"
@@ -61,7 +64,9 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
     for place, block in enumerate(blocks):
         parts = {name: part for name, part in block.named_modules() if isinstance(part, FakeQuantLinear)}
         for part in parts.values():
-            part.learnt = Learnt(part.out_features, part.in_features, part.scheme, part.name, transform=True)
+            part.learnt = Learnt(
+                part.out_features, part.in_features, part.scheme, part.name, transform=not method.clip_only
+            )
         file = kept / f"{place}.safetensors"
         if parts and resume and file.exists():
             final = _restore(file, parts)
@@ -71,19 +76,23 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         losses.append({"step": place, "loss": final})
         with torch.no_grad(), running_at(prefix):
             states = [_run(block, state, call) for state, call in zip(states, calls[place], strict=True)]
-    return {"learnt_from": "texts", "rows": len(texts), "losses": losses, "inputs_at_bits": prefix}
+    return {"learnt_from": what, "rows": len(sample), "losses": losses, "inputs_at_bits": prefix}
 
 
-def _sample(texts: list[str], method: MatQuant) -> list[str]:
-    """Distinct texts, drawn by the seed, sorted by length so that batches pad little."""
-    distinct = [text for text in dict.fromkeys(texts) if text.strip()]
+def _sample(method: MatQuant, data: Data, model: Quantized) -> tuple[Any, str]:
+    """What to look at, drawn by the seed: windows of tokens, or distinct texts, sorted so that batches pad little."""
     generator = torch.Generator().manual_seed(method.seed)
+    if isinstance(model.inner, CausalLM):
+        rows = language_windows(method, data, model.inner)[:, :-1]
+        return rows[torch.randperm(len(rows), generator=generator)[: method.calibration]], "windows of text"
+    texts = [text for column in columns(data, "auto").columns for text in column]
+    distinct = [text for text in dict.fromkeys(texts) if text.strip()]
     chosen = torch.randperm(len(distinct), generator=generator)[: method.calibration].tolist()
-    return sorted((distinct[place] for place in chosen), key=len)
+    return sorted((distinct[place] for place in chosen), key=len), "texts"
 
 
 def _first_inputs(
-    model: Quantized, blocks: list[nn.Module], batches: list[list[str]]
+    model: Quantized, blocks: list[nn.Module], batches: Sequence[Any]
 ) -> tuple[list[torch.Tensor], list[list[Call]]]:
     """The inputs of the first block per batch, and how every block is called per batch (masks differ by block)."""
     states: list[torch.Tensor] = []
@@ -104,9 +113,9 @@ def _first_inputs(
     handles = [block.register_forward_pre_hook(listen(n), with_kwargs=True) for n, block in enumerate(blocks)]
     try:
         with torch.no_grad(), running_at(FLOAT):
-            for texts in batches:
+            for batch in batches:
                 try:
-                    model.inner.outputs(texts)
+                    model.inner.outputs(batch)
                 except _Stop:
                     continue
     finally:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from anysize.core.errors import DataError
 from anysize.core.training import TrainingPlan, train
+from anysize.quantize.causal import CausalLM
 from anysize.quantize.linear import FakeQuantEmbedding, FakeQuantLinear
-from anysize.quantize.objective import Training
+from anysize.quantize.next_token import texts_of, windows
+from anysize.quantize.objective import LanguageTraining, Training
 from anysize.quantize.tasks import collate, columns
 
 if TYPE_CHECKING:
@@ -20,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def teacher_for(method: MatQuant, data: Data, inner: NestedModel) -> NestedModel | None:
-    """A copy of the float model, where there are no labels to learn from."""
-    if len(columns(data, method.learn_from).columns) > 1:
+    """A copy of the float model, where there are no labels to learn from; a language model has them in its texts."""
+    if isinstance(inner, CausalLM) or len(columns(data, method.learn_from).columns) > 1:
         return None
     twin = copy.deepcopy(inner).eval()
     for parameter in twin.parameters():
@@ -33,7 +38,16 @@ def train_codes(
     method: MatQuant, data: Data, model: Quantized, teacher: NestedModel | None, workdir: Path, resume: bool
 ) -> dict[str, Any]:
     """Train a prepared model in place; returns what it learnt from, for the model's `about`."""
-    rows = columns(data, method.learn_from)
+    rows: Any
+    collator: Any
+    training: Any
+    if isinstance(model.inner, CausalLM):
+        rows, what, collator = language_windows(method, data, model.inner), "windows of text", _stacked
+        training = LanguageTraining(model, method.widths())
+    else:
+        rows = columns(data, method.learn_from)
+        what, collator = rows.what, collate
+        training = Training(model, method.widths(), method.scale, teacher)
     if len(rows) < 2:
         raise DataError(f"{data.name} has {len(rows)} rows to learn from; give at least 2")
     for parameter in model.parameters():
@@ -50,6 +64,18 @@ def train_codes(
         warmup_ratio=0.1,
         bf16=method.bf16,
     )
-    training = Training(model, method.widths(), method.scale, teacher)
-    losses = train(training, rows, plan, workdir, resume=resume, collate=collate)
-    return {"learnt_from": rows.what, "rows": len(rows), "losses": losses}
+    losses = train(training, rows, plan, workdir, resume=resume, collate=collator)
+    return {"learnt_from": what, "rows": len(rows), "losses": losses}
+
+
+def language_windows(method: MatQuant, data: Data, inner: CausalLM) -> torch.Tensor:
+    """What a language model learns from, (n, tokens + 1); a tenth of the texts is left out to measure by."""
+    if method.learn_from == "embeddings":
+        raise DataError("a language model has no embeddings to learn from; leave out learn-from")
+    if inner.tokenizer is None:
+        raise DataError("this language model came without a tokenizer, so it cannot read texts")
+    return windows(texts_of(data, held_out=False), inner.tokenizer, inner.max_length, data.name)
+
+
+def _stacked(rows: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"windows": torch.stack(list(rows))}

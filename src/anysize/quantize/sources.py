@@ -1,4 +1,4 @@
-"""The float model that is quantised: a saved nested model, or any sentence encoder by name; found by its kind."""
+"""The float model that is quantised: a saved nested model, or a language model or sentence encoder by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import MANIFEST, find, load
 from anysize.core.sizes import Nesting, Size
+from anysize.quantize.causal import CausalLM, is_causal_lm
 
 if TYPE_CHECKING:
     from anysize.core.model import NestedModel
@@ -27,13 +28,20 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
         for size in inner:
             model.nesting.resolve(size)
         model = type(model).load(name, inner.full)
+    elif is_causal_lm(name):
+        model = CausalLM.from_pretrained(name, max_length=max_length)
+        inner = _beside_bits(nesting, model.nesting.full)
+        if inner != model.nesting:
+            model = CausalLM(inner, model.lm, model.max_length)  # refuses it in words
     else:
         kind = find("models", "encoder")
         model = kind.from_pretrained(name, layers=(1,))
         whole = Size(layers=model.encoder.depth, dims=model.encoder.width)
         model = kind(_beside_bits(nesting, whole), model.encoder)
         model.about = {"options": {"model": name}}
-    if max_length is not None and hasattr(model, "encoder"):
+    if max_length is not None and isinstance(model, CausalLM):
+        model.max_length = max_length
+    elif max_length is not None and hasattr(model, "encoder"):
         model.encoder.settings["max_length"] = max_length
     return model.eval()
 
