@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
 from anysize.core.errors import AnysizeError
-from anysize.core.training import TrainingPlan, arguments, total_steps, train
+from anysize.core.training import TrainingPlan, arguments, last_checkpoint, total_steps, train
 
 
 class Line(torch.nn.Module):
@@ -60,6 +62,33 @@ def test_progress_does_not_touch_standard_output(tmp_path, capfd):
 def test_without_a_checkpoint_resuming_starts_over(tmp_path):
     line = Line()
     assert train(line, Points(), TrainingPlan(2, 5, 0.1), tmp_path, resume=True)[-1]["step"] == 8
+
+
+class Twice(torch.nn.Module):
+    """Fits y = (w x) w: two layers share one weight, as a table and a head do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.outside = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(self.inside.weight, 0.5)
+        self.outside.weight = self.inside.weight
+
+    def forward(self, x, y):
+        return {"loss": ((self.outside(self.inside(x[:, None]))[:, 0] - y) ** 2).mean()}
+
+
+def test_shared_weights_can_be_kept_and_restored(tmp_path):
+    whole, cut, again = Twice(), Twice(), Twice()
+    plan = TrainingPlan(epochs=4, batch_size=5, learning_rate=0.1)
+    train(whole, Points(), plan, tmp_path / "whole", resume=False)
+    train(cut, Points(), plan, tmp_path / "cut", resume=False)
+    last = last_checkpoint(tmp_path / "cut")
+    shutil.rmtree(last)  # as if it had been killed before its end
+    train(again, Points(), plan, tmp_path / "cut", resume=True)
+    assert again.inside.weight.item() == whole.inside.weight.item() != 0.5
+    assert again.outside.weight is again.inside.weight
+    one, other = whole.state_dict().values()
+    assert one.data_ptr() == other.data_ptr()  # nothing is copied once the training is over
 
 
 def test_few_checkpoints_are_kept(tmp_path):

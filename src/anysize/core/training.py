@@ -129,7 +129,20 @@ def train(
             data_collator=collate,
         )
         use_plain_bar(trainer)
-    return run(trainer, workdir, resume=resume)
+    hook = module.register_state_dict_post_hook(_apart)
+    try:
+        return run(trainer, workdir, resume=resume)
+    finally:
+        hook.remove()
+
+
+def _apart(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Copy for a checkpoint what modules share (a tied head): safetensors refuses one tensor under two names."""
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        if tensor.numel() and tensor.data_ptr() in seen:
+            state[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
 
 
 def use_plain_bar(trainer: Any) -> None:
