@@ -28,7 +28,9 @@ def random_sae(
         sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
         sae.mean.copy_(torch.randn(WIDTH, generator=random))
         sae.scale.fill_(scale)
-        if activation in ("batchtopk", "jumprelu"):
+        if activation == "batchtopk":
+            sae.threshold.fill_(3.0)
+        if activation == "jumprelu":
             sae.threshold.copy_(torch.rand(LATENTS, generator=random))
     return sae.eval()
 
