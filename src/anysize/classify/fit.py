@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.fitting import options_of
+from anysize.core.widths import default_dims
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,8 +139,3 @@ def fit_classifier(
             weight.div_(spread)
     model.about = {"method": "mrl-classifier", "options": options_of(method)}
     return model.eval()
-
-
-def default_dims(width: int) -> tuple[int, ...]:
-    """Powers of two from 8 below the width, and the width."""
-    return (*(2**power for power in range(3, width.bit_length()) if 2**power < width), width)

@@ -35,12 +35,12 @@ def new_directory(target: str | os.PathLike[str], *, marker: str) -> Iterator[Pa
         yield scratch
         for file in scratch.rglob("*"):
             if file.is_file():
-                _flush(file)
+                flush(file)
         if final.exists():
             _exchange(scratch, final)
         else:
             os.replace(scratch, final)
-        _flush(final.parent)
+        flush(final.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -60,9 +60,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     scratch = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         scratch.write_bytes(content)
-        _flush(scratch)
+        flush(scratch)
         os.replace(scratch, path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -88,7 +88,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make a file, or the names in a folder, outlast a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -20,6 +20,7 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError
 from anysize.core.finite import stopping_when_not_finite
+from anysize.core.quiet import quiet as quiet_transformers
 
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
 
@@ -180,16 +181,6 @@ def _bar() -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """The trainer remarks on tokens and pinned memory that this training does not have."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)\.")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)\.")
+        yield

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.files import flush
 from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
 from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
 from anysize.search.segment import Segment, block_name, norms_name
@@ -93,8 +94,8 @@ class SegmentWriter:
                 self._file(f"hnsw-{graph}.faiss").write(build_hnsw(segment, graph, self._manifest.metric).data)
             self._close()
             entry = SegmentEntry(self._name, self.rows, dict(self._entries))
-        flush_directory(self._home)
-        flush_directory(self._home.parent)
+        flush(self._home)
+        flush(self._home.parent)
         return entry
 
     def _strings(self, name: str, values: Sequence[str]) -> None:
@@ -130,7 +131,7 @@ def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, FileEntry]:
         file.write(np.ascontiguousarray(rows, np.int64).data)
     finally:
         entry = file.close()
-    flush_directory(directory / SEGMENTS)
+    flush(directory / SEGMENTS)
     return name, entry
 
 
@@ -145,15 +146,6 @@ def disk_errors(directory: Path) -> Iterator[None]:
                 f"no room is left to write {directory} ({os.strerror(error.errno)}); what was there before is unchanged"
             ) from error
         raise
-
-
-def flush_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class _HashedFile:

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.quiet import quiet
 from anysize.text import layers as layered
 from anysize.text.cut_texts import say_cut
-from anysize.text.encoder import quiet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import sha256
+from anysize.core.quiet import quiet
 from anysize.text.batching import batches, estimated_lengths
 from anysize.text.cut_texts import say_cut
 from anysize.text.features import FeatureStore
@@ -166,22 +166,6 @@ def _packaged(name: str) -> str | None:
     if sha256(folder / "model.safetensors") != expected:
         raise CheckpointError(f"the weights in {folder} are not those published as {name}; reinstall the package")
     return str(folder)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Loading a model is not news: hold back the libraries' own bars and remarks while it happens."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def supports_bf16() -> bool:

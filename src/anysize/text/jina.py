@@ -182,7 +182,7 @@ def _check_shapes(transformer: Any, adapters: Mapping[str, Mapping[str, torch.Te
 def _tokenizer(root: Path) -> Any:
     from transformers import AutoTokenizer
 
-    from anysize.text.encoder import quiet
+    from anysize.core.quiet import quiet
 
     try:
         with quiet():

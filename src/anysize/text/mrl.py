@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.widths import default_dims
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,6 +129,8 @@ class MRL:
         rows, width = next(iter(columns.values())).shape
         if rows < 8:
             raise DataError(f"{rows} rows are too few to learn from; give at least 8")
+        if not any(column.any() for column in columns.values()):
+            raise DataError("every vector is zeros, from which nothing can be learnt; give other vectors")
         nesting = Nesting(dims=self.sizes(width))
         start = principal_rows(np.concatenate(list(columns.values())) if corpus is None else corpus, nesting.full.dims)
         if "vector" in columns:
@@ -172,13 +175,3 @@ class MRL:
     def single(self, dims: int) -> MRL:
         """The same training for one size alone: the fixed-size twin."""
         return replace(self, dims=(dims,))
-
-
-def default_dims(width: int) -> tuple[int, ...]:
-    """
-    The powers of two from 8, then the width itself: 384 gives 8, 16, 32, 64, 128, 256, 384.
-
-    Kusupati et al. 2022, section 3: halve until the prefix becomes a bottleneck; the smallest there is 8.
-    """
-    powers = [2**exponent for exponent in range(3, 16) if 2**exponent < width]
-    return (*powers, width)

@@ -35,7 +35,7 @@ class Pretrained:
         from sentence_transformers.base.modules import Transformer
         from sentence_transformers.sentence_transformer.modules import Pooling
 
-        from anysize.text.encoder import quiet
+        from anysize.core.quiet import quiet
 
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch, quiet():
             self.encoder.save_pretrained(scratch)
@@ -46,7 +46,7 @@ class Pretrained:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a folder, in one step, for `transformers`, sentence-transformers and ``anysize fit --model``."""
-        from anysize.text.encoder import quiet
+        from anysize.core.quiet import quiet
 
         with new_directory(path, marker=self.MARKER) as directory:
             with quiet():
@@ -58,7 +58,7 @@ class Pretrained:
         """Read what `save` wrote. Raises `CheckpointError` for anything else."""
         from transformers import AutoModel, AutoTokenizer
 
-        from anysize.text.encoder import quiet
+        from anysize.core.quiet import quiet
 
         about = read_json(Path(path) / cls.MARKER, "a pre-trained encoder")
         with quiet():
