@@ -41,7 +41,7 @@ def test_a_vector_model_is_cut_to_a_smaller_one(anysize):
     vectors = spread_vectors(5)
     said = anysize("cut", "vectors", "--size", "dims=8", "--out", "small")
     assert said.status == 0, said.err
-    assert 'anysize.load("small")' in said.out
+    assert 'dims=8 as an anysize model; load it with anysize.load("small")' in said.out
     np.testing.assert_allclose(load("small").encode(vectors), load("vectors", dims=8).encode(vectors), atol=1e-6)
 
 

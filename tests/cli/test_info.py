@@ -74,6 +74,7 @@ def test_an_index(tmp_path):
     assert value["sizes"][-1] == {"size": "dims=32", "bytes_per_item": 128, "bytes_to_scan": 6400}
     assert value["bytes_on_disk"] >= 6400
     assert "6,400" in text
+    assert "idx --vector QUERY.npy" in text
 
 
 def test_a_frontier(tmp_path):

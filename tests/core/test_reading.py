@@ -237,6 +237,7 @@ BAD_FILES = [
     ("e.csv", "", "is empty"),
     ("h.csv", "anchor,positive\n", "is empty"),
     ("e.npy", b"", "e.npy is empty"),
+    ("t.npy", "hello", "as an npy file of numbers .it does not begin as one does."),
     ("n.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", "cannot be read as an npy"),
     ("j.jsonl", '{"text": "a"}\n{"text": \n', "j.jsonl line 2 is not JSON"),
     ("j.jsonl", "[1]\n", "line 1 holds list"),

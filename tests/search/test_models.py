@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import torch
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
 from anysize.search import Index
+from anysize.search import index as index_module
+from anysize.search.models import load_model
 from anysize.text.embedder import Embedder
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 
@@ -26,6 +30,27 @@ def test_another_model_or_another_size_is_refused(tmp_path):
         Index.open(tmp_path / "i", model=HashModel("b"))
     with pytest.raises(AnysizeError, match="open it with model="):
         Index.open(tmp_path / "i").search("one dog")
+
+
+def test_bytes_that_are_not_text_are_refused_by_their_row(tmp_path):
+    half = "caf\udce9"  # what Python makes of the byte 0xe9 on a command line
+    with pytest.raises(DataError, match=r"document 1 \(from 0\) holds bytes that are not UTF-8"):
+        Index.build(tmp_path / "i", HashModel(), ["one dog", half])
+    index = Index.build(tmp_path / "i", HashModel(), ["one dog", "two cats"])
+    with pytest.raises(DataError, match=r"query 0 .* not UTF-8"):
+        index.search(half)
+
+
+def test_loading_the_model_is_no_part_of_a_query_s_time(tmp_path, embedder, monkeypatch):
+    embedder.save(tmp_path / "model")
+    Index.build(tmp_path / "i", str(tmp_path / "model"), vectors(20, 32))
+
+    def slowly(*given):
+        time.sleep(0.5)
+        return load_model(*given)
+
+    monkeypatch.setattr(index_module, "load_model", slowly)
+    assert Index.open(tmp_path / "i").search(vectors(1, 32)[0]).encode_ms < 400
 
 
 def test_vectors_without_a_model_take_no_texts_and_no_model(tmp_path):

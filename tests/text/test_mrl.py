@@ -116,7 +116,7 @@ def test_a_memory_mapped_read_only_file_trains_without_a_warning(tmp_path):
     assert MRL(dims=(4, 8), epochs=1).fit(data).weight.shape == (8, WIDTH)
 
 
-def test_the_full_model_is_tuned_and_has_no_head(encoder_path, tmp_path):
+def test_the_full_model_is_tuned_and_has_no_head(encoder_path, tmp_path, capfd):
     data = read(write_pairs(tmp_path / "p.jsonl"))
     base = MRL(model=str(encoder_path)).encoder().fingerprint()
     model = MRL(model=str(encoder_path), tune="full", dims=(8, WIDTH), batch_size=16, learning_rate=1e-3).fit(data)
@@ -124,6 +124,7 @@ def test_the_full_model_is_tuned_and_has_no_head(encoder_path, tmp_path):
     assert model.encoder.fingerprint() != base
     assert model.at(dims=8).encode(["balan"]).shape == (1, 8)
     assert model.about["rows"] == len(data.training_pairs())
+    assert "widget" not in capfd.readouterr().err  # no bar of the trainer's own
 
 
 def test_the_single_twin_differs_in_its_size_alone():
@@ -143,6 +144,7 @@ def test_options_that_cannot_be(wrong):
         ({"dims": (8, 64)}, vectors_data(20), SizeError, "64 exceeds"),
         ({"dims": (16, 8)}, vectors_data(20), SizeError, "increasing"),
         ({}, vectors_data(7), DataError, "7 rows are too few"),
+        ({}, Data("z", "f", corpus=Items(list("abcdefgh"), vectors=np.zeros((8, 4), "f4"))), DataError, "is zeros"),
         ({"model": "m"}, vectors_data(20), DataError, "leave out the model"),
         ({"tune": "full"}, vectors_data(20), DataError, "tune head"),
         ({}, Data("t", "f", corpus=Items(["a"], texts=["x"])), AnysizeError, "name one with --model"),

@@ -69,7 +69,8 @@ class Index:
             nesting=Nesting(dims=self.dims) if self.dims else None,
             model_path=None if model is None else self.model,
         )
-        return WasIndexed(self.out, len(store), store.nesting.full.dims, store.bytes, time.perf_counter() - begin)
+        took, texts = time.perf_counter() - begin, store.manifest.source == "texts"
+        return WasIndexed(self.out, len(store), store.nesting.full.dims, store.bytes, took, texts)
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,15 @@ class WasIndexed:
     dims: int
     bytes: int
     seconds: float
+    texts: bool
+    """Whether it is asked with texts; else with vectors."""
 
     def text(self) -> str:
         """One line, and how to search it."""
+        query = '"..."' if self.texts else "--vector QUERY.npy"
         return (
             f"{self.out}: {self.count} items of {self.dims} dims, {self.bytes:,} bytes, in {self.seconds:.1f} s; "
-            f'ask it with: anysize search {self.out} "..."'
+            f"ask it with: anysize search {self.out} {query}"
         )
 
     def to_json(self) -> dict[str, Any]:

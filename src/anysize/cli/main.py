@@ -116,6 +116,8 @@ def _machine_trouble(error: Exception) -> str | None:
         return "the disk is full; nothing that was there before is changed. Free some space and run it again"
     if isinstance(error, MemoryError):
         return "there is not enough memory; give less data at once"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) if isinstance(error, OSError) else None
 
 

@@ -40,14 +40,16 @@ class Batch:
     """Their sparse codes, a ``csr_array`` (n, latents), if the model makes such; `vectors` are then what it read."""
 
 
-def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarray:
+def embed(model: Any, rows: Any, side: Literal["query", "document"], first: int = 0) -> np.ndarray:
     """
     Vectors of queries or of documents.
 
     A model that embeds the two differently (`encode_query`, `encode_document`) does so, unless it is a view for one
     task; every other model has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts
-    as its `features`.
+    as its `features`. `first` is the number of the first row, for the message about a text that is none.
     """
+    if not isinstance(rows, np.ndarray):
+        _check_texts(rows, side, first)
     if is_sparse(model):
         if isinstance(rows, np.ndarray):
             return rows
@@ -76,7 +78,7 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
                 raise DataError("texts need a model that encodes them; name one, or give vectors")
             if isinstance(rows, np.ndarray) and not rows.flags.writeable and model is not None:
                 rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
-            vectors = np.asarray(rows) if model is None else embed(model, rows, "document")
+            vectors = np.asarray(rows) if model is None else embed(model, rows, "document", done)
             codes = codes_of(model, vectors) if is_sparse(model) else None
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
@@ -98,6 +100,15 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
 def count(items: Any) -> int | None:
     """How many items there are, if that is known before reading them."""
     return len(items) if _is_one(items) else None
+
+
+def _check_texts(texts: Iterable[str], side: str, first: int) -> None:
+    """Raise `DataError` for half a character, which is what Python makes of bytes that are not UTF-8."""
+    for row, text in enumerate(texts, start=first):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{side} {row} (from 0) holds bytes that are not UTF-8 text; correct it") from None
 
 
 def check_vectors(vectors: np.ndarray, first_row: int = 0) -> np.ndarray:

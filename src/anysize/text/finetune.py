@@ -42,6 +42,8 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     set_seed(plan.seed)
     steps = training.total_steps(len(pairs), plan)
     inner = MultipleNegativesRankingLoss(model, scale=method.scale)
+    # The trainer fills an empty list with rows of the training data, under a bar of its own, for a page we never write.
+    model.model_card_data.widget = [{}]
     with training.quiet():
         trainer = SentenceTransformerTrainer(
             model=model,
