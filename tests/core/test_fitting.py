@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,22 +265,20 @@ def test_what_is_not_a_model_is_not_replaced(vectors, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "m", "v.npy"]
 
 
-def test_two_processes_train_one_head(vectors, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text("import sys\nfrom anysize.cli.main import main\nmain(sys.argv[1:])\n")
-    words = ["fit", str(vectors), "--out", str(tmp_path / "m"), "--dims", "4,8", "--epochs", "2", "--batch-size", "16"]
-    started = time.monotonic()
+def test_two_processes_train_and_resume_to_the_same_weights(vectors, tmp_path, encoder_path):
+    """A head, and a whole encoder in bfloat16; see `two_ranks`."""
+    write_pairs(tmp_path / "p.jsonl", 40)
+    script = Path(__file__).with_name("two_ranks.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), *words],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        [*torchrun, str(script), str(tmp_path), str(encoder_path)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    model = load(tmp_path / "m")
-    assert torch.isfinite(model.weight).all()
-    assert model.about["losses"][-1]["step"] == 8  # 128 rows, 2 x 16 a step, 2 epochs
-    assert not (tmp_path / "m.partial").exists()
-    assert time.monotonic() - started < 150
+    assert load(tmp_path / "head").about["losses"][-1]["step"] == 16  # 128 rows, 2 x 16 a step, 4 epochs
+    assert load(tmp_path / "full").at(dims=8).encode(["balan"]).shape == (1, 8)
+    assert not list(tmp_path.glob("*.partial"))
