@@ -2,7 +2,7 @@
 compressed-tensors (pack-quantized), which vLLM and transformers read: dense codes with whole zero-points.
 
 The folder is the ordinary one with ``weight_packed``, ``weight_scale``, ``weight_shape`` and, where zero is not in the
-middle, ``weight_zero_point`` in place of the weights, and a ``quantization_config``.
+middle, ``weight_zero_point`` in place of the weights of linear layers, and a ``quantization_config``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anysize.core.files import read_json, write_bytes, write_json
 from anysize.quantize.exporting import bits_of, homes, require_same, write_floats
 from anysize.quantize.levels import Levels, whole
 from anysize.quantize.scheme import Scheme
-from anysize.quantize.stored import Stored
+from anysize.quantize.stored import StoredLinear
 
 if TYPE_CHECKING:
     from anysize.quantize.model import Quantized
@@ -35,13 +35,15 @@ def write_compressed(view: Quantized, directory: Path) -> dict[str, Any]:
     Raises `AnysizeError` if a zero-point is not whole, a layer scales its inputs, or the library is missing.
     """
     library = _library()
-    found = {name: whole(part, bits_of(view, name), "compressed-tensors") for name, part in view.layers().items()}
+    # Tables stay floats: transformers does not load packed ones.
+    linear = {name: part for name, part in view.layers().items() if isinstance(part, StoredLinear)}
+    found = {name: whole(part, bits_of(view, name), "compressed-tensors") for name, part in linear.items()}
     model, _ = write_floats(view, directory)
     state = load_file(directory / WEIGHTS)
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for name, home in homes(view, model).items():
+    for name, home in ((name, home) for name, home in homes(view, model).items() if name in linear):
         key = next(key for key in state if f"{home}.weight" == key or f"{home}.weight".endswith(f".{key}"))
-        stem, part = key.removesuffix(".weight"), view.layers()[name]
+        stem, part = key.removesuffix(".weight"), linear[name]
         level = found[name]
         args = _arguments(level, part.scheme)
         packed = _packed(level, part, args, library)
@@ -51,6 +53,11 @@ def write_compressed(view: Quantized, directory: Path) -> dict[str, Any]:
         del state[key]
         state.update({f"{stem}.{suffix}": value for suffix, value in packed.items()})
         groups.setdefault(tuple(sorted(args.items())), []).append(stem)
+    if len(groups) > 1 and (hasattr(model, "preprocess") or not all(dict(args)["symmetric"] for args in groups)):
+        raise AnysizeError(
+            "transformers reads a width per layer from compressed-tensors only of language models whose zero-point is "
+            "the middle (fit with --symmetric, and not with extra precision); use the format onnx or safetensors"
+        )
     write_bytes(directory / WEIGHTS, save(state, {"format": "pt"}))
     config = read_json(directory / "config.json", "a Hugging Face model")
     config["quantization_config"] = _config(groups)
@@ -75,7 +82,7 @@ def _arguments(level: Levels, scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def _packed(level: Levels, part: Stored, args: dict[str, Any], library: _Library) -> dict[str, torch.Tensor]:
+def _packed(level: Levels, part: StoredLinear, args: dict[str, Any], library: _Library) -> dict[str, torch.Tensor]:
     middle = 1 << (level.width - 1)
     packed = {
         "weight_packed": library.pack((level.codes - middle).to(torch.int8), level.width),
@@ -94,6 +101,9 @@ def _config(groups: dict[tuple[Any, ...], list[str]]) -> dict[str, Any]:
         "quant_method": "compressed-tensors",
         "format": "pack-quantized",
         "quantization_status": "compressed",
+        # How transformers reads it: at loading, which knows one scheme, or at the first call, which knows several,
+        # but neither zero-points nor sentence-transformers, since that goes around the call.
+        "dequantize": len(groups) == 1,
         "ignore": [],
         "config_groups": {
             f"group_{place}": {

@@ -32,7 +32,7 @@ def as_blocks(found: Levels, name: str) -> Blocks:
     The smallest type that holds these codes as they are.
 
     Raises `AnysizeError`, saying what would do, if there is none: rows or groups that are no multiples of 32, or more
-    than 5 bits with another zero-point than the middle.
+    than 5 bits with a fractional zero-point.
     """
     codes = found.codes.numpy()
     rows, features = codes.shape
@@ -42,33 +42,35 @@ def as_blocks(found: Levels, name: str) -> Blocks:
             f"gguf has blocks of {BLOCK}, and {name} has groups of {features // groups} weights; fit with "
             "--group-size 32 or a multiple of it"
         )
-    zero = found.zero_point
-    centred = zero is not None and bool((zero == 1 << (found.width - 1)).all())
-    scale = np.repeat(found.grid.scale.numpy(), features // groups // BLOCK, axis=1)  # (rows, blocks)
-    offset = np.repeat(found.grid.offset.numpy(), features // groups // BLOCK, axis=1)
-    blocks = codes.reshape(rows, -1, BLOCK)
-    if found.width > 5:
-        if not centred:
-            raise AnysizeError(
-                f"gguf has no type of {found.width} bits with a zero-point beside the middle, and {name} needs one; "
-                "fit with --symmetric, or cut with --format onnx"
-            )
-        signed = (blocks - (1 << (found.width - 1))).astype(np.int8)
-        return Blocks("Q8_0", _joined(_half(scale), signed.view(np.uint8)))
+    per_group = features // groups // BLOCK
+    scale, offset = (np.repeat(part.numpy(), per_group, axis=1) for part in (found.grid.scale, found.grid.offset))
     if found.width == 2 and features % SUPER == 0 and (features // groups) % SUPER == 0:
         return Blocks("Q2_K", _q2_k(codes, scale[:, ::8], offset[:, ::8]))
-    wide = found.width == 5
-    if centred:
-        blocks = blocks + (1 << (4 if wide else 3)) - (1 << (found.width - 1))  # these types count from their middle
-        heads = _half(scale)
-    else:
-        heads = np.concatenate([_half(scale), _half(offset)], axis=-1)
+    zero = found.zero_point
+    if zero is not None:
+        signed = (codes.reshape(rows, groups, -1) - zero.numpy()[..., None]).astype(np.int32).reshape(rows, -1, BLOCK)
+        for kind, half in (("Q4_0", 8), ("Q5_0", 16), ("Q8_0", 128)):
+            if signed.min() >= -half and signed.max() < half:
+                if kind == "Q8_0":
+                    return Blocks(kind, _joined(_half(scale), signed.astype(np.int8).view(np.uint8)))
+                return Blocks(kind, _joined(_half(scale), *_nibbles(signed + half, wide=half == 16)))
+    blocks = codes.reshape(rows, -1, BLOCK)
+    if blocks.max() > 31:
+        raise AnysizeError(
+            f"gguf has no type of {found.width} bits with fractional zero-points, as {name} has them; fit with "
+            "--symmetric and another slice mode than floor_mid, or cut with --format onnx"
+        )
+    wide = bool(blocks.max() > 15)
+    return Blocks("Q5_1" if wide else "Q4_1", _joined(_half(scale), _half(offset), *_nibbles(blocks, wide=wide)))
+
+
+def _nibbles(blocks: np.ndarray, *, wide: bool) -> list[np.ndarray]:
+    """Codes (rows, blocks, 32) below 16, or 32 if `wide`: their fifth bits, then the places 0-15 beside 16-31."""
     low = blocks & 15
-    nibbles = (low[..., :16] | low[..., 16:] << 4).astype(np.uint8)
+    pairs = (low[..., :16] | low[..., 16:] << 4).astype(np.uint8)
     if not wide:
-        return Blocks("Q4_0" if centred else "Q4_1", _joined(heads, nibbles))
-    fifth = np.packbits((blocks >> 4 & 1).astype(np.uint8), axis=-1, bitorder="little")
-    return Blocks("Q5_0" if centred else "Q5_1", _joined(heads, fifth, nibbles))
+        return [pairs]
+    return [np.packbits((blocks >> 4 & 1).astype(np.uint8), axis=-1, bitorder="little"), pairs]
 
 
 def _q2_k(codes: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:

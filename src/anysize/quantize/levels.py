@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from anysize.core.errors import AnysizeError
 from anysize.quantize.scales import Grid
 from anysize.quantize.stored import Stored
 
