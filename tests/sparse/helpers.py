@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from anysize.core.sizes import Nesting
@@ -27,3 +28,11 @@ def filled(nesting: Nesting, *, seed: int = 0, **options: Any) -> SparseAutoenco
 
 def rows(count: int = 40, width: int = WIDTH, seed: int = 1) -> torch.Tensor:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+def features(count: int, width: int, seed: int = 0) -> np.ndarray:
+    """Rows that are sums of a few of many directions, as activations are thought to be."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((3 * width, width))
+    codes = (rng.random((count, 3 * width)) < 0.06) * (0.5 + rng.random((count, 3 * width)))
+    return (codes @ truth + 0.05 * rng.standard_normal((count, width))).astype(np.float32)

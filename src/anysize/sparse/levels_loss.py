@@ -69,7 +69,9 @@ def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, 
     if "latents" not in recipe.nesting.axes:
         return (recipe.latents,), (1.0,)
     if not recipe.sampled:
-        return recipe.nesting.levels("latents"), recipe.nesting.weights
+        pairs = zip(recipe.nesting.levels("latents"), recipe.nesting.weights, strict=True)
+        kept = [(stop, weight) for stop, weight in pairs if weight or stop == recipe.latents]  # others train nothing
+        return tuple(stop for stop, _ in kept), tuple(weight for _, weight in kept)
     # Lengths l with P(length <= l) = sqrt(l / F), as Nabeshima's pareto power 0.5 has it; the whole is always there.
     draw = torch.rand(recipe.sampled, generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
     lengths = (draw.double().square() * recipe.latents).ceil().long().clamp(1, recipe.latents)

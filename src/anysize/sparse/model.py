@@ -205,6 +205,12 @@ class SparseAutoencoder(NestedModel):
         write(self, path)
         return "SAELens"
 
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """The rivals ``batchtopk``, ``topk``, ``sorted`` and ``single``; see `anysize.sparse.arms`."""
+        from anysize.sparse.arms import rival
+
+        return list(rival(self, name, data))
+
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""
         latents = None if "latents" in self.nesting.axes else self.b_enc.shape[0]

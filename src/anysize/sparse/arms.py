@@ -1,0 +1,81 @@
+"""What a nested autoencoder is compared with: fixed ones cut by their order or sorted, and one trained at each size."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anysize.core.errors import AnysizeError
+from anysize.core.registry import find
+from anysize.sparse.evaluate import chunks, rows_of
+from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
+from anysize.sparse.model import SparseAutoencoder
+
+RIVALS = ("batchtopk", "topk", "sorted", "single", "original")
+
+
+def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoencoder]:
+    """
+    Views of one rival of `model`, smallest first; all are trained with the same data, steps, batches and seed.
+
+    ``batchtopk`` and ``topk``: a fixed autoencoder of the full size, cut in the order of its latents. ``sorted``: the
+    BatchTopK one, its latents sorted by mean square activation before it is cut, which costs no training.
+    ``single``: for each size, one trained at that size alone. ``original`` has none. Raises `AnysizeError` otherwise.
+    """
+    if name not in RIVALS:
+        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS[:-1])}")
+    if name == "original":
+        return []
+    method = method_of(model)
+    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
+        raise AnysizeError(
+            f"the arm {name} is trained on the data that the model was fitted on, and {data.name} is not that; "
+            "measure on that data, or leave out --arms"
+        )
+    if name == "single":
+        return [method.single(size).fit(data) for size in model.nesting]
+    fixed = {"topk": TopK, "batchtopk": BatchTopK, "sorted": BatchTopK}[name]
+    twin = fixed_twin(method, fixed, model).fit(data)
+    if name == "sorted":
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            twin = sorted_by_energy(twin, rows_of(model, data, Path(scratch)))
+    return [twin.at(size) for size in twin.nesting if size in model.nesting]
+
+
+def method_of(model: SparseAutoencoder) -> SparseOptions:
+    """The method and options that made a model. Raises `AnysizeError` if it does not say."""
+    options, name = model.about.get("options"), model.about.get("method")
+    if options is None or name is None:
+        raise AnysizeError("this autoencoder does not say how it was trained, so no twin can be trained beside it")
+    restored = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    return find("methods", name)(**{**restored, "cache": Path(options["cache"]) if options.get("cache") else None})
+
+
+def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder) -> TopK:
+    """A fixed autoencoder with the sizes of `model`, trained as it was."""
+    shared = {one.name for one in fields(SparseOptions)} - {"weights", "sampled", "detach", "bias_level"}
+    kept: dict[str, Any] = {name: getattr(method, name) for name in shared}
+    nesting = model.nesting
+    kept["latents"] = nesting.levels("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
+    kept["active"] = nesting.levels("active") if "active" in nesting.axes else (model.active,)
+    return kind(**kept)
+
+
+@torch.no_grad()
+def sorted_by_energy(sae: SparseAutoencoder, rows: Any) -> SparseAutoencoder:
+    """The same autoencoder with its latents in the order of mean square activation on `rows`, highest first."""
+    energy = torch.zeros(sae.b_enc.shape[0], dtype=torch.float64)
+    for part in chunks(rows):
+        codes = sae.at().encode(part)
+        energy += torch.bincount(codes.indices, weights=codes.values.double().square(), minlength=len(energy))
+    order = energy.argsort(descending=True, stable=True)
+    twin = SparseAutoencoder.build(sae.config(), sae.nesting)
+    state = dict(sae.state_dict())
+    state |= {name: state[name][order] for name in ("b_enc", "W_dec", "threshold")}
+    twin.load_state_dict(state | {"W_enc": state["W_enc"][:, order]})
+    twin.about = dict(sae.about)
+    return twin.eval()

@@ -1,0 +1,121 @@
+"""
+Measuring autoencoders: how much of the variance a reconstruction explains, with how many active latents.
+
+Explained variance is ``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over the whole set (one minus FVU). Public tools have
+averaged a ratio per sample, or got the denominator wrong; both are other quantities.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from anysize.core.cost import latency_ms
+from anysize.core.frontier import Record
+from anysize.sparse.features import Source
+from anysize.sparse.rows import is_held_out
+
+if TYPE_CHECKING:
+    from anysize.core.data import Data
+    from anysize.sparse.model import SparseAutoencoder
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an autoencoder makes of some rows."""
+
+    fvu: float
+    """Fraction of variance unexplained."""
+    cosine: float
+    """Mean cosine of centred rows and reconstructions (the mean of the rows is taken off both)."""
+    l0: float
+    dead: float
+    """Share of latents that never fire on these rows."""
+
+
+@torch.no_grad()
+def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
+    """FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision."""
+    mean = sum(part.double().sum(0) for part in chunks(rows)) / len(rows)
+    left = spread = cosine = entries = 0.0
+    fired = torch.zeros(sae.latents, dtype=torch.bool)
+    for part in chunks(rows):
+        codes = sae.encode(part)
+        found, wanted = sae.decode(codes).double() - mean, part.double() - mean
+        left += float((found - wanted).square().sum())
+        spread += float(wanted.square().sum())
+        cosine += float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).sum())
+        entries += len(codes.indices)
+        fired[codes.indices] = True
+    return Reconstruction(
+        fvu=left / max(spread, 1e-300),
+        cosine=cosine / len(rows),
+        l0=entries / len(rows),
+        dead=float((~fired).double().mean()),
+    )
+
+
+class ReconstructionEvaluator:
+    """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
+
+    metric = "explained"
+
+    def accepts(self, data: Data) -> bool:
+        """Whether there are at least two items."""
+        return len(data.items()) > 1
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        kept = " held out from training" if held_out else ""
+        return {"task": f"reconstruction of rows of {data.name}{kept}"}
+
+    def evaluate(
+        self, views: Mapping[str, Sequence[SparseAutoencoder]], data: Data, *, held_out: bool = False
+    ) -> list[Record]:
+        """One record per view. Bytes are those of the codes as they are: a float32 and an index per active latent."""
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            model = next(iter(views.values()))[0]
+            rows: Any = rows_of(model, data, Path(scratch))
+            if held_out:
+                rows = rows[np.flatnonzero(is_held_out(np.arange(len(rows)), len(rows)))]
+            return [_record(view, arm, rows) for arm, models in views.items() for view in models]
+
+
+def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
+    """The rows of `data` that this autoencoder reads: its vectors, or its texts through the model it was fitted on."""
+    options = sae.about.get("options", {})
+    if data.items().vectors is not None or not options.get("model"):
+        return Source().of(data, folder)
+    cache = options.get("cache")
+    source = Source(options["model"], options.get("site"), options.get("max_length", 256))
+    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+
+
+def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
+    found, cost = reconstruction(view, rows), view.cost()
+    index = 2 if view.b_enc.shape[0] <= 1 << 16 else 4
+    one = torch.as_tensor(np.array(rows[:1]))
+    metrics = {"explained": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
+    return Record(
+        view.size,
+        arm,
+        metrics,
+        round(found.l0 * (4 + index)),
+        ms=latency_ms(lambda: view.encode(one)),
+        parameters=cost.parameters,
+        flops=cost.flops,
+    )
+
+
+def chunks(rows: Any) -> Iterator[torch.Tensor]:
+    """Rows a few thousand at a time, as float32 tensors."""
+    for start in range(0, len(rows), _CHUNK):
+        yield torch.as_tensor(np.array(rows[start : start + _CHUNK], dtype=np.float32))

@@ -1,0 +1,94 @@
+"""
+The rows that an autoencoder reads: vectors as they are, or texts through an encoder or a module inside a model.
+
+Texts become .npy shards in a folder, a few thousand at a time, so that a killed run goes on where it stopped, the
+whole may be larger than the memory, and another run can use them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.registry import MANIFEST, find, load
+from anysize.core.shards import Shards, read_shards
+
+if TYPE_CHECKING:
+    from anysize.core.data import Data
+
+_TEXTS = 1024  # a shard holds the rows of so many
+_NOTE = "rows.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What turns texts into rows: an encoder, or a module (`site`) of a Hugging Face model, whose tokens are rows."""
+
+    model: str | None = None
+    site: str | None = None
+    max_length: int = 256
+    """Tokens of a text that are read, with a `site`."""
+
+    def __post_init__(self) -> None:
+        if self.site is not None and self.model is None:
+            raise AnysizeError(f"the site {self.site} is a module of a model; name the model too")
+
+    def of(self, data: Data, folder: Path) -> np.ndarray | Shards:
+        """The rows of everything that `data` holds. `folder` keeps those made from texts."""
+        items = data.items()
+        if items.vectors is not None:
+            if self.model is not None:
+                raise DataError(f"{data.name} holds vectors already; leave out the model")
+            return items.vectors
+        return self.rows([text for text in items.texts or [] if text.strip()], folder)
+
+    def rows(self, texts: Sequence[str], folder: Path) -> np.ndarray | Shards:
+        """The rows of texts: one each with an encoder, one for each token with a site."""
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        if not texts:
+            raise DataError("there are no texts to read")
+        made = hashlib.sha256(json.dumps([self.model, self.site, self.max_length, list(texts)]).encode()).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / _NOTE).exists():
+            write_json(folder / _NOTE, {"made": made})
+        elif read_json(folder / _NOTE, "a folder of rows")["made"] != made:
+            raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
+        names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
+        if not all(name.exists() for name in names):
+            _make(names, texts, self._runner())
+        return read_shards(folder)
+
+    def _runner(self) -> Callable[[list[str]], np.ndarray]:
+        assert self.model is not None
+        if self.site is not None:
+            from anysize.sparse.site import Site
+
+            return Site(self.model, self.site, self.max_length).rows
+        if (Path(self.model) / MANIFEST).exists():
+            encoder: Any = load(self.model)
+            if not hasattr(encoder, "encode") or encoder.kind == "sae":
+                raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
+        else:
+            encoder = find("models", "encoder").from_pretrained(self.model)
+        return lambda texts: np.asarray(encoder.encode(texts), np.float32)
+
+
+def _make(names: list[Path], texts: Sequence[str], run: Callable[[list[str]], np.ndarray]) -> None:
+    import io
+
+    from tqdm import tqdm
+
+    for number, name in enumerate(tqdm(names, desc="reading texts", unit="k texts", disable=None)):
+        if not name.exists():
+            content = io.BytesIO()
+            np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
+            write_bytes(name, content.getvalue())

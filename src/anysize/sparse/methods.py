@@ -1,0 +1,280 @@
+"""The methods of this family: one set of options, of which each system chooses its own defaults."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from anysize.core.errors import AnysizeError, SizeError
+
+if TYPE_CHECKING:
+    from anysize.core.data import Data
+    from anysize.core.sizes import Nesting, Size
+    from anysize.sparse.features import Source
+    from anysize.sparse.model import SparseAutoencoder
+    from anysize.sparse.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SparseOptions:
+    """What all methods of this family have in common."""
+
+    name: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]] = ("latents",)
+    """Axes that the method nests even if one value was given."""
+    trains_levels: ClassVar[bool] = True
+    """Whether levels below the largest are trained, or only offered."""
+
+    latents: tuple[int, ...] | None = None
+    """Dictionary sizes, increasing. Default: a power of two of at least four times the input's width (and, where
+    sizes nest, its half, quarter, eighth and sixteenth)."""
+    active: tuple[int, ...] | None = None
+    """Active latents per code."""
+    model: str | None = None
+    """For texts: a sentence-transformers model or a saved anysize encoder. Not needed for vectors."""
+    site: str | None = None
+    """Read this module of a Hugging Face model (layer.3) instead, a row for each token."""
+    cache: Path | None = None
+    """Folder to keep what texts became, for other runs."""
+    max_length: int = 256
+    """With a site: tokens read of each text."""
+    steps: int | None = None
+    """Steps to train. Default: one pass over the data, at least 1,000 steps."""
+    batch_size: int | None = None
+    """Rows per step, of all processes together. Default: 512, or a quarter of the rows where they are few."""
+    learning_rate: float | None = None
+    """Peak learning rate. Default: 2e-4 / sqrt(latents / 16384)."""
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises."""
+    decay: float = 0.2
+    """Share of the steps, at the end, over which it falls to zero."""
+    weights: tuple[float, ...] | None = None
+    """Weight of each size in the loss. Default: all alike."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Average the losses of the sizes, or add them."""
+    bias_level: bool = False
+    """Count a level that uses no latents, as the Matryoshka SAE authors' code does."""
+    detach: bool = False
+    """Let each level teach only the latents that it adds."""
+    sampled: int = 0
+    """Draw so many prefixes anew at each step in place of the fixed ones."""
+    aux: float = 1 / 32
+    """Weight of the loss that revives dead latents; 0 leaves it out."""
+    k_aux: int | None = None
+    """Dead latents that rebuild each row's error. Default: half of the input's width."""
+    dead_after: int = 100
+    """Steps without an activation after which a latent is dead."""
+    center: bool = True
+    """Take the mean off the inputs."""
+    rescale: bool = True
+    """Scale inputs to a mean square of one per coordinate."""
+    bf16: bool = False
+    """Form the encoder's product in bfloat16."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "learning_rate", "dead_after", "max_length"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        for name in ("warmup", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise AnysizeError(f"{name} is a share of the steps from 0 to 1; got {getattr(self, name)}")
+        if self.sampled < 0 or self.aux < 0:
+            raise AnysizeError("sampled and aux must be at least 0")
+
+    # What a system decides
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """How codes become sparse."""
+        raise NotImplementedError
+
+    def default_active(self, latents: int) -> tuple[int, ...]:
+        """Active latents where none were named."""
+        return (min(32, latents),)
+
+    def level_weights(self, nesting: Nesting) -> tuple[float, ...]:
+        """One weight per size: those given, or all alike; sizes that are not trained weigh nothing."""
+        if not self.trains_levels:
+            return tuple(float(size == nesting.full) for size in nesting)
+        return self.weights or (1.0,) * len(nesting)
+
+    def more(self) -> dict[str, object]:
+        """Fields of the recipe that are this method's own."""
+        return {}
+
+    # What follows
+
+    def source(self) -> Source:
+        """How texts become rows."""
+        from anysize.sparse.features import Source
+
+        return Source(self.model, self.site, self.max_length)
+
+    def nesting(self, width: int) -> Nesting:
+        """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""
+        from anysize.core.sizes import Nesting
+
+        latents = self.latents or self._default_latents(width)
+        active = self.active or self.default_active(latents[-1])
+        axes: dict[str, tuple[int, ...]] = {}
+        if "latents" in self.axes or len(latents) > 1:
+            axes["latents"] = latents
+        if "active" in self.axes or len(active) > 1:
+            axes["active"] = active
+            if self.activation() != "topk":
+                raise SizeError(f"several numbers of active latents need topk codes; {self.name} has not, name one")
+        Nesting(latents=latents, active=active)
+        if self.activation() != "relu" and active[-1] > latents[-1]:
+            raise SizeError(f"active={active[-1]} exceeds the dictionary, which has {latents[-1]} latents")
+        nesting = Nesting(**axes)
+        return Nesting.pairs(list(nesting), self.level_weights(nesting))
+
+    def recipe(self, width: int) -> Recipe:
+        """Everything a learner needs."""
+        from anysize.sparse.recipe import Recipe
+
+        latents = (self.latents or self._default_latents(width))[-1]
+        active = None if self.activation() == "relu" else (self.active or self.default_active(latents))[-1]
+        return Recipe(
+            nesting=self.nesting(width),
+            activation=self.activation(),
+            latents=latents,
+            active=active,
+            learning_rate=self.learning_rate or 2e-4 / (latents / 16384) ** 0.5,
+            **{  # type: ignore[arg-type]
+                "seed": self.seed,
+                "reduction": self.reduction,
+                "bias_level": self.bias_level,
+                "detach": self.detach,
+                "sampled": self.sampled,
+                "aux": self.aux,
+                "k_aux": self.k_aux or 0,
+                "dead_after": self.dead_after,
+                "warmup": self.warmup,
+                "decay": self.decay,
+                "bf16": self.bf16,
+                **self.more(),
+            },
+        )
+
+    def _default_latents(self, width: int) -> tuple[int, ...]:
+        full = 1 << max(4, (4 * width - 1).bit_length())
+        nests = "latents" in self.axes and self.trains_levels
+        return tuple(full // part for part in (16, 8, 4, 2, 1)) if nests else (full,)
+
+    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> SparseAutoencoder:
+        """Learn from vectors, or from texts with a model; `workdir` keeps what is done, from which `resume` goes on."""
+        from anysize.sparse.fitting import fit_together
+
+        if workdir is None:
+            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+                return self.fit(data, workdir=Path(scratch))
+        return fit_together([self], data, workdir=workdir, resume=resume)[0]
+
+    def single(self, size: Size) -> SparseOptions:
+        """The same training for one size alone: the fixed-size twin."""
+        alone = {axis: (value,) for axis, value in size.items()}
+        return replace(self, weights=None, sampled=0, **alone)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class MatryoshkaSAE(SparseOptions):
+    """
+    Matryoshka SAE (arXiv 2503.17547): the first m latents of a dictionary reconstruct alone, for every m of --latents.
+
+    General features settle in the first latents, special ones later; a prefix is a smaller autoencoder.
+    """
+
+    name: ClassVar[str] = "matryoshka-sae"
+
+    codes: Literal["batchtopk", "topk"] = "batchtopk"
+    """Keep the batch's largest activations (then one threshold at inference), or each row's."""
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """As --codes says."""
+        return self.codes
+
+
+@dataclass(frozen=True)
+class MSAE(SparseOptions):
+    """
+    MSAE (arXiv 2502.20578): one code that reconstructs from its k strongest latents, for every k of --active.
+
+    Default levels: 16, doubled up to all latents.
+    """
+
+    name: ClassVar[str] = "msae"
+    axes: ClassVar[tuple[str, ...]] = ("active",)
+
+    weighting: Literal["uniform", "reverse"] = "uniform"
+    """All levels alike (UW), or L, L-1, ..., 1 from the sparsest on (RW)."""
+    error: Literal["mse", "nmse"] = "nmse"
+    """Squared error as it is, or of each row relative to its square."""
+    aux: float = 0.0
+    """Weight of the loss that revives dead latents: the level of all latents makes it needless."""
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """TopK at every level."""
+        return "topk"
+
+    def default_active(self, latents: int) -> tuple[int, ...]:
+        """16, 32, ... and all latents."""
+        doubled = [16 << power for power in range(32) if 16 << power < latents]
+        return (*doubled, latents)
+
+    def level_weights(self, nesting: Nesting) -> tuple[float, ...]:
+        """Those given, else by --weighting."""
+        if self.weights is not None or self.weighting == "uniform":
+            return super().level_weights(nesting)
+        levels = nesting.levels("active")
+        return tuple(float(len(levels) - levels.index(size["active"])) for size in nesting)
+
+    def more(self) -> dict[str, object]:
+        """How errors are measured."""
+        return {"error": self.error}
+
+
+@dataclass(frozen=True)
+class TopK(SparseOptions):
+    """A plain TopK autoencoder: a rival. It trains its largest size alone; smaller --latents are offered untrained."""
+
+    name: ClassVar[str] = "topk"
+    trains_levels: ClassVar[bool] = False
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """Each row's k largest."""
+        return "topk"
+
+
+@dataclass(frozen=True)
+class BatchTopK(TopK):
+    """A plain BatchTopK autoencoder: a rival. It trains its largest size alone; smaller ones are offered untrained."""
+
+    name: ClassVar[str] = "batchtopk"
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """The batch's k n largest."""
+        return "batchtopk"
+
+
+@dataclass(frozen=True)
+class ReLU(SparseOptions):
+    """A ReLU autoencoder with an L1 penalty: a rival. It trains its largest size alone."""
+
+    name: ClassVar[str] = "relu"
+    trains_levels: ClassVar[bool] = False
+
+    l1: float = 0.01
+    """Weight of the mean sum of a code's activations."""
+
+    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+        """All positive ones."""
+        return "relu"
+
+    def more(self) -> dict[str, object]:
+        """The penalty."""
+        return {"l1": self.l1}

@@ -1,0 +1,85 @@
+"""What a module inside a Hugging Face model puts out, token by token: the usual food of a sparse autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from anysize.core.errors import AnysizeError
+
+_BATCH = 16
+_LONG = 10.0  # rows so many times longer than the median are attention sinks, which would drown all others
+
+
+class Site:
+    """
+    A named module of a model, for example ``layer.3``: the end of its full name is enough if one module has it.
+
+    Raises `AnysizeError` if the model does not load, or no module or several have that name.
+    """
+
+    def __init__(self, model: str, site: str, max_length: int = 256) -> None:
+        try:
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError:
+            raise AnysizeError("reading a model needs the 'text' extra: pip install 'anysize[text]'") from None
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
+            self.model: Any = AutoModel.from_pretrained(model).eval()
+        except (OSError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.max_length = max_length
+        self.name, self.module = _module(self.model, site)
+
+    @torch.no_grad()
+    def rows(self, texts: Sequence[str]) -> np.ndarray:
+        """
+        The module's output at every token of the texts, (tokens, d) float32.
+
+        Special tokens (the first one above all) and rows of more than ten times the median norm are left out.
+        """
+        seen: list[torch.Tensor] = []
+        handle = self.module.register_forward_hook(lambda _module, _inputs, output: seen.append(_tensor(output)))
+        found = []
+        try:
+            for start in range(0, len(texts), _BATCH):
+                inputs = self.tokenizer(
+                    list(texts[start : start + _BATCH]),
+                    return_tensors="pt",
+                    padding=True,
+                    truncation=True,
+                    max_length=self.max_length,
+                    return_special_tokens_mask=True,
+                )
+                special = inputs.pop("special_tokens_mask").bool()
+                self.model(**inputs)
+                hidden = seen.pop()  # (b, t, d)
+                seen.clear()
+                found.append(hidden[inputs["attention_mask"].bool() & ~special].float())
+        finally:
+            handle.remove()
+        rows = torch.cat(found)
+        norms = rows.norm(dim=1)
+        return rows[norms <= _LONG * norms.median()].numpy()
+
+
+def _tensor(output: Any) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _module(model: torch.nn.Module, site: str) -> tuple[str, torch.nn.Module]:
+    named = {name: module for name, module in model.named_modules() if name}
+    if site in named:
+        return site, named[site]
+    found = [name for name in named if name.endswith(f".{site}")]
+    if len(found) != 1:
+        some = ", ".join([name for name in named if name.count(".") <= 2][:12])
+        what = f"{len(found)} modules end in" if found else "no module is called"
+        raise AnysizeError(f"{what} {site!r}; name one of the model's modules, for example {some}")
+    return found[0], named[found[0]]
