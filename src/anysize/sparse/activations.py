@@ -23,11 +23,11 @@ def above(pre: torch.Tensor, threshold: torch.Tensor) -> Codes:
     return Codes.of_entries(rows, indices, pre[rows, indices], *pre.shape)
 
 
-def strongest(pre: torch.Tensor, active: int) -> Codes:
+def strongest(pre: torch.Tensor, active: float) -> Codes:
     """The positive ones of each row's `active` largest. `pre` is (n, m)."""
     if active >= pre.shape[1]:
         return Codes.of_dense(pre)
-    values, indices = pre.topk(active, dim=1)
+    values, indices = pre.topk(int(active), dim=1)
     indices, order = indices.sort(dim=1)
     values = values.gather(1, order)
     rows, places = (values > 0).nonzero(as_tuple=True)

@@ -72,7 +72,7 @@ class Learner:
             return select_batch(*pieces, recipe.active, bf16=recipe.bf16)
         if recipe.activation == "topk":
             assert self.sae.active is not None
-            return select_topk(*pieces, self.sae.active, bf16=recipe.bf16)
+            return select_topk(*pieces, int(self.sae.active), bf16=recipe.bf16)
         return select_relu(*pieces, bf16=recipe.bf16)
 
     def smallest(self, selected: Selected) -> Selected:

@@ -8,6 +8,7 @@ arXiv 2502.20578) and CSR (Wen et al. 2025, arXiv 2503.01776) nest ``active``:
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any, Self
@@ -58,7 +59,7 @@ class SparseAutoencoder(NestedModel):
         *,
         activation: Activation = "topk",
         latents: int | None = None,
-        active: int | None = None,
+        active: float | None = None,
     ) -> None:
         super().__init__(nesting)
         for axis in nesting.axes:
@@ -75,7 +76,9 @@ class SparseAutoencoder(NestedModel):
             active = nesting.full["active"]
         if activation in ("topk", "batchtopk") and active is None:
             raise SizeError(f"{activation} needs a number of active latents")
-        if active is not None and "latents" not in nesting.axes and not 1 <= active <= full:
+        if activation == "topk" and active != int(active or 0):
+            raise SizeError(f"topk keeps a whole number of latents active; got {active}")
+        if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
             raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
         self.width, self.activation, self.active = width, activation, active
         self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
@@ -96,13 +99,13 @@ class SparseAutoencoder(NestedModel):
     def _latents(self, size: Size) -> int:
         return size["latents"] if "latents" in size else self.b_enc.shape[0]
 
-    def _active(self, size: Size) -> int | None:
+    def _active(self, size: Size) -> float | None:
         return size.get("active", self.active)
 
     def _within(self, size: Size) -> int:
         """Active latents that a code of this size has at most."""
         latents = self._latents(size)
-        return min(self._active(size) or latents, latents)
+        return min(math.ceil(self._active(size) or latents), latents)
 
     # Running
 

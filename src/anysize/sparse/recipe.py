@@ -21,7 +21,8 @@ class Recipe:
     nesting: Nesting
     activation: Activation
     latents: int
-    active: int | None
+    active: float | None
+    """Active latents per code: whole for topk, an average for batchtopk, None for relu."""
     learning_rate: float
     seed: int = 0
     reduction: Literal["mean", "sum"] = "mean"

@@ -62,7 +62,13 @@ def select_topk(
 
 @torch.no_grad()
 def select_batch(
-    x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int, *, bf16: bool = False, together: bool = True
+    x: torch.Tensor,
+    W_enc: torch.Tensor,
+    b_enc: torch.Tensor,
+    active: float,
+    *,
+    bf16: bool = False,
+    together: bool = True,
 ) -> Selected:
     """
     The positive ones among the ``active * n`` largest pre-activations of the batch.
@@ -71,7 +77,7 @@ def select_batch(
     anything is sorted; if it proves too high, all positive entries are looked at instead, so the choice is exact.
     Among several processes the batch is that of all of them, unless not `together`.
     """
-    keep = active * len(x)
+    keep = round(active * len(x))
     product = _Product(x, W_enc, b_enc, bf16)
     bound = _guess(product, active)
     found = _above(product, bound)
@@ -145,7 +151,7 @@ def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], n: int
     return Selected(Entries(rows, latents, n, width), values)
 
 
-def _guess(product: _Product, active: int) -> float:
+def _guess(product: _Product, active: float) -> float:
     """A value that somewhat more than `active` entries a row exceed, judged by the first rows; at least 0."""
     few = product.x[:_LOOK]
     rank = int(_MARGIN * active * len(few))
