@@ -3,4 +3,11 @@
 from jaxtyping import install_import_hook
 
 # Before those files are imported, which is why it stands here.
-install_import_hook(["anysize.core.prefix", "anysize.text.head", "anysize.classify.heads"], "beartype.beartype")
+NUMERICAL = (
+    "anysize.classify.heads",
+    "anysize.core.neighbours",
+    "anysize.core.prefix",
+    "anysize.search.scan",
+    "anysize.text.head",
+)
+install_import_hook(NUMERICAL, "beartype.beartype")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float32, Int64, Num
 
 from anysize.core.errors import AnysizeError
 
 _SCORES_AT_ONCE = 1 << 25  # 128 MB of float32
 
 
-def rank(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def rank(
+    queries: Num[np.ndarray, "..."], documents: Num[np.ndarray, "..."], k: int
+) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
     """
     The k documents of largest inner product: (q, k) positions and (q, k) float32 scores, best first.
 
@@ -37,9 +40,9 @@ def rank(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 def knn_accuracy(
-    train: np.ndarray,
+    train: Num[np.ndarray, "n d"],
     train_labels: Sequence[object] | np.ndarray,
-    test: np.ndarray,
+    test: Num[np.ndarray, "m d"],
     test_labels: Sequence[object] | np.ndarray,
     k: int = 1,
 ) -> float:
@@ -58,7 +61,11 @@ def knn_accuracy(
 
 
 def neighbour_overlap(
-    reference: np.ndarray, other: np.ndarray, k: int = 10, *, rows: Sequence[int] | np.ndarray | None = None
+    reference: Num[np.ndarray, "n d"],
+    other: Num[np.ndarray, "m e"],
+    k: int = 10,
+    *,
+    rows: Sequence[int] | np.ndarray | None = None,
 ) -> float:
     """
     Mean share of each row's k nearest rows by cosine, itself left out, that `other` finds as `reference` does.
@@ -73,21 +80,21 @@ def neighbour_overlap(
     return float((before[:, :, None] == after[:, None, :]).any(axis=2).mean())
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: Num[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     """Rows scaled to length 1, float32; a row of zeros stays zeros."""
     rows = _float32(vectors)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def _others(vectors: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
-    """(len(rows), k) the nearest rows other than the row itself, which need not be its own first neighbour."""
+def _others(vectors: Float32[np.ndarray, "n d"], rows: Num[np.ndarray, " m"], k: int) -> Int64[np.ndarray, "m {k}"]:
+    """The nearest rows other than the row itself, which need not be its own first neighbour."""
     found, _ = rank(vectors[rows], vectors, k + 1)
     order = np.argsort(found == rows[:, None], axis=1, kind="stable")  # the row itself last, if it is there
     return np.take_along_axis(found, order, axis=1)[:, :k]
 
 
-def _best(scores: np.ndarray, k: int) -> np.ndarray:
-    """(batch, k) positions of the largest of (batch, n) scores; equal scores in order of position."""
+def _best(scores: Float32[np.ndarray, "batch n"], k: int) -> Int64[np.ndarray, "batch {k}"]:
+    """Positions of the largest scores of each row; equal scores in order of position."""
     n = scores.shape[1]
     found = np.argpartition(scores, n - k, axis=1)[:, n - k :] if k < n else np.tile(np.arange(n), (len(scores), 1))
     last = np.take_along_axis(scores, found, axis=1).min(axis=1, keepdims=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int64, Integer
 
 from anysize.search.segment import Rows, Segment
 
@@ -22,12 +23,12 @@ _TINY = np.finfo(np.float32).tiny
 class Shortlist:
     """Candidates of one query over all segments, in ascending order of row."""
 
-    rows: np.ndarray
-    """int64 (n,): numbers over all segments, each segment's rows following those of the one before."""
-    dots: np.ndarray
-    """float32 (n,): running dot products over the first `dims` coordinates."""
-    scores: np.ndarray
-    """float32 (n,): the dot products, or the cosines of the prefixes."""
+    rows: Int64[np.ndarray, " n"]
+    """Numbers over all segments, each segment's rows following those of the one before."""
+    dots: Float[np.ndarray, " n"]
+    """Running dot products over the first `dims` coordinates."""
+    scores: Float[np.ndarray, " n"]
+    """The dot products, or the cosines of the prefixes."""
     dims: int
 
     def best(self, keep: int) -> Shortlist:
@@ -37,7 +38,7 @@ class Shortlist:
         chosen = np.sort(np.argpartition(self.scores, -keep)[-keep:])
         return Shortlist(self.rows[chosen], self.dots[chosen], self.scores[chosen], self.dims)
 
-    def ranked(self) -> np.ndarray:
+    def ranked(self) -> Integer[np.ndarray, " n"]:
         """Positions from the best score to the worst; equal scores in order of row."""
         return np.argsort(-self.scores, kind="stable")
 
@@ -60,9 +61,9 @@ class Scorer:
         self.metric = metric
         self.starts = np.cumsum([0, *(segment.rows for segment in segments)])
 
-    def scan(self, queries: np.ndarray, dims: int, keep: int, number: int) -> tuple[list[Shortlist], int]:
+    def scan(self, queries: Float[np.ndarray, "q d"], dims: int, keep: int, number: int) -> tuple[list[Shortlist], int]:
         """
-        The best `keep` rows of segment `number` by their first `dims` coordinates, for each of `queries` (q, d).
+        The best `keep` rows of segment `number` by their first `dims` coordinates, for each of `queries`.
 
         Returns a shortlist a query, and the bytes read.
         """
@@ -80,9 +81,9 @@ class Scorer:
                 pool.offer(start, dots[:, column], scores[:, column])
         return [pool.shortlist(int(self.starts[number]), dims) for pool in pools], self._bytes(segment.rows, 0, dims)
 
-    def rescore(self, query: np.ndarray, shortlist: Shortlist, dims: int) -> tuple[Shortlist, int]:
+    def rescore(self, query: Float[np.ndarray, " d"], shortlist: Shortlist, dims: int) -> tuple[Shortlist, int]:
         """
-        The same rows scored by the first `dims` coordinates of `query` (d,), and the bytes read.
+        The same rows scored by the first `dims` coordinates of `query`, and the bytes read.
 
         Only the coordinates that are not summed yet are read.
         """
@@ -92,7 +93,7 @@ class Scorer:
             scores[part] = self._scores(segment, query[None], dots[part, None], dims, local)[:, 0]
         return Shortlist(shortlist.rows, dots, scores, dims), self._bytes(len(dots), shortlist.dims, dims)
 
-    def unscored(self, rows: np.ndarray, number: int) -> Shortlist:
+    def unscored(self, rows: Integer[np.ndarray, " n"], number: int) -> Shortlist:
         """A shortlist of rows of segment `number` of which no coordinate has been read; deleted rows are dropped."""
         segment = self.segments[number]
         kept = np.sort(rows[rows >= 0])
@@ -108,7 +109,9 @@ class Scorer:
             if part.start < part.stop:
                 yield segment, rows[part] - self.starts[number], part
 
-    def _dots(self, segment: Segment, queries: np.ndarray, low: int, high: int, rows: Rows) -> np.ndarray:
+    def _dots(
+        self, segment: Segment, queries: Float[np.ndarray, "q d"], low: int, high: int, rows: Rows
+    ) -> Float[np.ndarray, "rows q"]:
         total = None
         for a, b, block in segment.pieces(low, high, rows):
             dots = block @ queries[:, a:b].T  # (rows, width) x (width, q)
@@ -116,7 +119,14 @@ class Scorer:
         assert total is not None
         return total
 
-    def _scores(self, segment: Segment, queries: np.ndarray, dots: np.ndarray, dims: int, rows: Rows) -> np.ndarray:
+    def _scores(
+        self,
+        segment: Segment,
+        queries: Float[np.ndarray, "q d"],
+        dots: Float[np.ndarray, "rows q"],
+        dims: int,
+        rows: Rows,
+    ) -> Float[np.ndarray, "rows q"]:
         if self.metric == "dot":
             return dots
         lengths = np.linalg.norm(queries[:, :dims], axis=1)  # (q,)
