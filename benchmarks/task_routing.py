@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recipes.jina_v3_data import OWN
 
 from anysize.core.data import read
 from anysize.text import TaskEncoder, TaskLoRA
@@ -22,7 +23,7 @@ from anysize.text.backbone import Backbone
 from anysize.text.task_adapters import TASKS
 from benchmarks.encoder_speed import ratio, taking_turns
 from benchmarks.evidence import write_row
-from benchmarks.tasks import OWN, base
+from benchmarks.tasks import base
 
 FOUR, ROWS = tuple(OWN.values()), 64
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch.nn import functional
 
 from anysize.core.errors import DataError
@@ -131,7 +131,7 @@ class SeparationLoss(EmbeddingLoss):
 
 
 def cosent(
-    similarities: Float[torch.Tensor, " n"], labels: Float[torch.Tensor, " n"], temperature: float
+    similarities: Float[torch.Tensor, " n"], labels: Shaped[torch.Tensor, " n"], temperature: float
 ) -> torch.Tensor:
     """ln(1 + sum over i, j with labels[i] > labels[j] of exp((similarities[j] - similarities[i]) / temperature))."""
     ranked, order = labels.sort(stable=True)

@@ -91,6 +91,10 @@ class TaskEncoder(TaskRunning):
         settings["default_prompt"] = name if prompt else None
         return self._plain(self.adapters.merged(name), settings, chosen.dims)
 
+    def base(self) -> Any:
+        """What the tasks share, as an ordinary sentence-transformers model without any adapter."""
+        return self._plain(self.adapters.merged(None), self.encoder.settings, self.in_features)
+
     def _plain(self, transformer: Any, settings: Mapping[str, Any], dims: int) -> Any:
         alone = Backbone(transformer, list(self.encoder.tail), settings)
         alone.tokenizer = self.encoder.tokenizer
@@ -154,7 +158,7 @@ class TaskEncoder(TaskRunning):
 
     def save_parts(self, directory: Path) -> None:
         """The base as a sentence-transformers model, and each adapter once more, as a folder that PEFT reads."""
-        Encoder(self._plain(self.adapters.merged(None), self.encoder.settings, self.in_features)).save(directory / BASE)
+        Encoder(self.base()).save(directory / BASE)
         for task in self.tasks:
             self.adapters.save(task, directory / ADAPTERS / task)
 
