@@ -36,6 +36,8 @@ def test_both_back_ends_give_the_same_hits(tmp_path, memory, metric, stages):
         assert [hit.id for hit in a.hits] == [hit.id for hit in b.hits]
         np.testing.assert_allclose([h.score for h in a.hits], [h.score for h in b.hits], rtol=1e-4, atol=1e-5)
         assert [(s.dims, s.candidates, s.kept) for s in a.stages] == [(s.dims, s.candidates, s.kept) for s in b.stages]
+        assert a.bytes_read > 0
+        assert (b.bytes_read, b.to_json()["bytes_read"]) == (None, None)  # unknown, which is not none read
 
 
 def test_texts_additions_and_deletions(memory):

@@ -183,7 +183,8 @@ class Index:
         each = 1000 / max(1, len(answers))
         encode_ms, ms = (encoded - begin) * each, (time.perf_counter() - encoded) * each
         return [
-            Results(hits, ms, sum(stage.bytes for stage in reports), reports, encode_ms) for hits, reports in answers
+            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms)
+            for hits, reports in answers
         ]
 
     def add(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:

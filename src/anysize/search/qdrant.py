@@ -27,7 +27,7 @@ _NAMES = uuid.UUID("a3b9f7c2-5d1e-4c86-9a57-0e6f2b84d913")  # of point ids, whic
 
 
 class QdrantIndex:
-    """A Qdrant collection that answers as `Index` does. Reports no bytes: a server does not say what it read."""
+    """A Qdrant collection that answers as `Index` does. Its bytes are None: a server does not say what it read."""
 
     def __init__(self, client: Any, collection: str, nesting: Nesting, model: Encoder | None, metric: str) -> None:
         self._client, self._collection = client, collection
@@ -104,16 +104,16 @@ class QdrantIndex:
             prefetch = models.Prefetch(
                 query=vector[: stage.dims].tolist(), using=_name(stage.dims), limit=keep, prefetch=prefetch
             )
-            reports.append(StageReport(stage.dims, left, min(left, keep), 0, left * stage.dims, "server"))
+            reports.append(StageReport(stage.dims, left, min(left, keep), None, left * stage.dims, "server"))
             left = min(left, keep)
         last = plan[-1].dims
         answer = self._client.query_points(
             self._collection, query=vector[:last].tolist(), using=_name(last), prefetch=prefetch, limit=k
         )
         hits = tuple(Hit(point.payload["id"], point.score, point.payload.get("text")) for point in answer.points)
-        reports.append(StageReport(last, left, len(hits), 0, left * last, "server"))
+        reports.append(StageReport(last, left, len(hits), None, left * last, "server"))
         now = time.perf_counter()
-        return Results(hits, 1000 * (now - encoded), 0, tuple(reports), 1000 * (encoded - begin))
+        return Results(hits, 1000 * (now - encoded), None, tuple(reports), 1000 * (encoded - begin))
 
     def add(self, items: Any, ids: Iterable[object] | None = None) -> None:
         """Append items. Raises `DataError` if an id is taken."""

@@ -25,8 +25,8 @@ class StageReport:
     """Items that came in."""
     kept: int
     """Items that went on to the next stage, or out."""
-    bytes: int
-    """Bytes of codes, coordinates and norms that the stage touched."""
+    bytes: int | None
+    """Bytes of codes, coordinates and norms that the stage touched; None where a server did the work, untold."""
     multiply_adds: int
     """Multiply-adds as the MRL paper counts them: items that came in x dims (appendix on adaptive retrieval)."""
     scan: str = "vectors"
@@ -46,7 +46,8 @@ class Results:
 
     hits: tuple[Hit, ...]
     ms: float
-    bytes_read: int
+    bytes_read: int | None
+    """The bytes of all stages; None where a server does not tell."""
     stages: tuple[StageReport, ...]
     encode_ms: float = 0.0
     """Milliseconds to turn the query into a vector, which `ms` leaves out."""
