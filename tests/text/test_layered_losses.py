@@ -262,11 +262,14 @@ def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH)], device="cpu").train()
-    loss = StarbucksLoss(model, ranking(model), [(1, 8), (3, 32)])
-    _, expected = run(loss, model, columns(2, rows=8))
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        agree((torch.zeros(()), found), (torch.zeros(()), expected))
+    for kind, loss in {
+        "starbucks": StarbucksLoss(model, ranking(model), [(1, 8), (3, 32)]),
+        "2dmse": Matryoshka2dLoss(model, ranking(model), [32, 16, 8]),
+    }.items():
+        _, expected = run(loss, model, columns(2, rows=8))  # draws as the first process does
+        for rank in (0, 1):
+            found = torch.load(tmp_path / f"{kind}-{rank}.pt", weights_only=True)
+            agree((torch.zeros(()), found), (torch.zeros(()), expected))
 
 
 @pytest.mark.parametrize(

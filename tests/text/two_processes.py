@@ -1,5 +1,6 @@
 """Run by torchrun in a test: each rank takes half of a batch and writes the gradients that it ends up with."""
 
+import random
 import sys
 from pathlib import Path
 
@@ -9,22 +10,28 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.nn.parallel import DistributedDataParallel
 
-from anysize.text import StarbucksLoss
+from anysize.text import Matryoshka2dLoss, StarbucksLoss
 from tests.text.test_losses import WIDTH, columns
 
 
 def main() -> None:
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
-    model = SentenceTransformer(modules=[Transformer(sys.argv[1]), Pooling(WIDTH)], device="cpu").train()
-    wrapped = DistributedDataParallel(model, find_unused_parameters=True)
-    ranking = MultipleNegativesRankingLoss(model)
-    ranking.model = wrapped
-    loss = StarbucksLoss(wrapped, ranking, [(1, 8), (3, 32)], gather_across_devices=True)
     mine = slice(4 * rank, 4 * rank + 4)
-    loss([{name: value[mine] for name, value in column.items()} for column in columns(2, rows=8)]).backward()
-    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    torch.save(gradients, Path(sys.argv[2]) / f"{rank}.pt")
+    features = [{name: value[mine] for name, value in column.items()} for column in columns(2, rows=8)]
+    for kind, make in {
+        "starbucks": lambda *of: StarbucksLoss(*of, [(1, 8), (3, 32)], gather_across_devices=True),
+        "2dmse": lambda *of: Matryoshka2dLoss(*of, [32, 16, 8], gather_across_devices=True),
+    }.items():
+        model = SentenceTransformer(modules=[Transformer(sys.argv[1]), Pooling(WIDTH)], device="cpu").train()
+        wrapped = DistributedDataParallel(model, find_unused_parameters=True)
+        ranking = MultipleNegativesRankingLoss(model)
+        ranking.model = wrapped
+        loss = make(wrapped, ranking)
+        random.seed(7 + rank)  # left alone, each process would draw another layer and width
+        loss(features).backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        torch.save(gradients, Path(sys.argv[2]) / f"{kind}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 

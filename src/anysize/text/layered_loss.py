@@ -81,7 +81,7 @@ class LayeredLoss(torch.nn.Module):
 
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: torch.Tensor | None = None) -> torch.Tensor:
         """The weighted sum over the cells of this step, a scalar."""
-        columns, step = list(sentence_features), self.plan()
+        columns, step = list(sentence_features), self._agreed(self.plan())
         tapper = Tapper(
             self.model,
             mini_batch_size=self.mini_batch_size,
@@ -97,6 +97,14 @@ class LayeredLoss(torch.nn.Module):
         self.last_pulls = {cell: pull.detach() for cell, pull in pulls.items()}
         weighted = [step.terms[cell] * term for cell, term in terms.items()]
         return torch.stack(weighted + [step.pulls[cell] * pull for cell, pull in pulls.items()]).sum()
+
+    def _agreed(self, step: Step) -> Step:
+        """The first process's step, where batches are joined: rows of one layer must not meet rows of another."""
+        if not (self.gather_across_devices and torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return step
+        box = [step]
+        torch.distributed.broadcast_object_list(box, device=next(self.model.parameters()).device)
+        return box[0]
 
     def _terms(
         self,
