@@ -15,8 +15,6 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from anysize.core.data import Data, read
 from anysize.core.files import write_json
 from anysize.core.sizes import Nesting
@@ -25,7 +23,7 @@ from anysize.text.encoder import Encoder, supports_bf16
 from anysize.text.head import principal_rows
 from anysize.text.mrl import MRL
 from benchmarks.evidence import write_row
-from benchmarks.retrieval import DIMS, MODEL, docstrings, halves, score
+from benchmarks.retrieval import DIMS, MODEL, docstrings, halves, judge, score
 
 PLANS = {"docstrings": {"epochs": 1.0, "batch_size": 64}, "cranfield": {"epochs": 2.0, "batch_size": 32}}
 
@@ -90,12 +88,7 @@ def main() -> None:
 
 def report(name: str, data: Data, values: dict, args: argparse.Namespace) -> None:
     """Judge the claim on one data set and write it down."""
-    mean = {arm: {size: float(np.mean(runs)) for size, runs in sizes.items()} for arm, sizes in values.items()}
-    ratio = float(np.mean([mean["nested"][size] / mean["single"][size] for size in mean["nested"]]))
-    small = [f"dims={dims}" for dims in DIMS if dims <= DIMS[-1] // 2]
-    ahead = [size for size in small if mean["nested"][size] > max(mean["truncate"][size], mean["pca"][size])]
-    close, above = ratio >= 0.99, len(ahead) == len(small)
-    behind = [size for size in small if size not in ahead]
+    found = judge(values)
     write_row(
         f"mrl-finetune-{name}",
         paper="Matryoshka Representation Learning, arXiv 2205.13147",
@@ -105,17 +98,14 @@ def report(name: str, data: Data, values: dict, args: argparse.Namespace) -> Non
         arms=list(values),
         metric="ndcg@10",
         values={arm: dict(sizes) for arm, sizes in values.items()},
-        outcome="won" if close and above else "mixed" if close or above else "lost",
-        note=f"nested / single, mean over sizes: {ratio:.3f}; above truncation and PCA at {len(ahead)} of {len(small)} "
-        f"sizes up to half{', not at ' + ' '.join(behind) if behind else ''}. The untouched model has "
-        f"{mean['truncate'][f'dims={DIMS[-1]}']:.3f}, the nested one at full size "
-        f"{mean['nested'][f'dims={DIMS[-1]}']:.3f}. Texts cut at {args.tokens} tokens; {PLANS[name]['epochs']:g} "
-        f"passes in batches of {PLANS[name]['batch_size']}.",
+        outcome=found.outcome,
+        note=f"{found.note} Texts cut at {args.tokens} tokens; {PLANS[name]['epochs']:g} passes in batches of "
+        f"{PLANS[name]['batch_size']}.",
         command=f"python -m benchmarks.finetune --data DATA_DIR --cache CACHE --sets {name}",
         data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; "
         + ("judged queries halved at random per seed" if name != "docstrings" else "half of the queries held out"),
     )
-    print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in mean.items()})
+    print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})
 
 
 if __name__ == "__main__":

@@ -114,14 +114,35 @@ def main() -> None:
         report(name, data, values)
 
 
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How the nested arm stands beside the others, over the seeds."""
+
+    mean: dict[str, dict[str, float]]
+    """Arm -> size -> mean."""
+    outcome: str
+    note: str
+
+
+def judge(values: dict[str, dict[str, list[float]]]) -> Verdict:
+    """Won: within 1 % of the single-size twins on average, and above truncation and PCA up to half the full size."""
+    mean = {arm: {size: float(np.mean(runs)) for size, runs in sizes.items()} for arm, sizes in values.items()}
+    ratio = float(np.mean([mean["nested"][size] / mean["single"][size] for size in mean["nested"]]))
+    small = [f"dims={dims}" for dims in DIMS if dims <= DIMS[-1] // 2]
+    behind = [size for size in small if mean["nested"][size] <= max(mean["truncate"][size], mean["pca"][size])]
+    met = (ratio >= 0.99) + (not behind)
+    note = (
+        f"nested / single, mean over sizes: {ratio:.3f}; above truncation and PCA at {len(small) - len(behind)} of "
+        f"{len(small)} sizes up to half{', not at ' + ' '.join(behind) if behind else ''}. The untouched model has "
+        f"{mean['truncate'][f'dims={DIMS[-1]}']:.3f}, the nested one at full size "
+        f"{mean['nested'][f'dims={DIMS[-1]}']:.3f}."
+    )
+    return Verdict(mean, ("lost", "mixed", "won")[met], note)
+
+
 def report(name: str, data: Data, values: dict) -> None:
     """Judge the claim on one data set and write it down."""
-    mean = {arm: {size: float(np.mean(runs)) for size, runs in sizes.items()} for arm, sizes in values.items()}
-    ratio = np.mean([mean["nested"][size] / mean["single"][size] for size in mean["nested"]])
-    small = [f"dims={dims}" for dims in DIMS if dims <= 192]
-    ahead = [size for size in small if mean["nested"][size] > max(mean["truncate"][size], mean["pca"][size])]
-    close, above = ratio >= 0.99, len(ahead) == len(small)
-    behind = [size for size in small if size not in ahead]
+    found = judge(values)
     write_row(
         f"mrl-head-{name}",
         paper="Matryoshka Representation Learning, arXiv 2205.13147",
@@ -131,16 +152,14 @@ def report(name: str, data: Data, values: dict) -> None:
         arms=list(values),
         metric="ndcg@10",
         values={arm: dict(sizes) for arm, sizes in values.items()},
-        outcome="won" if close and above else "mixed" if close or above else "lost",
-        note=f"nested / single, mean over sizes: {ratio:.3f}; above truncation and PCA at {len(ahead)} of {len(small)} "
-        f"sizes up to half{', not at ' + ' '.join(behind) if behind else ''}. The untouched model has "
-        f"{mean['truncate']['dims=384']:.3f}, the nested head at full size {mean['nested']['dims=384']:.3f}.",
+        outcome=found.outcome,
+        note=found.note,
         command="python -m benchmarks.retrieval --data DATA_DIR",
         data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; judged queries halved at random per "
         "seed" if name != "docstrings" else f"docstrings of the installed packages: {len(data.corpus)} pairs, 1500 "
         "held out to measure by, all descriptions in the corpus",
     )  # fmt: skip
-    print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in mean.items()})
+    print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})
 
 
 if __name__ == "__main__":
