@@ -75,6 +75,7 @@ def test_an_index(tmp_path):
     assert value["bytes_on_disk"] >= 6400
     assert "6,400" in text
     assert "idx --vector QUERY.npy" in text
+    assert value["codes"] is None  # so few items have none
 
 
 def test_a_frontier(tmp_path):

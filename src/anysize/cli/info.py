@@ -112,13 +112,16 @@ def _index(path: Path) -> About:
 
     manifest = read_manifest(path)
     blocks = [*manifest.bounds[1:]]
+    written = {name for segment in manifest.segments for name in segment.files}  # small segments have no codes
+    codes = [dims for dims in manifest.codes if f"codes-{dims}.faiss" in written]
+    graph = manifest.hnsw if f"hnsw-{manifest.hnsw}.faiss" in written else None
     facts = {
         "items": manifest.count,
         "deleted": sum(segment.deleted_rows for segment in manifest.segments) or None,
         "dims": manifest.dims,
         "metric": manifest.metric,
-        "codes": f"of the first {_words(manifest.codes)} dims" if manifest.codes else None,
-        "hnsw": f"over the first {_words(manifest.hnsw)} dims" if manifest.hnsw else None,
+        "codes": f"of the first {_words(codes)} dims" if codes else None,
+        "hnsw": f"over the first {_words(graph)} dims" if graph else None,
         "sparse": f"codes over {_words(manifest.sparse.latents)} latents" if manifest.sparse else None,
         "model": manifest.model_path,
         "model_fingerprint": manifest.model_fingerprint,
