@@ -84,10 +84,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--dims", type=lambda word: tuple(map(int, word.split(","))), help="default: halves of the width"
     )
-    parser.add_argument("--rows", type=int, default=2000, help="to learn from, for each task")
-    parser.add_argument("--first", type=int, default=2000, help="pairs to tune the whole encoder on first")
+    parser.add_argument("--rows", type=int, default=1000, help="to learn from, for each task")
+    parser.add_argument("--first", type=int, default=1000, help="pairs to tune the whole encoder on first")
     parser.add_argument("--base-epochs", type=float, default=1.0)
-    parser.add_argument("--steps", type=int, default=60, help="of the adapters, over all tasks together")
+    parser.add_argument("--steps", type=int, default=40, help="of the adapters, over all tasks together")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="of the adapters")
     parser.add_argument("--max-length", type=int, default=32)
