@@ -64,11 +64,13 @@ class Source:
             raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
         names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
         if not all(name.exists() for name in names):
-            _make(names, texts, self._runner())
+            _make(names, texts, self.runner())
         return read_shards(folder)
 
-    def _runner(self) -> Callable[[list[str]], np.ndarray]:
-        assert self.model is not None
+    def runner(self) -> Callable[[list[str]], np.ndarray]:
+        """What turns a list of texts into rows, with its model loaded. Raises `AnysizeError` if none is named."""
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
         if self.site is not None:
             from anysize.sparse.site import Site
 
@@ -78,7 +80,7 @@ class Source:
             if not hasattr(encoder, "encode") or encoder.kind == "sae":
                 raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
         else:
-            encoder = find("models", "encoder").from_pretrained(self.model)
+            encoder = find("encoders", "text")(self.model)
         return lambda texts: np.asarray(encoder.encode(texts), np.float32)
 
 

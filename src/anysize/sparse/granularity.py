@@ -39,9 +39,9 @@ class Granularity:
     """Active latents per row, as it came out."""
     fvu: float
     cosine: float
-    rsa: float
-    """Of the reconstructions with the inputs, mean over samples of rows."""
-    rsa_codes: float
+    rsa: float | None
+    """Of the reconstructions with the inputs, mean over samples of rows; None if it was not asked for."""
+    rsa_codes: float | None
     """Of these codes with those of all latents."""
     recaptured: float | None = None
     """Of the loss that is lost when the site is set to zero, the share that the reconstruction brings back."""
@@ -66,27 +66,28 @@ def granularity_curve(
     Quality on held-out rows `x` (n, d) at each of `latents` (increasing), which need not have been trained for.
 
     With ``reselect``, codes that go by a threshold get one for each size: at which `active` latents (by default as
-    many as the whole has) fire on `calibrate_on`, rows that are not `x`. Raises `SizeError` for sizes that do not grow.
+    many as the whole has) fire on `calibrate_on`, rows that are not `x`. `rsa_rows` is 0 to leave RSA out. Raises
+    `SizeError` for sizes that do not grow.
     """
     sizes = tuple(latents)
     if not sizes or any(b <= a for a, b in zip((0, *sizes), sizes, strict=False)) or sizes[-1] > sae.latents:
         raise SizeError(f"latents {list(sizes)} must be increasing, from 1 to {sae.latents}")
     whole = sae.encode(x)
     views = _views(sae, x, whole, sizes, reading, calibrate_on, active)
-    rebuilt: list[torch.Tensor]
-    if reading == "mask":  # one decode for all
-        dictionary = sae.W_dec.detach()
-        rebuilt = [_back(sae, part) for part in decode_prefixes(whole, dictionary, sizes)]
-    else:
-        rebuilt = [_back(sae, decode_sum(view(x), sae.W_dec.detach())) for view in views]
+    dictionary = sae.W_dec.detach()
+    coded = [whole.prefix(size) for size in sizes] if reading == "mask" else [view(x) for view in views]
+    # Codes that are cut at each size share one decode.
+    sums = (
+        decode_prefixes(whole, dictionary, sizes) if reading == "mask" else (decode_sum(c, dictionary) for c in coded)
+    )
+    rebuilt = [_back(sae, part) for part in sums]
     shares: list[float | None] = [None] * len(sizes)
     if loss is not None:
         shares = [*recaptured(loss, [_through(sae, view) for view in views])]
     found = []
-    for size, view, vectors, share in zip(sizes, views, rebuilt, shares, strict=True):
-        codes = view(x)
-        alike = float(np.mean(rsa(np.asarray(x), vectors.numpy(), n=rsa_rows)))
-        inner = _rsa_codes(whole, codes, rsa_rows)
+    for size, codes, vectors, share in zip(sizes, coded, rebuilt, shares, strict=True):
+        alike = float(np.mean(rsa(np.asarray(x), vectors.numpy(), n=rsa_rows))) if rsa_rows else None
+        inner = _rsa_codes(whole, codes, rsa_rows) if rsa_rows else None
         row = Granularity(size, codes.l0, fvu(np.asarray(x), vectors), cosine(np.asarray(x), vectors), alike, inner)
         found.append(replace(row, recaptured=share))
     return found
@@ -129,7 +130,7 @@ def _masked(sae: SparseAutoencoder, latents: int, rows: Any) -> Codes:
 def _reselected(sae: SparseAutoencoder, latents: int, cut: float | None, rows: Any) -> Codes:
     pre = torch.cat([sae._pre(part, latents) for part in sae._parts(rows)]).detach()
     if sae.activation == "topk":
-        return strongest(pre, min(sae._active(sae.size) or latents, latents))
+        return strongest(pre, int(min(sae._active(sae.size) or latents, latents)))
     return above(pre, torch.tensor(cut or 0.0))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -81,6 +81,7 @@ class SparseAutoencoder(NestedModel):
         if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
             raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
         self.width, self.activation, self.active = width, activation, active
+        self._embed: Callable[[list[str]], np.ndarray] | None = None
         self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
         self.b_enc = torch.nn.Parameter(torch.zeros(full))
         self.W_dec = torch.nn.Parameter(torch.zeros(full, width))
@@ -154,6 +155,21 @@ class SparseAutoencoder(NestedModel):
             assert active is not None
             return strongest(pre, active)
         return above(pre, self.threshold[: pre.shape[1]])
+
+    def features(self, texts: Sequence[str]) -> np.ndarray:
+        """
+        The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
+
+        Raises `AnysizeError` if it was fitted on vectors, and so knows of none.
+        """
+        from anysize.sparse.features import Source
+
+        options = self.about.get("options", {})
+        if options.get("site") is not None:
+            raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
+        if self._embed is None:
+            self._embed = Source(options.get("model"), None, options.get("max_length", 256)).runner()
+        return self._embed(list(texts))
 
     @torch.no_grad()
     def decode(self, codes: Codes | torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,8 @@ def rsa(a: np.ndarray, b: np.ndarray, *, n: int = 1000, resamples: int = 5, seed
     """
     The correlation for each of several samples of n rows, of representations (rows, d) and (rows, e) of the same items.
 
-    Raises `DataError` if the counts differ or there are fewer than three rows.
+    It is 0 where one of them finds all items equally unlike. Raises `DataError` if the counts differ or
+    there are fewer than three rows.
     """
     if len(a) != len(b) or len(a) < 3:
         raise DataError(f"{len(a)} and {len(b)} rows; expected as many in both, and at least three")
@@ -27,5 +28,6 @@ def rsa(a: np.ndarray, b: np.ndarray, *, n: int = 1000, resamples: int = 5, seed
         rows = rng.choice(len(a), min(n, len(a)), replace=False)
         upper = np.triu_indices(len(rows), 1)
         distances = [1 - (unit(part[rows]) @ unit(part[rows]).T)[upper] for part in (np.asarray(a), np.asarray(b))]
-        found.append(spearman(*distances))
+        varies = all(np.ptp(part) > 1e-6 for part in distances)
+        found.append(spearman(*distances) if varies else 0.0)
     return found

@@ -1,0 +1,107 @@
+"""``anysize prune``: a trained autoencoder sorted by importance and cut, without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from anysize.sparse import SparseAutoencoder
+
+
+_MOST = 1 << 20
+"""Rows that importance is measured on, at most."""
+
+
+@dataclass
+class Prune:
+    """
+    Keep the most important latents of a sparse autoencoder, as a smaller one in the layout of SAELens.
+
+    SAE may be one that `anysize fit` wrote, or of SAELens, dictionary_learning or sparsify. Importance is measured on
+    all but a tenth of DATA, and the result on that tenth.
+    """
+
+    sae: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SAE")]
+    """A sparse autoencoder."""
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    """Vectors that it reads, .npy or .safetensors; or texts, if it was fitted on texts."""
+    latents: tuple[int, ...]
+    """How many to keep; several numbers make an autoencoder that can be cut at each, and all of them only sort it."""
+    out: str
+    """Where to write it."""
+    by: Literal["energy", "frequency", "contribution", "greedy"] = "energy"
+    """What makes a latent important: mean squared activation, how often it fires, what is lost without it alone, or
+    the order in which latents most reduce the error."""
+    active: float | None = None
+    """Active latents per row for codes that go by a threshold; as many as before unless given."""
+    no_bias: bool = False
+    """Leave the bias as it is; else it takes over what the dropped latents gave on average."""
+
+    def run(self) -> WasPruned:
+        """Measure importance, cut, write, and measure what was kept."""
+        import tempfile
+        from pathlib import Path
+
+        import numpy as np
+
+        from anysize.core.data import read
+        from anysize.sparse import saelens
+        from anysize.sparse.evaluate import reconstruction, rows_of
+        from anysize.sparse.pruning import prune
+        from anysize.sparse.rows import is_held_out
+
+        sae = autoencoder(self.sae)
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            rows: Any = rows_of(sae, read(self.data), Path(scratch))
+            held = is_held_out(np.arange(len(rows)), len(rows))
+            chosen = np.flatnonzero(~held)
+            train, rest = rows[chosen[:: 1 + len(chosen) // _MOST]], rows[np.flatnonzero(held)]
+            done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)
+        saelens.write(done.sae, self.out)
+        sizes = [(level, done.sae.at(latents=level)) for level in self.latents]
+        records = [(n, reconstruction(view, rest)) for n, view in [(sae.latents, sae), *sizes]]
+        return WasPruned(self.out, [Kept(n, found.fvu, found.l0) for n, found in records])
+
+
+def autoencoder(path: str) -> SparseAutoencoder:
+    """The sparse autoencoder at a path. Raises `AnysizeError` if another model is there."""
+    from anysize.core.errors import AnysizeError
+    from anysize.core.registry import load
+    from anysize.sparse import SparseAutoencoder
+
+    found = load(path)
+    if not isinstance(found, SparseAutoencoder):
+        raise AnysizeError(f"{path} is a model of kind {found.kind!r}; expected a sparse autoencoder")
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One size on held-out rows."""
+
+    latents: int
+    fvu: float
+    l0: float
+
+
+@dataclass(frozen=True)
+class WasPruned:
+    """What was written, and what it costs."""
+
+    out: str
+    sizes: list[Kept]
+    """The whole autoencoder first, then what was kept."""
+
+    def text(self) -> str:
+        """A line for each size."""
+        lines = [f"{self.out}: in the layout of SAELens; on held-out rows"]
+        for row in self.sizes:
+            lines.append(f"  {row.latents:>7} latents   FVU {row.fvu:.4f}   {row.l0:.1f} active")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Place and sizes."""
+        return {"out": self.out, "sizes": [vars(row) for row in self.sizes]}
