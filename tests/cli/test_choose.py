@@ -52,7 +52,7 @@ def test_what_was_not_measured_says_so(tmp_path):
 
 
 def test_no_demand_is_refused(measured):
-    with pytest.raises(AnysizeError, match="say what to choose by"):
+    with pytest.raises(AnysizeError, match="--within, --as-good-as, --max-bytes or --max-ms"):
         Choose(measured).run()
 
 

@@ -39,7 +39,11 @@ class Choose:
 
     def run(self) -> Chosen:
         """Read the frontier and choose."""
+        from anysize.core.errors import AnysizeError
+
         frontier = read_frontier(self.frontier)
+        if all(given is None for given in (self.within, self.as_good_as, self.max_bytes, self.max_ms)):
+            raise AnysizeError("say what to choose by: --within, --as-good-as, --max-bytes or --max-ms")
         record = frontier.cheapest(
             within=None if self.within is None else fraction(self.within),
             as_good_as=self.as_good_as,

@@ -66,7 +66,7 @@ class Searcher:
         if approximate != "hnsw":
             raise AnysizeError(f"approximate={approximate!r} is unknown; the choice is hnsw")
         if self._manifest.hnsw is None:
-            raise AnysizeError("this index has no HNSW graph; build it with hnsw=True")
+            raise AnysizeError("this index has no HNSW graph; build it again with hnsw=True, in the shell --hnsw")
         if stage.dims != self._manifest.hnsw:
             raise AnysizeError(
                 f"the HNSW graph is over dims={self._manifest.hnsw}; the first stage has dims={stage.dims}"
