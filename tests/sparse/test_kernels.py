@@ -72,10 +72,11 @@ def test_rank_losses_and_gradients_are_those_of_plain_autograd():
     torch.testing.assert_close(gradients(errors.losses.sum(), held), gradients(wanted.sum(), held))
 
 
-@pytest.mark.parametrize("slice_", [1 << 22, 3 * F])
+@pytest.mark.parametrize("slice_", [1 << 22, 3 * F, 5 * N])
 @pytest.mark.parametrize("k", [1, 6, 40, 64])
 def test_selections_are_exact(monkeypatch, slice_, k):
-    monkeypatch.setattr("anysize.sparse.selecting._SLICE", slice_)  # in one piece, and in slices of three rows
+    monkeypatch.setattr("anysize.sparse.selecting._SLICE", slice_)  # in one piece, and three rows or latents at a time
+    monkeypatch.setattr("anysize.sparse.selecting._BLOCK", slice_)
     held, x = weights(2)
     with torch.no_grad():
         pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])

@@ -1,8 +1,8 @@
 """
 Which latents a training step uses: encode rows by rows and keep the few entries that the activation selects.
 
-The product with the encoder is the one dense product of a step. Its result, (n, F), is never held whole: a slice of
-rows is made, looked through while it is warm, and overwritten by the next. TopK as Gao et al. 2024; BatchTopK
+The product with the encoder is the one dense product of a step. Its result, (n, F), is never held whole: a piece of it
+is made, looked through while it is warm, and overwritten by the next. TopK as Gao et al. 2024; BatchTopK
 (Bussmann et al. 2024) keeps the ``k n`` largest of the whole batch.
 """
 
@@ -15,8 +15,9 @@ import torch
 
 from anysize.sparse.entries import Entries
 
-_SLICE = 1 << 22  # pre-activations held at a time: 16 MB of float32
-_LOOK, _MARGIN = 64, 1.5  # rows from which BatchTopK's lower bound is guessed, and how many times k may pass it
+_SLICE = 1 << 22  # pre-activations held at a time where whole rows are needed: 16 MB of float32
+_BLOCK = 1 << 20  # and where they are not: 4 MB, which stay in the cache
+_LOOK, _MARGIN = 32, 1.6  # rows from which BatchTopK's lower bound is guessed, and how many times k may pass it
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def select_topk(
         values = values.gather(1, order)
         rows, places = (values > 0).nonzero(as_tuple=True)
         parts.append((rows + start, latents[rows, places], values[rows, places]))
-    return _joined(parts, len(x), width)
+    rows, latents, values = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Selected(Entries(rows, latents, len(x), width), values)
 
 
 @torch.no_grad()
@@ -107,34 +109,46 @@ def row_topk(pre: torch.Tensor, active: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 class _Product:
-    """``x W_enc + b_enc``, slice by slice of the rows, each in the memory of the one before."""
+    """``x W_enc``, a piece at a time, each in the memory of the one before; `b_enc` is added where it is looked at."""
 
     def __init__(self, x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, bf16: bool) -> None:
-        self.n, self.width, self.b_enc = len(x), W_enc.shape[1], b_enc
-        self.half = bf16
+        self.n, self.width, self.b_enc, self.half = len(x), W_enc.shape[1], b_enc, bf16
         self.x, self.W_enc = (x.bfloat16(), W_enc.bfloat16()) if bf16 else (x, W_enc)
 
     def slices(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Where each slice starts, and its pre-activations (m, F)."""
+        """Whole rows: where each slice starts, and its pre-activations (m, F)."""
         step = max(1, min(self.n, _SLICE // self.width))
-        buffer = self.b_enc.new_empty(step, self.width)
+        buffer = self.b_enc.new_empty(step * self.width)
         for start in range(0, self.n, step):
-            yield start, self.of(self.x[start : start + step], buffer)
+            yield start, self.of(self.x[start : start + step], self.W_enc, buffer).add_(self.b_enc)
 
-    def of(self, rows: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
-        """The pre-activations of some rows, in `buffer`."""
-        out = buffer[: len(rows)]
-        if self.half:
-            return torch.add(rows @ self.W_enc, self.b_enc, out=out)
-        return torch.addmm(self.b_enc, rows, self.W_enc, out=out)
+    def blocks(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """All rows, some latents: where each block starts, and its product (n, c), to which no bias is added."""
+        step = max(1, min(self.width, _BLOCK // max(1, self.n)))
+        buffer = self.b_enc.new_empty(self.n * step)
+        for start in range(0, self.width, step):
+            yield start, self.of(self.x, self.W_enc[:, start : start + step], buffer)
+
+    def of(self, rows: torch.Tensor, columns: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+        """The product of some rows with some columns, in `buffer`."""
+        shape = (len(rows), columns.shape[1])
+        out = buffer[: shape[0] * shape[1]].view(shape)
+        return out.copy_(rows @ columns) if self.half else torch.mm(rows, columns, out=out)
 
 
 def _above(product: _Product, bound: float) -> Selected:
     parts = []
-    for start, pre in product.slices():
-        places = _places(pre > bound)
-        parts.append((places // product.width + start, places % product.width, pre.view(-1)[places]))
-    return _joined(parts, product.n, product.width)
+    for start, pre in product.blocks():
+        b_enc = product.b_enc[start : start + pre.shape[1]]
+        places = _places(pre > bound - b_enc)
+        rows, columns = places // pre.shape[1], places % pre.shape[1]
+        parts.append((rows * product.width + columns + start, pre.view(-1)[places] + b_enc[columns]))
+    if len(parts) == 1:
+        ((keys, values),) = parts
+    else:
+        keys, order = torch.cat([part[0] for part in parts]).sort()
+        values = torch.cat([part[1] for part in parts])[order]
+    return Selected(Entries(keys // product.width, keys % product.width, product.n, product.width), values)
 
 
 def _places(mask: torch.Tensor) -> torch.Tensor:
@@ -146,16 +160,11 @@ def _places(mask: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
-def _joined(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], n: int, width: int) -> Selected:
-    rows, latents, values = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Selected(Entries(rows, latents, n, width), values)
-
-
 def _guess(product: _Product, active: float) -> float:
     """A value that somewhat more than `active` entries a row exceed, judged by the first rows; at least 0."""
     few = product.x[:_LOOK]
     rank = int(_MARGIN * active * len(few))
-    pre = product.of(few, product.b_enc.new_empty(len(few), product.width)).view(-1)
+    pre = product.of(few, product.W_enc, product.b_enc.new_empty(len(few) * product.width)).add_(product.b_enc).view(-1)
     if rank >= len(pre):
         return 0.0
     return max(0.0, float(pre.kthvalue(len(pre) - rank).values))

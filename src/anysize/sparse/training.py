@@ -64,7 +64,7 @@ def train(
             number, done = divmod(step, per_pass)
             for batch in rows.batches(number, plan.batch_size, skip=done):
                 for learner, log in zip(learners, logs, strict=True):
-                    found = _step(learner, batch, step, plan.steps, workdir)
+                    found = one_step(learner, batch, step, plan.steps, workdir)
                     if step % every == 0 or step == plan.steps - 1:
                         log.append(found)
                 step += 1
@@ -76,7 +76,8 @@ def train(
     return logs
 
 
-def _step(learner: Learner, batch: Batch, step: int, steps: int, workdir: Path | None) -> Log:
+def one_step(learner: Learner, batch: Batch, step: int, steps: int, workdir: Path | None = None) -> Log:
+    """Learn from one batch. Raises `DivergedError` before a loss or gradient that is not finite reaches the weights."""
     loss, found = learner.gradients(batch, step)
     fired = found.entries.counts
     _exchange(learner, loss, fired)
