@@ -271,3 +271,19 @@ def test_every_verb(anysize, options, pairs, tmp_path):
     expected = az.load(out, bits=4).encode(sentences(3))
     np.testing.assert_allclose(cut.encode(sentences(3), normalize_embeddings=True), expected, atol=1e-5)
     assert Nesting(bits=(2, 3, 4, 6, 8)).levels("bits") == az.load(out).nesting.levels("bits")
+
+
+def test_with_texts_alone_a_width_keeps_the_neighbours_of_the_float_model(options, texts):
+    from anysize.core.neighbours import neighbour_overlap
+
+    method = MatQuant(**{**options, "base": "minmax"})
+    model = method.fit(read(texts))
+    frontier = az.measure(model, texts)
+    assert frontier.metric == "neighbours@10"
+    kept = {record.size.bits: record.metrics["neighbours@10"] for record in frontier.arm("nested")}
+    floats, listed = method.source().encode(sentences(96)), sentences(96)
+    for bits, share in kept.items():
+        expected = neighbour_overlap(floats, model.at(bits=bits).encode(listed))
+        assert share == pytest.approx(expected, abs=0.02)
+    assert kept[2] < kept[4] < kept[8] < 1.0001
+    assert frontier.full("original").metrics["neighbours@10"] == 1.0

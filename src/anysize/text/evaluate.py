@@ -9,7 +9,7 @@ import numpy as np
 
 from anysize.core.cost import latency_ms
 from anysize.core.errors import DataError
-from anysize.core.frontier import Record
+from anysize.core.frontier import ORIGINAL, Record
 from anysize.core.neighbours import neighbour_overlap, rank
 from anysize.core.retrieval_metrics import evaluate
 from anysize.text.features_once import FeaturesOnce
@@ -70,16 +70,17 @@ class NeighbourEvaluator:
         }
 
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
-        """One record per view, against exact neighbours under the features themselves."""
+        """One record per view, against exact neighbours under the original arm, or without one under its own features."""
         items = data.items()
         features = FeaturesOnce(items, tasks=("text-matching",))
         chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
+        untouched = [model.project(features.of(model)[0]) for model in views.get(ORIGINAL, ())]
         records = []
         for arm, models in views.items():
             for model in models:
                 (raw,) = features.of(model)
                 corpus = model.project(raw)
-                kept = neighbour_overlap(raw, corpus, k=10, rows=chosen)
+                kept = neighbour_overlap(untouched[-1] if untouched else raw, corpus, k=10, rows=chosen)
                 ms = _search_time(model, items.take(chosen[:3]), raw[chosen[:3]], corpus)
                 records.append(_record(model, arm, {self.metric: kept}, ms))
         return records
