@@ -177,8 +177,11 @@ def tree_row(seeds: list[dict[str, dict[str, float]]]) -> None:
     }
     mean = {arm: float(np.mean(held)) for arm, held in values["absorption"].items()}
     won = all(
-        max(values["absorption"][f"Matryoshka, {name}"]) < min(values["absorption"][f"BatchTopK, {name}"])
+        nested < plain
         for name in ("true L0", "0.75 of it")
+        for nested, plain in zip(
+            values["absorption"][f"Matryoshka, {name}"], values["absorption"][f"BatchTopK, {name}"], strict=True
+        )
     )
     write_row(
         "matryoshka-sae-absorption",
@@ -194,7 +197,8 @@ def tree_row(seeds: list[dict[str, dict[str, float]]]) -> None:
         f"{mean['BatchTopK, 0.75 of it']:.2f}; nesting costs reconstruction (FVU "
         f"{np.mean(values['FVU']['Matryoshka, true L0']):.3f} and "
         f"{np.mean(values['FVU']['BatchTopK, true L0']):.3f} at the true number). Less "
-        "absorption is not better recovery of all features: see the cosines.",
+        "absorption is not better recovery of all features: see the cosines. Won means: lower in every seed, on "
+        "the same rows and batches.",
         command=COMMAND,
         data="made: 100,000 rows over a tree of 5 parents with 3 exclusive children each, 20 orthogonal directions in "
         "40 dimensions; 4,000 steps of 256 rows",

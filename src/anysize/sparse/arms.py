@@ -52,7 +52,7 @@ def method_of(model: SparseAutoencoder) -> SparseOptions:
     if options is None or name is None:
         raise AnysizeError("this autoencoder does not say how it was trained, so no twin can be trained beside it")
     restored = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    return find("methods", name)(**{**restored, "cache": Path(options["cache"]) if options.get("cache") else None})
+    return find("methods", name)(**restored)
 
 
 def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder) -> TopK:

@@ -80,7 +80,7 @@ def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Arr
         positives and any(getattr(method, "positives", "") not in positives for method in methods)
     ):
         raise AnysizeError("autoencoders that are fitted together share what is positive")
-    folder = first.cache or workdir / "rows"
+    folder = Path(first.cache) if first.cache else workdir / "rows"
     source = first.source()
     if positives == {"pair"}:
         pairs = data.training_pairs()

@@ -36,7 +36,7 @@ class SparseOptions:
     """For texts: a sentence-transformers model or a saved anysize encoder. Not needed for vectors."""
     site: str | None = None
     """Read this module of a Hugging Face model (layer.3) instead, a row for each token."""
-    cache: Path | None = None
+    cache: str | None = None
     """Folder to keep what texts became, for other runs."""
     max_length: int = 256
     """With a site: tokens read of each text."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
+from anysize.core.training import quiet
 
 _BATCH = 16
 _LONG = 10.0  # rows so many times longer than the median are attention sinks, which would drown all others
@@ -27,8 +28,9 @@ class Site:
         except ImportError:
             raise AnysizeError("reading a model needs the 'text' extra: pip install 'anysize[text]'") from None
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-            self.model: Any = AutoModel.from_pretrained(model).eval()
+            with quiet():
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
+                self.model: Any = AutoModel.from_pretrained(model).eval()
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
