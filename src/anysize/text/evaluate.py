@@ -70,7 +70,7 @@ class NeighbourEvaluator:
         }
 
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
-        """One record per view, against exact neighbours under the original arm, or without one under its own features."""
+        """One record per view, against exact neighbours under the original arm; without one, under its features."""
         items = data.items()
         features = FeaturesOnce(items, tasks=("text-matching",))
         chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
