@@ -1,14 +1,17 @@
 """
 Arabic nested embeddings (Nacar and Koubaa 2024, arXiv 2407.21139): tune any base on translated NLI, at every size.
 
-    python -m recipes.arabic --data DATA_DIR                        # three small bases, 3 seeds
-    python -m recipes.arabic --data DATA_DIR --bases bilingual      # one of them, in a minute
+    python -m recipes.arabic --data DATA_DIR                        # two small bases, 3 seeds
+    python -m recipes.arabic --data DATA_DIR --bases english        # all-MiniLM-L6-v2, which knows no Arabic: slower
     python -m recipes.arabic --data DATA_DIR --model BASE           # a sentence-transformers folder or hub name
 
-Data      DATA_DIR/arabic_nli (ArNLI: SICK translated) and DATA_DIR/sts17 (ar-ar, ar-en; never trained on).
-Cost      COST
-Hardware  HARDWARE
-Result    RESULT
+Data      DATA_DIR/arabic_nli (ArNLI: SICK translated; 739 triplets are left after filtering) and DATA_DIR/sts17 (ar-ar,
+          ar-en; never trained on).
+Cost      Half a minute of one core for each base and seed, three minutes in all.
+Hardware  One core of an AMD EPYC with bfloat16.
+Result    Row arabic-similarity, Spearman of cosine on STS17 ar-ar at 32 / full size: bilingual base untouched
+          0.618 / 0.682, nested 0.624 / 0.678, plain 0.615 / 0.677; scratch base 0.520 / 0.590, 0.587 / 0.662, 0.578 / 0.659. So few
+          triplets teach nothing to a base that knows Arabic; one that knows none gains at every size.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from recipes import arabic_bases
 from recipes.arabic_data import AS_WRITTEN, Corpus, load
 from recipes.arabic_report import NATIVE, Run, report
 
+BASES = "bilingual,scratch"
 SIZES = (32, 64, 128, 256, 512, 768)
 # Base -> passes, batch and learning rate. Of the two static bases: the best of six and of nine for plain tuning on the
 # validation rows, seed 0; of the transformers: what is usual.
@@ -135,7 +139,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", help="a base to tune instead of the small ones made here")
-    parser.add_argument("--bases", default="bilingual,scratch,english")
+    parser.add_argument("--bases", default=BASES, help="of bilingual, scratch and english")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, help="of fine-tuning; the default depends on the base")
     parser.add_argument("--batch-size", type=int)
@@ -161,7 +165,9 @@ def main(words: Sequence[str] | None = None) -> None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_json(kept, figures)
             print(f"{base} base, seed {seed}: plain tuning on validation rows {figures['valid']}", flush=True)
-    named = {"model": args.model, **dict(zip(("epochs", "batch-size", "learning-rate"), chosen, strict=True))}
+    bases = None if args.model or args.bases == BASES else args.bases
+    named = {"model": args.model, "bases": bases}
+    named |= dict(zip(("epochs", "batch-size", "learning-rate"), chosen, strict=True))
     options = "".join(f" --{name} {value}" for name, value in named.items() if value is not None)
     report(results, corpus, f"python -m recipes.arabic --data DATA_DIR{options}", args.results)
 

@@ -130,7 +130,7 @@ def test_the_recipe_writes_its_table(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(arabic, "one", None)  # a finished run computes nothing again
     arabic.main(words)
     assert json.loads((tmp_path / "arabic-similarity.json").read_text())["values"] == row["values"]
-    assert row["command"] == "python -m recipes.arabic --data DATA_DIR --epochs 2.0 --batch-size 8"
+    assert row["command"] == "python -m recipes.arabic --data DATA_DIR --bases scratch --epochs 2.0 --batch-size 8"
     assert row["outcome"] in evidence.OUTCOMES
     native = row["values"]["scratch base, STS17 ar-ar"]
     assert len(native) == 8
