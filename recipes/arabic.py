@@ -10,8 +10,9 @@ Data      DATA_DIR/arabic_nli (ArNLI: SICK translated; 739 triplets are left aft
 Cost      Half a minute of one core for each base and seed, three minutes in all.
 Hardware  One core of an AMD EPYC with bfloat16.
 Result    Row arabic-similarity, Spearman of cosine on STS17 ar-ar at 32 / full size: bilingual base untouched
-          0.618 / 0.682, nested 0.624 / 0.678, plain 0.615 / 0.677; scratch base 0.520 / 0.590, 0.587 / 0.662, 0.578 / 0.659. So few
-          triplets teach nothing to a base that knows Arabic; one that knows none gains at every size.
+          0.618 / 0.682, nested 0.624 / 0.678, plain 0.615 / 0.677; scratch base 0.520 / 0.590, nested 0.587 / 0.662,
+          plain 0.578 / 0.659. So few triplets teach nothing to a base that knows Arabic; one that knows none gains at
+          every size.
 """
 
 from __future__ import annotations
