@@ -73,7 +73,7 @@ def encoding(texts: list[str], repeats: int) -> None:
         note=f"3 layers {half:.2f}, 2 layers {ratios['layers=2']:.2f}, 1 layer {ratios['layers=1']:.2f}; all "
         f"{len(model.nesting)} sizes of six depths and five widths {everything:.2f}. sentence-transformers' own "
         f"encode of the same texts takes {ratios['sentence-transformers']:.2f} (it does not normalise twice).",
-        command="python -m benchmarks.encoder_speed --data DATA_DIR",
+        command=f"python -m benchmarks.encoder_speed --data DATA_DIR --repeats {repeats}",
         data=f"{len(texts)} sentences of STS-B",
     )
     print(ratios)
@@ -208,7 +208,7 @@ def training(columns: list[list[str]], repeats: int) -> None:
             **{f"apart, {name}": figures for name, figures in agree.items()},
         },
         "arms": list(found),
-        "command": "python -m benchmarks.encoder_speed --data DATA_DIR",
+        "command": f"python -m benchmarks.encoder_speed --data DATA_DIR --repeats {repeats}",
         "data": f"{len(columns[0])} triplets of STS-B sentences, {features[0]['input_ids'].shape[1]} tokens",
     }
     cost = shares["starbucks, 5 sizes"]
