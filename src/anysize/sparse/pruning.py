@@ -79,7 +79,12 @@ def prune(
         fit_bias(small, x)
     small.about = {
         "method": "prune",
-        "options": {"by": by if scores is None else "given", "refit_bias": refit_bias, "active": active},
+        "options": {
+            **_reading(sae),
+            "by": by if scores is None else "given",
+            "refit_bias": refit_bias,
+            "active": active,
+        },
         "cut_from": {"fingerprint": sae.fingerprint, "latents": sae.latents, "about": sae.about},
         "kept": order.tolist(),
         "rows": len(x),
@@ -112,6 +117,12 @@ def mean_active(sae: SparseAutoencoder, x: Any) -> float:
 def sample(x: Any, most: int = 1 << 15) -> np.ndarray:
     """At most so many rows (n, d), evenly spread, as float32 in memory."""
     return np.array(x[:: max(1, -(-len(x) // most))], np.float32)
+
+
+def _reading(sae: SparseAutoencoder) -> dict[str, Any]:
+    """How texts become what an autoencoder reads, which cutting it does not change."""
+    options = sae.about.get("options", {})
+    return {name: options[name] for name in ("model", "site", "max_length") if name in options}
 
 
 def _taken(sae: SparseAutoencoder, order: torch.Tensor, levels: Sequence[int]) -> SparseAutoencoder:
