@@ -4,10 +4,12 @@ Claim: at recall@10 >= 0.99 the nested store answers a single query 20x faster t
 Funnel over 4-bit prefix codes and true vectors against FAISS: exact scan, HNSW32, and `IndexRefineFlat` over the same
 prefix; on 1,000,000 x 384 vectors with the spectrum and the clusters of real embeddings, and on real ones.
 
-    python -m benchmarks.search --data DATA_DIR     # with npl/, ag_news/ and multi30k/; about 12 minutes on 2 cores
+    python -m benchmarks.search --data DATA_DIR     # about 14 minutes on 2 cores
 
-One thread everywhere but for FAISS's HNSW build. Times are CPU milliseconds of single queries, the median of 200.
-Embeddings of the real texts (all-MiniLM-L6-v2, 64 tokens) are made once and kept in --cache.
+DATA_DIR holds npl/, ag_news/, multi30k/, cranfield/ and cisi/. The store's defaults were chosen on the vectors of the
+first three; on a million drawn around the other two nothing was chosen. One thread everywhere but for FAISS's HNSW
+build. Times are CPU milliseconds of single queries, the median of 200. Embeddings of the real texts (all-MiniLM-L6-v2,
+64 tokens) are made once and kept in --cache.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ from threadpoolctl import threadpool_limits
 
 from anysize.core.sizes import Nesting
 from anysize.search import Index
-from benchmarks.evidence import write_row
+from benchmarks.evidence import RESULTS, write_row
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
 K = 10
+UNSEEN = "a million around Cranfield and CISI, on which no default was chosen"
 FUNNELS = (None, "dims=128:100,dims=384", "dims=64:200,dims=384", "dims=64:400,dims=384")
 
 
@@ -52,6 +55,7 @@ def texts_of(data: Path) -> dict[str, list[str]]:
             cells = line.split("\t")
             if len(cells) == 3:
                 news.append(f"{cells[1]}. {cells[2]}")
+    unseen = [row["text"] for name in ("cranfield", "cisi") for row in rows_of(data / name / "corpus.jsonl.gz")]
     captions = [row["captions"] for row in rows_of(data / "multi30k/captions_en5_train.jsonl.gz")][:20000]
     return {
         "npl": npl,
@@ -60,14 +64,17 @@ def texts_of(data: Path) -> dict[str, list[str]]:
         "news-queries": news[:200],
         "captions": [five[0] for five in captions],
         "captions-queries": [five[1] for five in captions[::100]],
+        "unseen": unseen,
     }
 
 
-def embed(data: Path, cache: Path) -> dict[str, np.ndarray]:
-    """Unit embeddings of every list of texts."""
+def embed(data: Path, cache: Path, only: str = "") -> dict[str, np.ndarray]:
+    """Unit embeddings of every list of texts, or of one alone."""
     cache.mkdir(parents=True, exist_ok=True)
     model, found = None, {}
     for name, texts in texts_of(data).items():
+        if only not in ("", name):
+            continue
         path = cache / f"{name}.npy"
         if not path.exists():
             if model is None:
@@ -99,7 +106,7 @@ class Synthetic:
         self.clustered = clustered
         spread = np.cov(self.centres.T)
         if clustered:
-            some = np.random.default_rng(0).choice(len(real), 4000, replace=False)
+            some = np.random.default_rng(0).choice(len(real), min(4000, len(real)), replace=False)
             near = np.argsort(-(self.centres[some] @ self.centres.T), axis=1)[:, 5]  # the fifth neighbour
             differences = (self.centres[near] - self.centres[some]) / np.sqrt(2)
             spread = differences.T @ differences / len(differences)
@@ -259,7 +266,17 @@ def main() -> None:
     options.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "anysize-search-benchmark")
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--part", type=int, default=200_000, help="rows of the smaller synthetic set")
+    options.add_argument("--unseen", action="store_true", help="run the last part alone and add it to the row there is")
     chosen = options.parse_args()
+    if chosen.unseen:
+        vectors = embed(chosen.data, chosen.cache, "unseen")["unseen"]
+        threadpool_limits(1)
+        faiss.omp_set_num_threads(1)
+        results = json.loads((RESULTS / "mrl-search.json").read_text("utf8"))["values"]
+        del results["goals"]
+        results[UNSEEN] = unseen(vectors, chosen.rows, chosen.cache, bandwidth())
+        write(results, chosen.rows, " That part was run by itself, at another time than the rest.")
+        return
     real = embed(chosen.data, chosen.cache)
     threadpool_limits(1)
     faiss.omp_set_num_threads(1)
@@ -300,20 +317,37 @@ def main() -> None:
             bench.faiss_refine("SQ8", 64, (10, 20))
             bench.faiss_hnsw((16, 64))
             results[f"real: {name}"] = bench.arms
+        results[UNSEEN] = unseen(real["unseen"], chosen.rows, chosen.cache, speed)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (chosen.cache / "last.json").write_text(json.dumps(results, indent=1))
     write(results, chosen.rows)
 
 
-def write(results: dict[str, Any], rows: int) -> None:
+def unseen(real: np.ndarray, rows: int, cache: Path, speed: float) -> dict[str, Any]:
+    """Figures on vectors like the abstracts of Cranfield and CISI, on which no default was chosen."""
+    like_real = Synthetic(real)
+    scratch = Path(tempfile.mkdtemp(dir=cache))
+    try:
+        bench = Bench("unseen", like_real.sample(rows, 1), like_real.sample(200, 2), scratch, speed)
+        bench.ours((None,))
+        bench.faiss_refine("SQ8", 64, (10, 20, 40))
+        bench.faiss_refine("PQ64x4fs", 128, (10, 20, 40))
+        return bench.arms
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(results: dict[str, Any], rows: int, more: str = "") -> None:
     """The row of evidence: won if the default search meets every goal."""
     arms, part = results["synthetic"], next(found for name, found in results.items() if "first" in name)
     default = next(figures for arm, figures in arms.items() if arm.endswith("(default)"))
+    other = next(figures for arm, figures in results[UNSEEN].items() if arm.endswith("(default)"))
     bare = next(figures for arm, figures in arms.items() if arm.startswith("anysize vectors"))
     exact = next(iter(arms.values()))
     goals = {
         "recall@10 >= 0.99 by default": default["recall@10"] >= 0.99,
+        "recall@10 >= 0.99 by default where it was not chosen": other["recall@10"] >= 0.99,
         "at least 20 times less time than the exact scan": default["times_faster_than_exact"] >= 20,
         "stored <= 1.25 raw with codes": default["stored_over_raw"] <= 1.25,
         "stored <= 1.05 raw without": bare["stored_over_raw"] <= 1.05,
@@ -340,10 +374,13 @@ def write(results: dict[str, Any], rows: int) -> None:
             f"{part_rows(results)}: ours {quickest(part, 'anysize codes')}, HNSW32 {quickest(part, 'FAISS HNSW32')}. "
             "A million draws around 38,826 real embeddings make close clusters, so the smaller set and the one without "
             "clusters are the harder tests; on real sets of 7,400 to 20,000 a scan is about as quick as the funnel. "
-            "Coordinates are in PCA order; no model was trained."
+            "Coordinates are in PCA order; no model was trained. On a million around Cranfield and CISI, where no "
+            f"default was chosen, it is {other['times_faster_than_exact']} times faster at recall {other['recall@10']}."
+            f"{more}"
         ),
         command="python -m benchmarks.search --data DATA_DIR",
-        data="all-MiniLM-L6-v2 embeddings of NPL, AG News and Multi30k captions, and a million drawn to be like them",
+        data="all-MiniLM-L6-v2 embeddings of NPL, AG News and Multi30k captions, a million drawn to be like them, "
+        "and a million drawn to be like Cranfield and CISI",
     )
 
 
