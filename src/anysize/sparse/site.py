@@ -37,7 +37,7 @@ class Site:
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.max_length = max_length
-        self.name, self.module = _module(self.model, site)
+        self.name, self.module = named_module(self.model, site)
 
     @torch.no_grad()
     def rows(self, texts: Sequence[str]) -> np.ndarray:
@@ -75,7 +75,7 @@ def _tensor(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def _module(model: torch.nn.Module, site: str) -> tuple[str, torch.nn.Module]:
+def named_module(model: torch.nn.Module, site: str) -> tuple[str, torch.nn.Module]:
     named = {name: module for name, module in model.named_modules() if name}
     if site in named:
         return site, named[site]
