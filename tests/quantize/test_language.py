@@ -89,6 +89,9 @@ def test_loading_narrow_takes_little_and_the_loss_is_its_definition(made, lm, tm
     expected = -torch.log_softmax(logits, -1).gather(2, part[:, 1:, None]).mean()
     assert two.loss(part, batch_size=2) == pytest.approx(float(expected), abs=1e-5)
     assert mixed.loss(part) == pytest.approx(model.at(bits={"layers.0": 2, "layers.1": 4}).loss(part), abs=1e-6)
+    two.keep_floats(False)
+    assert two.loss(part, batch_size=2) == pytest.approx(float(expected), abs=1e-5)
+    assert all(layer._kept is None for layer in two.layers().values())
     assert mixed.loss(part) != pytest.approx(two.loss(part), abs=1e-4)
     with torch.no_grad():
         floats = float(next_token_loss(lm()(part[:, :-1]), part))
@@ -157,6 +160,7 @@ def test_every_verb(anysize, options, texts, tmp_path):
     assert records["nested", 2]["bytes"] < records["nested", 8]["bytes"] < records["original", 32]["bytes"]
     part = windows(texts_of(read(texts), held_out=True), az.load(out).tokenizer, 16, "it")
     assert records["nested", 4]["metrics"]["log_likelihood"] == pytest.approx(-az.load(out, bits=4).loss(part))
+    assert "6 layers in 8 bits (round_clamp, asymmetric, a scale per output channel)" in anysize("info", out).out
     assert anysize("choose", out, "--max-bytes", "8MB").status == 0
     told = anysize("info", out, "--json").json["sizes"]
     assert [size["size"] for size in told] == [f"bits={bits}" for bits in (2, 3, 4, 6, 8)]
@@ -197,6 +201,9 @@ def test_refusals(options, texts, lm, tmp_path):
         CausalLM.from_pretrained(tmp_path)
     with pytest.raises(DataError, match="holds 1 tokens"):
         windows([""], lm().tokenizer, 8, "it")
+    lm().save(tmp_path / "ours")
+    assert MatQuant(**{**options, "model": str(tmp_path / "ours")}).source().max_length == 16
+    assert az.measure(az.load(tmp_path / "ours"), texts).metric == "log_likelihood"
     whole = windows(["one", "two"], lm().tokenizer, 100, "it")
     assert whole.shape == (1, 4)  # two words, each with its end
     assert Size(layers=2) in lm().nesting

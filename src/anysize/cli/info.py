@@ -85,12 +85,26 @@ def _model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
+        "codes": _codes(manifest.get("config", {}).get("quantization")),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
         "fingerprint": manifest.get("fingerprint"),
         "bytes_on_disk": _bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")
+
+
+def _codes(said: Any) -> str | None:
+    """How the weights of a quantised model are stored."""
+    if said is None:
+        return None
+    scheme = said["scheme"]
+    group = "output channel" if scheme["group_size"] is None else f"{scheme['group_size']} input features"
+    how = f"{scheme['mode']}, {'symmetric' if scheme['symmetric'] else 'asymmetric'}, a scale per {group}"
+    return (
+        f"{len(said['layers'])} layers in {scheme['parent_bits']} bits ({how}), "
+        f"trained at {', '.join(map(str, said['trained_bits']))}, stored as {said['layout']}"
+    )
 
 
 def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "average_bits": "mixing",
+    "by_pattern": "mixing",
+    "by_sensitivity": "mixing",
     "CausalLM": "causal",
     "FakeQuantEmbedding": "linear",
     "FakeQuantLinear": "linear",
@@ -15,8 +18,11 @@ _HOMES = {
     "QuantizedLM": "language",
     "Scheme": "scheme",
     "convert": "preparing",
+    "finished": "making",
     "prepare": "preparing",
+    "prepared": "making",
     "running_at": "widths",
+    "sensitivity": "mixing",
     "slice_bits": "slicing",
 }
 __all__ = list(_HOMES)

@@ -32,6 +32,7 @@ class CausalLM(NestedModel):
 
     kind = "causal-lm"
     evaluators = ("next-token",)
+    rivals = ()
 
     def __init__(self, nesting: Nesting, lm: Any, max_length: int) -> None:
         super().__init__(nesting)
@@ -117,6 +118,10 @@ class CausalLM(NestedModel):
         lm = copy.deepcopy(self.lm)
         lm.tokenizer = self.tokenizer
         return lm
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """``original``: itself."""
+        return [self.at()] if name == "original" else super().arm(name, data)
 
     def config(self) -> dict[str, Any]:
         """The model's own configuration and the length of its windows."""

@@ -113,6 +113,12 @@ class Quantized(NestedModel):
         view.mixture = resolve(self, widths)
         return view
 
+    def keep_floats(self, keep: bool) -> None:
+        """Whether layers keep the floats of the width that ran last: faster, but they take the memory of floats."""
+        for part in self.layers().values():
+            part.keep = keep
+            part._kept = None
+
     def layers(self) -> dict[str, Stored]:
         """The layers that are stored as codes, by name."""
         return {name: part for name, part in self.inner.named_modules() if isinstance(part, Stored)}
