@@ -76,6 +76,7 @@ def _tensor(output: Any) -> torch.Tensor:
 
 
 def named_module(model: torch.nn.Module, site: str) -> tuple[str, torch.nn.Module]:
+    """The module of that full name, or whose name alone ends so. Raises `AnysizeError` for none or several."""
     named = {name: module for name, module in model.named_modules() if name}
     if site in named:
         return site, named[site]
