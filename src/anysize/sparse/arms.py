@@ -7,13 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import find
-from anysize.sparse.evaluate import chunks, rows_of
+from anysize.sparse.evaluate import rows_of
+from anysize.sparse.importance import importance
 from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
 from anysize.sparse.model import SparseAutoencoder
+from anysize.sparse.pruning import sort_by_importance
 
 RIVALS = ("batchtopk", "topk", "sorted", "single", "original")
 
@@ -65,17 +65,8 @@ def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder
     return kind(**kept)
 
 
-@torch.no_grad()
 def sorted_by_energy(sae: SparseAutoencoder, rows: Any) -> SparseAutoencoder:
-    """The same autoencoder with its latents in the order of mean square activation on `rows`, highest first."""
-    energy = torch.zeros(sae.b_enc.shape[0], dtype=torch.float64)
-    for part in chunks(rows):
-        codes = sae.at().encode(part)
-        energy += torch.bincount(codes.indices, weights=codes.values.double().square(), minlength=len(energy))
-    order = energy.argsort(descending=True, stable=True)
-    twin = SparseAutoencoder.build(sae.config(), sae.nesting)
-    state = dict(sae.state_dict())
-    state |= {name: state[name][order] for name in ("b_enc", "W_dec", "threshold")}
-    twin.load_state_dict(state | {"W_enc": state["W_enc"][:, order]})
+    """The same autoencoder with its latents in the order of mean square contribution on `rows`, highest first."""
+    twin = sort_by_importance(sae.at(), importance(sae.at(), rows)).sae
     twin.about = dict(sae.about)
-    return twin.eval()
+    return twin

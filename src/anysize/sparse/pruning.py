@@ -41,9 +41,11 @@ def in_order(scores: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 
 def sort_by_importance(sae: SparseAutoencoder, scores: torch.Tensor, levels: Sequence[int] | None = None) -> Pruned:
-    """The same autoencoder with its latents in order of importance, nested at `levels` (its full width by default)."""
+    """The same autoencoder with its latents in order of importance, nested at `levels`, or as it was."""
     order = in_order(scores)
-    return Pruned(_taken(sae, order, levels or (sae.latents,)), tuple(order.tolist()))
+    if levels is None:
+        levels = sae.nesting.levels("latents") if "latents" in sae.nesting.axes else (sae.latents,)
+    return Pruned(_taken(sae, order, levels), tuple(order.tolist()))
 
 
 def prune(
