@@ -1,7 +1,7 @@
 """
 Claims of the Matryoshka SAE: absorption on a tree whose features are known, and prefixes on real embeddings.
 
-    python -m benchmarks.matryoshka_sae --data DATA_DIR --cache CACHE_DIR      # about 6 minutes on one core
+    python -m benchmarks.matryoshka_sae --data DATA_DIR --cache CACHE_DIR      # about 4 minutes on one core
 
 DATA_DIR holds multi30k/, ag_news/, banking77/ and npl/; embeddings and finished seeds are kept in --cache. The tree:
 5 parents (probability 0.15), each with 3 exclusive children (0.2 each where the parent is), 20 orthogonal directions
@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 PARENTS, CHILDREN, WIDTH = 5, 3, 40
 FEATURES = PARENTS * (1 + CHILDREN)
 TRUE_L0 = PARENTS * 0.15 * (1 + 0.6)
-PREFIXES, ACTIVE, STEPS, BATCH, RATE = (64, 128, 256, 512, 1024), 32, 1000, 512, 5e-4
+PREFIXES, ACTIVE, STEPS, BATCH, RATE = (64, 128, 256, 512, 1024), 32, 500, 512, 1e-3
 
 
 # The tree
