@@ -129,10 +129,11 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     options = ["--latents", "8,16,64", "--active", "4", "--steps", "40", "--batch-size", "128"]
     out = tmp_path / "sae"
     assert anysize("fit", tmp_path / "X.npy", "--method", "matryoshka-sae", *options, "--out", out).status == 0
-    said = anysize("measure", out, tmp_path / "X.npy", "--arms", "batchtopk,sorted,single", "--json")
+    said = anysize("measure", out, tmp_path / "X.npy", "--arms", "batchtopk,sorted,pruned,single", "--json")
     assert said.status == 0, said.err
     records = {(one["arm"], one["size"]["latents"]): one for one in said.json["records"]}
-    assert len(records) == 12
+    assert len(records) == 15
+    assert records["pruned", 8]["metrics"]["explained"] > records["sorted", 8]["metrics"]["explained"]
     assert records["sorted", 64]["metrics"]["explained"] == pytest.approx(
         records["batchtopk", 64]["metrics"]["explained"], abs=1e-5
     )

@@ -36,7 +36,8 @@ class Measure:
     """Only these, by name or as a menu in the order of the model's axes: 2:24,4:96."""
     arms: tuple[str, ...] | None = None
     """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
-    longer). Quantised models: minmax (the default), sliced, single."""
+    longer). Quantised models: minmax (the default), sliced, single. Sparse autoencoders: batchtopk, topk, sorted,
+    pruned, single."""
     task: str | None = None
     """Of a model with an adapter per task: the task to embed every text for, in place of the one that the data is for
     (retrieval for pairs and judgements, else text-matching)."""

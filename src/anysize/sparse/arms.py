@@ -7,15 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import find
 from anysize.sparse.evaluate import rows_of
 from anysize.sparse.importance import importance
 from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
 from anysize.sparse.model import SparseAutoencoder
-from anysize.sparse.pruning import sort_by_importance
+from anysize.sparse.pruning import prune, sort_by_importance
+from anysize.sparse.rows import is_held_out
 
-RIVALS = ("batchtopk", "topk", "sorted", "single", "original")
+RIVALS = ("batchtopk", "topk", "sorted", "pruned", "single", "original")
 
 
 def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoencoder]:
@@ -23,8 +26,9 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoenco
     Views of one rival of `model`, smallest first; all are trained with the same data, steps, batches and seed.
 
     ``batchtopk`` and ``topk``: a fixed autoencoder of the full size, cut in the order of its latents. ``sorted``: the
-    BatchTopK one, its latents sorted by mean square activation before it is cut, which costs no training.
-    ``single``: for each size, one trained at that size alone. ``original`` has none. Raises `AnysizeError` otherwise.
+    BatchTopK one, its latents sorted by energy before it is cut, which costs no training. ``pruned``: that, with the
+    bias and the number of active latents refitted at each size. ``single``: for each size, one trained at that size
+    alone. ``original`` has none. Raises `AnysizeError` otherwise.
     """
     if name not in RIVALS:
         raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS[:-1])}")
@@ -38,11 +42,15 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoenco
         )
     if name == "single":
         return [method.single(size).fit(data) for size in model.nesting]
-    fixed = {"topk": TopK, "batchtopk": BatchTopK, "sorted": BatchTopK}[name]
-    twin = fixed_twin(method, fixed, model).fit(data)
-    if name == "sorted":
+    twin = fixed_twin(method, TopK if name == "topk" else BatchTopK, model).fit(data)
+    if name in ("sorted", "pruned"):
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            twin = sorted_by_energy(twin, rows_of(model, data, Path(scratch)))
+            rows = training_rows(rows_of(model, data, Path(scratch)))
+        if name == "pruned":
+            if "latents" not in model.nesting.axes:
+                raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
+            return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
+        twin = sorted_by_energy(twin, rows)
     return [twin.at(size) for size in twin.nesting if size in model.nesting]
 
 
@@ -63,6 +71,12 @@ def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder
     kept["latents"] = nesting.levels("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
     kept["active"] = nesting.levels("active") if "active" in nesting.axes else (model.active,)
     return kind(**kept)
+
+
+def training_rows(rows: Any) -> np.ndarray:
+    """Of all rows those that training may see, at most 32,768 of them: what is measured must not decide an order."""
+    places = np.flatnonzero(~is_held_out(np.arange(len(rows)), len(rows)))
+    return np.asarray(rows[places[:: -(-len(places) // 32_768)]])
 
 
 def sorted_by_energy(sae: SparseAutoencoder, rows: Any) -> SparseAutoencoder:
