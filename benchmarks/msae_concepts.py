@@ -23,7 +23,7 @@ import torch
 from anysize.core.data import Data, Items
 from anysize.core.files import write_json
 from anysize.sparse import MSAE, SparseAutoencoder, TopK, fit_together
-from anysize.sparse.cknna import cknna
+from anysize.sparse.alignment import cknna
 from anysize.sparse.naming import name_concepts
 from benchmarks.evidence import write_row
 from benchmarks.sparse_texts import Embedded, embedded, texts_of, words_of

@@ -26,9 +26,9 @@ from anysize.core.files import write_json
 from anysize.core.neighbours import unit
 from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, TopK, fit_together
 from anysize.sparse.granularity import granularity_curve
-from anysize.sparse.importance import importance
 from anysize.sparse.powerlaw import fit_power_law
 from anysize.sparse.pruning import prune, sort_by_importance
+from anysize.sparse.scores import importance
 from benchmarks.progressive_rows import write_rows
 from benchmarks.sparse_texts import embedded, texts_of
 

@@ -22,10 +22,10 @@ import anysize as az
 from anysize.core.errors import AnysizeError, DataError
 from anysize.sparse import SparseAutoencoder, saelens
 from anysize.sparse.granularity import granularity_curve
-from anysize.sparse.importance import MEASURES, importance
 from anysize.sparse.powerlaw import fit_power_law
 from anysize.sparse.pruning import prune, sort_by_importance
 from anysize.sparse.recapture import LanguageModelLoss
+from anysize.sparse.scores import MEASURES, importance
 from anysize.sparse.site import Site
 
 

@@ -8,10 +8,10 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from anysize.core.errors import DataError
-from anysize.sparse.cknna import cknna
+from anysize.sparse.alignment import cknna
+from anysize.sparse.geometry import rsa
 from anysize.sparse.measures import cosine, fvu, fvu_per_sample
 from anysize.sparse.probing import fit_probe, macro_f1, preserved
-from anysize.sparse.rsa import rsa
 
 RNG = np.random.default_rng(0)
 

@@ -12,9 +12,9 @@ from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes import Nesting
 from anysize.core.testing import check_nested_model
 from anysize.sparse.granularity import granularity_curve, recaptured
-from anysize.sparse.importance import MEASURES, importance
 from anysize.sparse.measures import cosine, fvu
 from anysize.sparse.pruning import mean_active, prune, sort_by_importance
+from anysize.sparse.scores import MEASURES, importance
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
 
 X = inputs(200)

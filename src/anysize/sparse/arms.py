@@ -12,11 +12,11 @@ import numpy as np
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import find
 from anysize.sparse.evaluate import rows_of
-from anysize.sparse.importance import importance
 from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.pruning import prune, sort_by_importance
 from anysize.sparse.rows import is_held_out
+from anysize.sparse.scores import importance
 
 RIVALS = ("batchtopk", "topk", "sorted", "pruned", "single", "original")
 

@@ -20,9 +20,9 @@ from anysize.sparse.activations import above, strongest
 from anysize.sparse.calibration import threshold_for
 from anysize.sparse.codes import Codes
 from anysize.sparse.decoding import decode_prefixes, decode_sum
+from anysize.sparse.geometry import rsa
 from anysize.sparse.measures import cosine, fvu
 from anysize.sparse.model import SparseAutoencoder
-from anysize.sparse.rsa import rsa
 
 Reading = Literal["mask", "reselect"]
 Replace = Callable[[torch.Tensor], torch.Tensor]

@@ -12,11 +12,11 @@ from anysize.core.errors import DataError
 from anysize.sparse.decoding import decode_ranks
 from anysize.sparse.evaluate import reconstruction
 from anysize.sparse.granularity import granularity_curve
-from anysize.sparse.importance import importance
 from anysize.sparse.measures import fvu
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.powerlaw import PowerLaw, fit_power_law
 from anysize.sparse.pruning import sort_by_importance
+from anysize.sparse.scores import importance
 
 DENSE = 0.1
 """A latent that fires on more than this share of the inputs is dense."""

@@ -18,8 +18,8 @@ import torch
 from anysize.core.errors import SizeError
 from anysize.core.sizes import Nesting
 from anysize.sparse.calibration import calibrate
-from anysize.sparse.importance import Measure, importance
 from anysize.sparse.model import SparseAutoencoder
+from anysize.sparse.scores import Measure, importance
 
 _PER_LATENT = {"W_enc": 1, "b_enc": 0, "W_dec": 0, "threshold": 0}
 """What belongs to a latent, and along which axis: all of it moves when latents do."""
