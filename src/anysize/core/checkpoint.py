@@ -168,13 +168,18 @@ def bytes_read(entries: Mapping[str, Any], keep: Mapping[str, int]) -> int:
     )
 
 
-def check_names(path: Path, expected: AbstractSet[str]) -> None:
-    """Raise `CheckpointError`, naming one, if a safetensors file lacks a tensor or holds one more."""
+def names_in(path: Path) -> set[str]:
+    """The tensors of a safetensors file, from its header alone. Raises `CheckpointError` if it cannot be read."""
     try:
         with path.open("rb", buffering=0) as stream:
-            given = _Stored(stream).header.keys() - {"__metadata__"}
+            return _Stored(stream).header.keys() - {"__metadata__"}
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); it may be damaged or cut short") from None
+
+
+def check_names(path: Path, expected: AbstractSet[str]) -> None:
+    """Raise `CheckpointError`, naming one, if a safetensors file lacks a tensor or holds one more."""
+    given = names_in(path)
     for what, names in (("lacks", expected - given), ("holds an unknown", given - expected)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""

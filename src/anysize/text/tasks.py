@@ -18,6 +18,7 @@ import torch
 from anysize.core import checkpoint
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.files import read_json, write_json
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting, Size
 from anysize.text.backbone import Backbone
@@ -27,6 +28,7 @@ from anysize.text.task_adapters import TASKS, Adapters, LoRA, check_tasks
 from anysize.text.task_running import INSTRUCTIONS, TaskRunning
 
 BASE, ADAPTERS = "base", "adapters"
+WEIGHTS, NAMES = "model.safetensors", "tensors.json"
 
 
 class TaskEncoder(TaskRunning):
@@ -159,14 +161,17 @@ class TaskEncoder(TaskRunning):
     def save_parts(self, directory: Path) -> None:
         """The base as a sentence-transformers model, and each adapter once more, as a folder that PEFT reads."""
         Encoder(self.base()).save(directory / BASE)
+        # Each architecture has its own names on disk, which are not those in memory.
+        write_json(directory / BASE / NAMES, sorted(checkpoint.names_in(directory / BASE / WEIGHTS)))
         for task in self.tasks:
             self.adapters.save(task, directory / ADAPTERS / task)
 
     def load_parts(self, directory: Path) -> None:
         """The base. Raises `CheckpointError` if it is not the one that the adapters were trained on."""
-        weights = directory / BASE / "model.safetensors"
-        if weights.exists():  # the library fills a gap with random numbers and passes over what it does not know
-            checkpoint.check_names(weights, self.adapters.base_state().keys())
+        if (directory / BASE / NAMES).exists():
+            # The library would fill a gap with random numbers and pass over what it does not know.
+            names = read_json(directory / BASE / NAMES, "the names of a model's tensors")
+            checkpoint.check_names(directory / BASE / WEIGHTS, set(names))
         base = Backbone.of(Encoder(str(directory / BASE)).model)
         try:
             self.adapters.load_base(base.transformer.state_dict())
