@@ -152,7 +152,7 @@ def write_rows(args: argparse.Namespace) -> None:
     untouched = json.loads((args.cache / "untouched.json").read_text("utf-8"))
     shared_words = {
         "paper": "jina-embeddings-v3, arXiv 2409.10173",
-        "command": "python -m benchmarks.tasks --data DATA_DIR --cache CACHE",
+        "command": f"python -m benchmarks.tasks --data DATA_DIR --cache CACHE --steps {args.steps}",
         "data": f"{args.rows} rows each of docstrings of installed packages, STS-B, Banking77 and TREC questions "
         f"(coarse labels); {args.steps} steps of {BATCH} over all four, texts cut at {LENGTH} tokens; measured on test "
         "parts",
