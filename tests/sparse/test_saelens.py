@@ -157,3 +157,10 @@ def test_cut_writes_a_size_in_this_layout(anysize, tmp_path):
         small(inputs()).detach(), random_sae("batchtopk").at(latents=20)(inputs()).detach(), atol=1e-5
     )
     assert anysize("cut", tmp_path / "small", "--size", "latents=8", "--out", tmp_path / "smaller").status == 0
+
+
+def test_info_tells_what_a_directory_of_another_library_holds(anysize, folder):
+    ours = anysize("info", folder / "ours-topk", "--json").json
+    assert ours["what"] == "model of another library"
+    assert [row["size"] for row in ours["sizes"]] == ["latents=8", "latents=20", "latents=40"]
+    assert "topk" in anysize("info", folder / "theirs-topk").out

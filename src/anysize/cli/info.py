@@ -22,6 +22,7 @@ class Info:
     def run(self) -> About:
         """Look for the file that says what it is; nothing but manifests and data is read."""
         from anysize.core.errors import AnysizeError
+        from anysize.core.registry import names
 
         if not self.path.exists():
             raise AnysizeError(f"{self.path} does not exist")
@@ -30,6 +31,8 @@ class Info:
         for marker, describe in _FOLDERS.items():
             if any((self.path / name).is_file() for name in (marker, f"{marker}.gz")):
                 return describe(self.path)
+        if any((self.path / name).is_file() for name in names("layouts")):
+            return _layout(self.path)
         raise AnysizeError(f"{self.path} holds none of {', '.join(_FOLDERS)}, so it is nothing that anysize knows")
 
 
@@ -39,7 +42,7 @@ class About:
 
     path: Path
     what: str
-    """``model``, ``index``, ``frontier``, ``data`` or ``sentence-transformers model``."""
+    """``model``, ``model of another library``, ``index``, ``frontier``, ``data`` or ``sentence-transformers model``."""
     facts: dict[str, Any]
     """Name -> value, in the order in which they are told; a value of None is not told."""
     sizes: list[dict[str, Any]] = field(default_factory=list)
@@ -234,6 +237,22 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _layout(path: Path) -> About:
+    """A model of another library, in a layout that some family reads."""
+    from anysize.core.registry import load
+
+    model: Any = load(path)
+    sizes = [{"size": str(size), "bytes_to_load": 4 * model.at(size).cost().parameters} for size in model.nesting]
+    facts = {
+        "kind": model.kind,
+        "nesting": str(model.nesting),
+        "activation": getattr(model, "activation", None),
+        "method": model.about.get("method"),
+        "bytes_on_disk": _bytes_on_disk(path),
+    }
+    return About(path, "model of another library", facts, sizes, f"anysize measure {path} ...")
 
 
 _FOLDERS = {
