@@ -11,11 +11,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import random
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# A job in the background inherits that Ctrl-C is ignored, and there are tests of what Ctrl-C does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORDS = [a + b for a in ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi", "nu", "po") for b in
          ("lan", "mer", "nis", "por", "quo", "ran", "sel", "tam", "vor", "wis", "zet", "cul", "dor", "fen", "gar",
