@@ -15,7 +15,7 @@ from anysize.sparse.calibration import calibrate, threshold_for
 from anysize.sparse.contrastive import label_loss, pair_loss, self_loss
 from anysize.sparse.dead import dead_latent_loss
 from anysize.sparse.learner import Learner
-from anysize.sparse.levels_loss import reconstruction
+from anysize.sparse.levels_loss import loss_of_levels
 from anysize.sparse.recipe import Recipe
 from anysize.sparse.rows import ArrayRows, Batch, is_held_out, mean_and_scale
 from anysize.sparse.selecting import Selected
@@ -133,7 +133,7 @@ def test_sampled_prefixes_change_with_the_step_and_always_hold_the_whole(vectors
     x = (torch.as_tensor(vectors[:64]) - held.sae.mean) * held.sae.scale
     found = held.select(x, held.sae.W_enc)
     pieces = (held.recipe, found, x, held.sae.W_dec.detach(), held.sae.b_dec.detach())
-    losses = [reconstruction(*pieces, step) for step in range(4)]
+    losses = [loss_of_levels(*pieces, step) for step in range(4)]
     assert len({float(one.loss) for one in losses}) == 4
     for one in losses:
         torch.testing.assert_close(one.left, losses[0].left)

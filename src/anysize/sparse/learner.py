@@ -9,7 +9,7 @@ import torch
 from anysize.sparse.contrastive import contrastive
 from anysize.sparse.dead import dead_latent_loss
 from anysize.sparse.kernels import encoded
-from anysize.sparse.levels_loss import reconstruction
+from anysize.sparse.levels_loss import loss_of_levels
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.ranks import rank_in_row
 from anysize.sparse.recipe import Recipe
@@ -50,7 +50,7 @@ class Learner:
         found = self.select(centred, W_enc)
         values = encoded(found.values, found.entries, centred, W_enc, sae.b_enc, sae.b_dec)
         selected = Selected(found.entries, values)
-        rebuilt = reconstruction(recipe, selected, x, sae.W_dec, sae.b_dec, step)
+        rebuilt = loss_of_levels(recipe, selected, x, sae.W_dec, sae.b_dec, step)
         total = rebuilt.loss
         if recipe.l1:
             total = total + recipe.l1 * values.sum() / len(x)

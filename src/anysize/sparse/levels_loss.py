@@ -13,7 +13,7 @@ from anysize.sparse.selecting import Selected
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class LevelsLoss:
     """The weighted loss of all sizes, and what the largest size leaves over."""
 
     loss: torch.Tensor
@@ -21,14 +21,14 @@ class Reconstruction:
     """(n, d) ``x - reconstruction`` at the largest size, without gradient."""
 
 
-def reconstruction(
+def loss_of_levels(
     recipe: Recipe,
     selected: Selected,
     x: torch.Tensor,
     W_dec: torch.Tensor,
     b_dec: torch.Tensor,
     step: int,
-) -> Reconstruction:
+) -> LevelsLoss:
     """The loss of `selected` (whose values are tied to the encoder) against the rows `x` (n, d)."""
     row_weights = 1 / x.square().mean(1).clamp_min(1e-6) if recipe.error == "nmse" else None
     nesting = recipe.nesting
@@ -61,7 +61,7 @@ def reconstruction(
     if recipe.bias_level:
         squares = (x - b_dec).square()
         total, count = total + (squares if row_weights is None else squares * row_weights[:, None]).mean(), count + 1
-    return Reconstruction(total / count if recipe.reduction == "mean" else total, -found.last)
+    return LevelsLoss(total / count if recipe.reduction == "mean" else total, -found.last)
 
 
 def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
