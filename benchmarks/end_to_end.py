@@ -162,7 +162,7 @@ def report(seeds: list[dict], size: Size, speed: dict, nesting: Nesting, args: a
     ms, times, wall = speed["ms"]["processor"], speed["times as many"]["processor"], speed["times as many"]["clock"]
     good, faster = min(kept) >= 1 - WITHIN, min(times["cell"], wall["cell"]) > 1
     shallow = [found["nested"]["test"][str(HALF)] / found["plain"]["test"][str(FULL)] for found in seeds]
-    begins = "" if good else "The nested encoder has no cell within 2 % of it after so little training. "
+    begins = "" if good else "The nested encoder has no cell within 2 % of the full model after so little training. "
     write_row(
         "layers-end-to-end",
         paper="2DMSE, arXiv 2402.14776; Starbucks, arXiv 2410.13230; MRL, arXiv 2205.13147",
