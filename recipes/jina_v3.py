@@ -39,6 +39,7 @@ def trained(args: argparse.Namespace, corpora: Corpora) -> TaskEncoder:
         steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
+        instructions=args.instructions,
         base_epochs=args.base_epochs,
         max_length=args.max_length,
         bf16=supports_bf16(),
@@ -91,6 +92,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="of the adapters")
     parser.add_argument("--max-length", type=int, default=32)
+    # A short run does not learn to read past an instruction, which takes a third of 32 tokens besides.
+    parser.add_argument("--instructions", action="store_true", help="put the paper's before queries and documents")
     args = parser.parse_args(words)
     pairs: Pairs | None = read(args.pairs).pairs if args.pairs else None
     args.dims = args.dims or default_dims(Encoder(args.model).dimension)

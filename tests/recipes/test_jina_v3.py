@@ -69,7 +69,7 @@ def test_metrics_by_hand():
 def test_the_recipe_trains_both_stages_and_keeps_its_table(folder, encoder_path, tmp_path, capsys):
     words = ["--data", str(folder), "--out", str(tmp_path / "out"), "--model", str(encoder_path), "--dims", "8,32"]
     words += ["--pairs", str(folder / "pairs.jsonl"), "--rows", "40", "--first", "30", "--steps", "24"]
-    words += ["--batch-size", "8", "--learning-rate", "0.02"]
+    words += ["--batch-size", "8", "--learning-rate", "0.02", "--instructions"]
     jina_v3.main(words)
     shown = capsys.readouterr().out
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
