@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import anysize
+import anysize as az
 from anysize.core.data import Data, Items, read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.sparse import CSR, MSAE, BatchTopK, MatryoshkaSAE, ReLU, TopK, fit_together, reconstruction
@@ -128,7 +128,10 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     np.save(tmp_path / "X.npy", vectors)
     options = ["--latents", "8,16,64", "--active", "4", "--steps", "40", "--batch-size", "128"]
     out = tmp_path / "sae"
-    assert anysize("fit", tmp_path / "X.npy", "--method", "matryoshka-sae", *options, "--out", out).status == 0
+    fit = ["fit", tmp_path / "X.npy", "--method", "matryoshka-sae", *options, "--out", out]
+    assert anysize(*fit, "--weights", "1,0.5,2").status == 0
+    assert az.load(out).nesting.weights == (1.0, 0.5, 2.0)
+    anysize(*fit, "--weights", "1,half,2").refused("'1,half,2' is not a list of numbers such as 1,0.5")
     said = anysize("measure", out, tmp_path / "X.npy", "--arms", "batchtopk,sorted,pruned,single", "--json")
     assert said.status == 0, said.err
     records = {(one["arm"], one["size"]["latents"]): one for one in said.json["records"]}
@@ -202,7 +205,7 @@ def test_texts_through_an_encoder_and_through_a_module(anysize, tmp_path: Path, 
 
 
 def anysize_rows(path: Path) -> int:
-    return anysize.load(path).about["rows"]
+    return az.load(path).about["rows"]
 
 
 def test_rows_of_a_site_are_the_hidden_states_of_real_tokens(encoder_path: Path):

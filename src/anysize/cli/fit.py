@@ -18,7 +18,7 @@ class Fit:
     Make a model nested: learn from DATA and write the result to --out.
 
     DATA is a folder in BEIR layout; a jsonl, csv or parquet file with columns anchor, positive[, negative] or text;
-    a .npy or .safetensors of vectors; or the name of a data set on the hub.
+    a .npy or .safetensors of vectors, or a folder of .npy shards; or the name of a data set on the hub.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]

@@ -18,26 +18,27 @@ _registry = ConstructorRegistry()
 
 @_registry.primitive_rule
 def _comma_separated(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """``tuple[int, ...]`` and ``tuple[str, ...]``, alone or optional, are one word: ``8,16,32``."""
+    """``tuple[int, ...]``, of floats and of words, alone or optional, are one word: ``8,16,32``."""
     kinds = [kind for kind in (info.type, *get_args(info.type)) if get_origin(kind) is tuple]
     if not kinds or get_args(kinds[0])[1:] != (Ellipsis,):
         return None
     item = get_args(kinds[0])[0]
-    if item not in (int, str):
+    if item not in (int, float, str):
         return None
 
     def read(words: list[str]) -> tuple[Any, ...]:
         try:
             return tuple(item(part.strip()) for part in words[0].split(",") if part.strip())
         except ValueError:
-            raise ValueError(f"{words[0]!r} is not a list of whole numbers such as 8,16,32") from None
+            kind = "whole numbers such as 8,16,32" if item is int else "numbers such as 1,0.5"
+            raise ValueError(f"{words[0]!r} is not a list of {kind}") from None
 
     def known(value: Any) -> bool:
         return value is None or (isinstance(value, tuple) and all(isinstance(part, item) for part in value))
 
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="N,N,..." if item is int else "NAME,NAME,...",
+        metavar="NAME,NAME,..." if item is str else "N,N,...",
         instance_from_str=read,
         is_instance=known,
         str_from_instance=lambda value: ["None" if value is None else ",".join(map(str, value))],
