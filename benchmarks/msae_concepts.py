@@ -28,7 +28,7 @@ from anysize.sparse.naming import name_concepts
 from benchmarks.evidence import write_row
 from benchmarks.sparse_texts import Embedded, embedded, texts_of, words_of
 
-LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 400, 512, 1e-3
+LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 300, 512, 1e-3
 THRESHOLDS = ((0.42, 2.0), (0.42, 1.5), (0.42, 1.2), (0.42, 1.0))
 ARMS = ("msae", "topk", "random directions")
 

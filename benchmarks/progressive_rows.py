@@ -10,14 +10,20 @@ import numpy as np
 from benchmarks.evidence import write_row
 
 READINGS, KINDS = ("mask", "reselect"), ("topk", "batchtopk")
-SAME: dict[str, Any] = {
-    "paper": "Peter and Sogaard 2025, Empirical Evaluation of Progressive Coding for SAEs, arXiv 2505.00190",
-    "command": "python -m benchmarks.progressive_coding --data DATA_DIR --cache CACHE_DIR",
-    "data": (
-        "21,000 MiniLM embeddings (384 dims) of captions, news, bank questions and abstracts to train on, 3,000 held "
-        "out; 1,024 latents, 32 active, 600 steps of 512 rows for every arm"
-    ),
-}
+PAPER = "Peter and Sogaard 2025, Empirical Evaluation of Progressive Coding for SAEs, arXiv 2505.00190"
+
+
+def _same(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all rows say of where their figures come from."""
+    return {
+        "paper": PAPER,
+        "command": f"python -m benchmarks.progressive_coding --data DATA_DIR --cache CACHE_DIR --seeds {len(seeds)}",
+        "data": (
+            "21,000 MiniLM embeddings (384 dims) of captions, news, bank questions and abstracts to train on, 3,000 "
+            "held "
+            f"out; 1,024 latents, 32 active, 600 steps of 512 rows for every arm; {len(seeds)} seeds"
+        ),
+    }
 
 
 def write_rows(seeds: list[dict[str, Any]]) -> None:
@@ -69,7 +75,7 @@ def _orderings(seeds: list[dict[str, Any]], fvu: Any, l0: Any, below: list[str],
             f"{greedy}; the bias refitted over not {bias}. mask cuts codes over all latents and lowers L0; reselect "
             "chooses, or calibrates to 32 on average, within the prefix. Greedy, contribution and the bias are ours."
         ),
-        **SAME,
+        **_same(seeds),
     )
 
 
@@ -98,7 +104,7 @@ def _law(seeds: list[dict[str, Any]]) -> None:
             f"the law "
             f"is better than {', '.join(won) or 'none'}, and worse than {', '.join(against) or 'none'}."
         ),
-        **SAME,
+        **_same(seeds),
     )
 
 
@@ -127,7 +133,7 @@ def _similarity(seeds: list[dict[str, Any]], below: list[str], full: str) -> Non
             f"one; from the first band to the last the likeness of strongest inputs changes by {', '.join(changes)}. "
             "The second is a stand-in for interpretability, which it does not settle."
         ),
-        **SAME,
+        **_same(seeds),
     )
 
 
