@@ -17,9 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # A job in the background inherits that Ctrl-C is ignored, and there are tests of what Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example may take depends on what else the machine does.
+settings.register_profile("anysize", deadline=None)
+settings.load_profile("anysize")
 
 WORDS = [a + b for a in ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi", "nu", "po") for b in
          ("lan", "mer", "nis", "por", "quo", "ran", "sel", "tam", "vor", "wis", "zet", "cul", "dor", "fen", "gar",

@@ -52,7 +52,7 @@ def test_exact_search_equals_brute_force(index, corpus):
         np.testing.assert_allclose([hit.score for hit in found.hits], expected[order], rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_funnel_equals_the_same_funnel_by_brute_force(index, corpus, data):
     levels = data.draw(st.lists(st.sampled_from((8, 16, 32, 64)), unique=True, max_size=4).map(sorted))
