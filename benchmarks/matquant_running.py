@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from anysize.core.checkpoint import WEIGHTS
 from anysize.core.data import Data, read
 from anysize.core.sizes import Size
 from anysize.quantize import MatQuant, QuantizedEncoder
-from anysize.quantize.export_onnx import SENTENCE, Graph, write_onnx
+from anysize.quantize.export_onnx import SENTENCE, Graph, set_accuracy, write_onnx
 from benchmarks.encoder_speed import ratio, taking_turns
 from benchmarks.evidence import write_row
 
@@ -158,7 +160,7 @@ def speed(data: Data, texts: list[str], scratch: Path, repeats: int) -> None:
         folder = scratch / f"onnx-{bits}-0"
         if not (folder / "model.onnx").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            write_onnx(model.at(bits=bits), folder)
+            write_onnx(model.at(bits=bits), folder, accuracy=0)
         runs[f"MatMulNBits {bits}, float32 sums"] = session(folder)
         runs[f"MatMulNBits {bits}, int8 sums"] = session(_with_int8_sums(folder, scratch / f"onnx-{bits}-4"))
     runs["ONNX float32"] = session(_float_onnx(plain, texts, scratch / "onnx-float"))
@@ -185,17 +187,19 @@ def speed(data: Data, texts: list[str], scratch: Path, repeats: int) -> None:
     one, many = values["batch of 1"], values["batch of 16"]
     fast = {bits: one[f"MatMulNBits {bits}, int8 sums"]["of ONNX float32"] for bits in BITS}
     batch = {bits: many[f"MatMulNBits {bits}, int8 sums"]["of ONNX float32"] for bits in BITS}
-    won = [fast[bits] < 1 and batch[bits] < 1 for bits in BITS]
+    rival = {one["torch dynamic int8"]["of ONNX float32"], 1.0}, {many["torch dynamic int8"]["of ONNX float32"], 1.0}
+    won = [ours[bits] < min(theirs) for ours, theirs in zip((fast, batch), rival, strict=True) for bits in BITS]
     tell = ", ".join
     write_row(
         "matquant-onnx-speed",
         paper=PAPER,
-        claim="Exported at 8, 4 and 2 bits, a sentence encoder encodes faster than in float32 with ONNX Runtime",
+        claim="Exported at 8, 4 and 2 bits with int8 sums, a sentence encoder is faster than in float32 there and "
+        "than torch's dynamic int8, one text or 16 at once",
         reported="not reported",
         arms=list(runs),
         metric="processor time, one thread, of ONNX float32 (and of torch's dynamic int8), median over turns",
         values=values,
-        outcome="won" if all(won) else "mixed" if any(fast[b] < 1 or batch[b] < 1 for b in BITS) else "lost",
+        outcome="won" if all(won) else "mixed" if any(won) else "lost",
         note=f"With int8 sums one text takes {tell(f'{fast[b]:.2f} at {b} bits' for b in BITS)} of float32's time, "
         f"16 texts {tell(f'{batch[b]:.2f} at {b}' for b in BITS)}; with float32 sums one text "
         + tell(f"{one[f'MatMulNBits {b}, float32 sums']['of ONNX float32']:.2f} at {b}" for b in BITS)
@@ -211,16 +215,9 @@ def speed(data: Data, texts: list[str], scratch: Path, repeats: int) -> None:
 
 
 def _with_int8_sums(folder: Path, other: Path) -> Path:
-    """The same graph with accuracy_level 4."""
-    import onnx
-
-    graph = onnx.load(folder / "model.onnx")
-    for node in graph.graph.node:
-        for attribute in node.attribute if node.op_type == "MatMulNBits" else ():
-            if attribute.name == "accuracy_level":
-                attribute.i = 4
     other.mkdir(parents=True, exist_ok=True)
-    onnx.save(graph, other / "model.onnx")
+    shutil.copy(folder / "model.onnx", other / "model.onnx")
+    set_accuracy(other / "model.onnx", 4)
     return other
 
 
