@@ -57,3 +57,12 @@ def test_bad_shards_are_named(tmp_path: Path, whole):
     np.save(folder / "001.npy", whole[0])
     with pytest.raises(DataError, match=r"001.npy has shape \(4,\)"):
         read(folder)
+
+
+def test_a_folder_with_other_files_is_no_folder_of_shards(tmp_path: Path, whole):
+    folder = write(tmp_path / "rows", whole)
+    (folder / "rows.json").write_text("{}")
+    assert len(read(folder).items()) == 23
+    (folder / "texts.csv").write_text("text")
+    with pytest.raises(DataError, match=r"holds no corpus.jsonl"):
+        read(folder)

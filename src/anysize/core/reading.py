@@ -9,7 +9,7 @@ from anysize.core.beir import read_beir
 from anysize.core.data import Data, Items
 from anysize.core.errors import DataError
 from anysize.core.rows import Row
-from anysize.core.shards import read_shards
+from anysize.core.shards import is_shards, read_shards
 from anysize.core.tables import data_from_rows
 
 
@@ -17,7 +17,7 @@ def read_source(source: str | Path) -> Data:
     """As `anysize.core.data.read`."""
     path = Path(source)
     if path.is_dir():
-        return _shards(path) if any(path.glob("*.npy")) else read_beir(path)
+        return _shards(path) if is_shards(path) else read_beir(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):

@@ -46,6 +46,12 @@ class Shards:
         return self[:].astype(dtype or np.float32, copy=False)
 
 
+def is_shards(folder: Path) -> bool:
+    """Whether a folder holds .npy files and, beside notes in JSON, nothing else: other files may be other data."""
+    endings = {path.suffix for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+    return ".npy" in endings and endings <= {".npy", ".json"}
+
+
 def read_shards(folder: Path) -> Shards:
     """
     The .npy files of a folder, in the order of their names.
