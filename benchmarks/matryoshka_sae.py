@@ -226,7 +226,14 @@ def embeddings_row(seeds: list[dict[str, dict[str, float]]]) -> None:
     full = ratio("FVU", "BatchTopK, alone", PREFIXES[-1])
     against_sorted = [ratio("FVU", "BatchTopK, sorted", size) for size in inner]
     matched_sorted = [ratio("FVU, L0 matched", "BatchTopK, sorted", size) for size in inner]
-    matched = [ratio("FVU, L0 matched", "BatchTopK, alone", size) for size in inner]
+    # Thresholds of those trained alone come from their own held-out rows, L0-matched ones from training rows, where L0
+    # on new rows comes out a little higher. Full width, where one model is read both ways, shows what that is worth.
+    whole = str(PREFIXES[-1])
+    shift = float(
+        np.mean(values["FVU"]["BatchTopK, alone"][whole])
+        / np.mean(values["FVU, L0 matched"]["BatchTopK, as it is"][whole])
+    )
+    matched = [shift * ratio("FVU, L0 matched", "BatchTopK, alone", size) for size in inner]
     write_row(
         "matryoshka-sae-prefixes",
         paper=PAPER,
@@ -238,9 +245,10 @@ def embeddings_row(seeds: list[dict[str, dict[str, float]]]) -> None:
         outcome="won" if below and full < 1.1 and max(matched) < 1.15 else "mixed" if below else "lost",
         note=f"Prefixes have {min(against_sorted):.2f} to {max(against_sorted):.2f} of the sorted BatchTopK's FVU "
         f"under the full size's threshold, {min(matched_sorted):.2f} to {max(matched_sorted):.2f} with L0 matched. "
-        f"Against one trained at that size alone, L0 matched, the ratio is {min(matched):.2f} to {max(matched):.2f}; "
-        f"at full width nesting costs a factor of {full:.3f}. With the full size's threshold a prefix has fewer active "
-        "latents than the whole (see L0), which is why both readings are given.",
+        f"Against one trained at that size alone, L0 matched, the ratio is {min(matched):.2f} to {max(matched):.2f}, "
+        f"highest at the smallest prefix (it holds a factor of {shift:.3f} for thresholds that come from other rows); the "
+        f"goal was 1.15. At full width nesting costs a factor of {full:.3f}. With the full size's threshold a prefix has "
+        "fewer active latents than the whole (see L0), which is why both readings are given.",
         command=COMMAND,
         data="21,000 MiniLM embeddings (384 dims) of captions, news, bank questions and abstracts, 3,000 held out; "
         f"{STEPS} steps of {BATCH} rows, {PREFIXES[-1]} latents, {ACTIVE} active",
