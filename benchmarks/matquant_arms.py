@@ -2,12 +2,15 @@
 What the MatQuant benchmarks share: the arms, finished runs kept on disk, and the paper's orderings.
 
 All arms of a bench start from one float model, and see the same rows in the same order for as many steps; the
-compute-matched arm has three times as many, since MatQuant runs three widths a step. An arm's learning rate is the best
-of the bench's on a validation part, at the widths that the arm trains, found with seed 0 and used for all seeds.
+compute-matched arm has three times as many, since MatQuant runs three widths a step. An int2 model of its own has, as
+in the paper, the ends of each row's range as levels, and none near zero; a symmetric one has zero. An arm's learning
+rate is the best of the bench's on a validation part, at the widths that the arm trains, found with seed 0 and used for
+all seeds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -27,10 +30,13 @@ from anysize.quantize import MatQuant, Quantized
 from anysize.quantize.arms import original
 
 BITS = (8, 6, 4, 3, 2)
-ARMS = ("int8 alone, sliced", "int4 alone", "int2 alone", "matquant", "single precision", "co-distilled",
-        "int2 alone, 3x steps")  # fmt: skip
+ARMS = ("int8 alone, sliced", "int4 alone", "int2 alone", "int2 alone, symmetric", "matquant",
+        "matquant, symmetric", "single precision", "co-distilled", "int2 alone, 3x steps")  # fmt: skip
+FIRST = 6
+"""So many of the arms are run for all seeds before the others."""
 UNTRAINED = ("float", "untrained, sliced", "untrained, own scales")
-TRAINED = {"int8 alone, sliced": (8,), "int4 alone": (4,), "matquant": (8, 4, 2), "co-distilled": (8, 4, 2)}
+TRAINED = {"int8 alone, sliced": (8,), "int4 alone": (4,), "matquant": (8, 4, 2), "matquant, symmetric": (8, 4, 2),
+           "co-distilled": (8, 4, 2)}  # fmt: skip
 """Widths that an arm trains and is chosen by; those that are not named train 2 bits."""
 
 Scores = dict[str, dict[str, float]]
@@ -50,6 +56,7 @@ class Bench:
     measure: Callable[[dict[int, Any]], Scores]
     """Views by width -> the figures of the test parts."""
     rates: tuple[float, ...]
+    """Increasing."""
     rates_of: str | None = None
     """The bench whose runs chose the rates, if not this one."""
     arms: tuple[str, ...] = ARMS
@@ -61,10 +68,15 @@ class Bench:
             return whole.sliced()
         if name.startswith("int"):
             alone = whole.single(Size(bits=int(name[3])))
-            return dataclasses.replace(alone, epochs=alone.epochs * (3 if name.endswith("3x steps") else 1))
-        if name == "single precision":
-            return dataclasses.replace(whole, weights=("0", "0", "1"))
-        return dataclasses.replace(whole, distill="8->2" if name == "co-distilled" else None)
+            epochs = alone.epochs * (3 if name.endswith("3x steps") else 1)
+            return dataclasses.replace(alone, epochs=epochs, symmetric=name.endswith("symmetric"))
+        changed: dict[str, dict[str, Any]] = {
+            "matquant": {},
+            "matquant, symmetric": {"symmetric": True},
+            "single precision": {"weights": ("0", "0", "1")},
+            "co-distilled": {"distill": "8->2"},
+        }
+        return dataclasses.replace(whole, **changed[name])
 
 
 class Runs:
@@ -78,8 +90,8 @@ class Runs:
         try:
             for bench in benches:
                 self.untrained(bench)
-                for seed in range(seeds):
-                    for arm in bench.arms:
+                for arms, seed in itertools.product((bench.arms[:FIRST], bench.arms[FIRST:]), range(seeds)):
+                    for arm in arms:
                         self.trained(bench, arm, seed, self.rate(bench, arm), measure=True)
         except TimeoutError:
             print("to be continued", flush=True)
@@ -90,9 +102,9 @@ class Runs:
         """Where a run's figures are kept."""
         return self.cache / ("-".join(str(part) for part in parts).replace(",", "").replace(" ", "-") + ".json")
 
-    def model(self, bench: Bench, seed: int) -> Path:
-        """Where the MatQuant model of a seed is kept."""
-        return self.cache / "models" / self.file(bench.name, "matquant", seed, self.rate(bench, "matquant")).stem
+    def model(self, bench: Bench, arm: str, seed: int) -> Path:
+        """Where a MatQuant model is kept."""
+        return self.cache / "models" / self.file(bench.name, arm, seed, self.rate(bench, arm)).stem
 
     def untrained(self, bench: Bench) -> None:
         """The float model, and what its rounded weights give without training."""
@@ -126,53 +138,54 @@ class Runs:
             model = bench.arm(arm, seed, rate).fit(bench.data)
             found = {"seconds": time.process_time() - start, "losses": model.about["losses"]}
             found["valid"] = float(np.mean([bench.valid(model.at(bits=bits)) for bits in TRAINED.get(arm, (2,))]))
-            if arm == "matquant" or not measure:  # else its rate may be chosen later, and it would be fitted twice
+            if (
+                arm.startswith("matquant") or not measure
+            ):  # else its rate may be chosen later, and it would be fitted twice
                 model.save(folder)
         if measure:
             # Variants of MatQuant are measured where they are trained, the others at every width they have.
-            bits = (8, 4, 2) if arm in ("single precision", "co-distilled") else BITS
+            bits = (8, 4, 2) if arm in ("matquant, symmetric", "single precision", "co-distilled") else BITS
             found |= {"measured": True, **bench.measure(views_of(model, bits))}
         self._keep(kept, found)
         return found
 
     def rate(self, bench: Bench, arm: str) -> float:
-        """The best rate for an arm; the compute-matched arm takes that of its width."""
+        """The best rate for an arm, raised while that helps; the compute-matched arm takes that of its width."""
         arm = arm.removesuffix(", 3x steps")
-        if bench.rates_of is not None:
-            found = {
-                rate: json.loads(self.file(bench.rates_of, arm, 0, rate).read_text("utf-8")) for rate in bench.rates
-            }
-        else:
-            found = {rate: self.trained(bench, arm, 0, rate, measure=False) for rate in bench.rates}
-        return max(found, key=lambda rate: float(found[rate]["valid"]))
+        found: dict[float, float] = {}
+        for rate in bench.rates:
+            if bench.rates_of is not None:
+                file = self.file(bench.rates_of, arm, 0, rate)
+                if not file.exists() and not found:
+                    raise FileNotFoundError(f"{file}; run the bench {bench.rates_of} first")
+                if not file.exists():
+                    break
+                run: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            else:
+                run = self.trained(bench, arm, 0, rate, measure=False)
+            found[rate] = float(run["valid"])
+            if max(found, key=lambda one: found[one]) != rate:
+                break
+        return max(found, key=lambda rate: found[rate])
 
     def values(self, bench: Bench, seeds: int) -> tuple[int, dict[str, dict[str, dict[str, list[float]]]]]:
-        """How many seeds are whole, and task -> arm -> size -> a figure per whole seed."""
-        try:
-            files = {
-                arm: [self.file(bench.name, arm, s, self.rate(bench, arm)) for s in range(seeds)] for arm in bench.arms
-            }
-            runs = {
-                arm: [json.loads(file.read_text("utf-8")) for file in each if file.exists()]
-                for arm, each in files.items()
-            }
-        except (TimeoutError, FileNotFoundError):
-            return 0, {}
-        runs = {arm: [run for run in each if run.get("measured")] for arm, each in runs.items()}
-        whole = min(len(each) for each in runs.values())
+        """How many seeds the first arms have all been run with, and task -> arm -> size -> a figure per seed."""
+        runs: dict[str, list[dict[str, Any]]] = {}
+        self.until = 0.0  # what is not there is not run now
+        for arm in bench.arms:
+            with contextlib.suppress(TimeoutError, FileNotFoundError):
+                for seed in range(seeds):
+                    run = self.trained(bench, arm, seed, self.rate(bench, arm), measure=True)
+                    runs.setdefault(arm, []).append(run)
+        whole = min(len(runs.get(arm, ())) for arm in bench.arms[:FIRST])
         if not whole:
             return 0, {}
-        first = json.loads(self.file(bench.name, "float").read_text("utf-8"))
+        read = {arm: json.loads(self.file(bench.name, arm).read_text("utf-8")) for arm in UNTRAINED}
         values: dict[str, dict[str, dict[str, list[float]]]] = {}
-        for task in first:
-            untrained = {arm: json.loads(self.file(bench.name, arm).read_text("utf-8"))[task] for arm in UNTRAINED}
-            values[task] = {
-                **{arm: {size: [value] for size, value in sizes.items()} for arm, sizes in untrained.items()},
-                **{
-                    arm: {size: [run[task][size] for run in each[:whole]] for size in each[0][task]}
-                    for arm, each in runs.items()
-                },
-            }
+        for task in read["float"]:
+            values[task] = {arm: {size: [one] for size, one in found[task].items()} for arm, found in read.items()}
+            for arm, each in runs.items():
+                values[task][arm] = {size: [run[task][size] for run in each] for size in each[0][task]}
         return whole, values
 
     def _in_time(self) -> None:
@@ -214,10 +227,11 @@ def orderings(values: Mapping[str, Mapping[str, Sequence[float]]], *, more_is_be
         return float(np.mean(values[arm][f"bits={bits}"]))
 
     def ahead(name: str, arm: str, other: str) -> Ordering:
-        gaps = np.subtract(values[arm]["bits=2"], values[other]["bits=2"])
-        listed = ", ".join(f"{gap:+.3f}" for gap in gaps)
-        words = f"{arm} {mean(arm, 2):.3f}, {other} {mean(other, 2):.3f}; by seed {listed}"
-        return Ordering(name, bool(sign * gaps.mean() >= 0), words)
+        pairs = list(zip(values[arm]["bits=2"], values[other]["bits=2"], strict=False))  # of the seeds that both have
+        gaps = [one - two for one, two in pairs]
+        one, two = np.mean(pairs, axis=0)
+        words = f"{arm} {one:.3f}, {other} {two:.3f}; by seed {', '.join(f'{gap:+.3f}' for gap in gaps)}"
+        return Ordering(name, bool(sign * np.mean(gaps) >= 0), words)
 
     twins = {8: mean("int8 alone, sliced", 8), 4: mean("int4 alone", 4)}
     shares = {bits: mean("matquant", bits) / twin for bits, twin in twins.items()}
@@ -238,6 +252,8 @@ def orderings(values: Mapping[str, Mapping[str, Sequence[float]]], *, more_is_be
         ),
     ]
     further = {
+        "C against symmetric int2": ("matquant", "int2 alone, symmetric"),
+        "C, both symmetric": ("matquant, symmetric", "int2 alone, symmetric"),
         "C at equal compute": ("matquant", "int2 alone, 3x steps"),
         "single precision is no worse at 2": ("single precision", "matquant"),
         "co-distillation helps at 2": ("co-distilled", "matquant"),

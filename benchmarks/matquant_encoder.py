@@ -28,7 +28,7 @@ from anysize.quantize import MatQuant
 from anysize.text.encoder import supports_bf16
 from anysize.text.similarity import spearman
 from benchmarks.evidence import write_row
-from benchmarks.matquant_arms import ARMS, UNTRAINED, Bench, Runs, Scores, orderings, outcome
+from benchmarks.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 
 MODEL, LENGTH, BATCH, RATES = "all-MiniLM-L6-v2", 32, 16, (2e-4, 1e-3)
 MODULES = {"ffn": ("ffn",), "all": ("ffn", "attention")}
@@ -62,7 +62,7 @@ def benches(folder: Path, steps: int) -> list[Bench]:
             )
 
         rates_of = None if name == "ffn" else "ffn"
-        arms = ARMS if name == "ffn" else ARMS[:4]
+        arms = ARMS if name == "ffn" else ARMS[:FIRST]
         return Bench(name, method, train, lambda view: similarity(view, valid), measure, RATES, rates_of, arms)
 
     return [bench(name) for name in MODULES]
@@ -132,6 +132,7 @@ def report(runs: Runs, bench: Bench, args: argparse.Namespace) -> None:
     judged = orderings(values["sts"], more_is_better=True)
     elsewhere = "; ".join(map(str, orderings(values["ndcg"], more_is_better=True)))
     sts = values["sts"]
+    two = {arm: float(np.mean(sizes["bits=2"])) for arm, sizes in sts.items() if "bits=2" in sizes}
     layers = "Feed-forward layers" if bench.name == "ffn" else "Feed-forward and attention layers"
     write_row(
         f"matquant-encoder-{bench.name}",
@@ -139,11 +140,14 @@ def report(runs: Runs, bench: Bench, args: argparse.Namespace) -> None:
         claim=f"{layers} of a sentence encoder: at 2 bits MatQuant beats the int8 model sliced (A) and int2 trained "
         "alone (C), and at 8 and 4 bits it is within 1 % of models trained there alone (B)",
         reported="Gemma-2 and Mistral, QAT, int2: +4.5 to +7.0 points over int2 trained alone; int8 and int4 within 1",
-        arms=[*UNTRAINED, *bench.arms],
+        arms=list(sts),
         metric="Spearman on STS-B test (sts); nDCG@10 on Cranfield's titles (ndcg)",
-        values={**values, "rates": {arm: f"{runs.rate(bench, arm):g}" for arm in bench.arms}},
+        values={**values, "rates": {arm: f"{runs.rate(bench, arm):g}" for arm in sts if arm in bench.arms}},
         outcome=outcome(judged),
-        note=f"STS-B, {whole} seeds: {'; '.join(map(str, judged))}. Cranfield: {elsewhere}. The float model has "
+        note=f"At 2 bits MatQuant has {two['matquant']:.3f}, int2 alone {two['int2 alone']:.3f}, and with symmetric "
+        f"codes, whose levels hold zero, {two['matquant, symmetric']:.3f} and {two['int2 alone, symmetric']:.3f}. "
+        f"STS-B, {whole} seeds (fewer where fewer are listed): {'; '.join(map(str, judged))}. Cranfield: {elsewhere}. "
+        "The float model has "
         f"{sts['float']['bits=32'][0]:.3f} on STS-B; without training 2 bits have "
         f"{sts['untrained, own scales']['bits=2'][0]:.3f} with scales of their own and "
         f"{sts['untrained, sliced']['bits=2'][0]:.3f} sliced. {args.steps} steps of {BATCH} sentences, cut at {LENGTH} "
