@@ -246,8 +246,8 @@ def embeddings_row(seeds: list[dict[str, dict[str, float]]]) -> None:
         note=f"Prefixes have {min(against_sorted):.2f} to {max(against_sorted):.2f} of the sorted BatchTopK's FVU "
         f"under the full size's threshold, {min(matched_sorted):.2f} to {max(matched_sorted):.2f} with L0 matched. "
         f"Against one trained at that size alone, L0 matched, the ratio is {min(matched):.2f} to {max(matched):.2f}, "
-        f"highest at the smallest prefix; the goal was 1.15. (It holds a factor of {shift:.3f} for thresholds that come "
-        f"from other rows.) At full width nesting costs a factor of {full:.3f}. With the full size's threshold a prefix "
+        f"highest at the smallest prefix; the goal was 1.15. (It holds a factor of {shift:.3f} for thresholds from "
+        f"other rows.) At full width nesting costs a factor of {full:.3f}. With the full size's threshold a prefix "
         "has fewer active latents than the whole (see L0), which is why both readings are given.",
         command=COMMAND,
         data="21,000 MiniLM embeddings (384 dims) of captions, news, bank questions and abstracts, 3,000 held out; "
