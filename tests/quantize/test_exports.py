@@ -18,7 +18,7 @@ from anysize.quantize.making import finished, prepared
 from anysize.quantize.scales import Grid, encode, fit_grid
 from anysize.quantize.slicing import MODES
 from anysize.quantize.stored import StoredLinear
-from tests.conftest import sentences, tree
+from tests.conftest import WIDTH, sentences, tree
 
 TEXTS = sentences(4)
 BITS = Nesting(bits=(2, 3, 4, 6, 8))
@@ -83,7 +83,7 @@ def test_codes_in_ggufs_blocks_are_what_its_reader_decodes(top, zero, features, 
 @pytest.mark.parametrize(("bits", "scheme"), [(2, Scheme()), (4, Scheme(mode="extra", group_size=16))])
 def test_onnx_runtime_gives_what_we_give(encoder, bits, scheme, tmp_path):
     model = encoder(scheme=scheme, modules="linear,embedding").at(bits=bits)
-    assert model.export(tmp_path / "x", "onnx") == "onnx"
+    assert model.export(tmp_path / "x", "onnx", accuracy=0) == "onnx"
     said = json.loads((tmp_path / "x" / "anysize-export.json").read_text())
     assert said["size"] == {"bits": bits}
     session = onnxruntime.InferenceSession(str(tmp_path / "x" / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -100,7 +100,7 @@ def test_onnx_runtime_gives_what_we_give(encoder, bits, scheme, tmp_path):
 
 def test_onnx_of_a_language_model_with_a_width_per_block(lm, tmp_path):
     model = lm(modules="linear").mix({"layers.0": 2, "layers.1": 8})
-    model.export(tmp_path / "x", "onnx")
+    model.export(tmp_path / "x", "onnx", accuracy=0)
     session = onnxruntime.InferenceSession(str(tmp_path / "x" / "model.onnx"), providers=["CPUExecutionProvider"])
     ids = torch.randint(3, 200, (3, 7))
     (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": torch.ones_like(ids).numpy()})
@@ -178,6 +178,23 @@ def test_what_a_format_cannot_hold_is_refused_with_what_would(encoder, lm, tmp_p
     assert not tree(tmp_path)
 
 
+def test_a_cut_on_three_axes(made, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    grid = Nesting(layers=(1, 2), dims=(8, WIDTH), bits=(2, 4))
+    model = made(grid, {"layers": (1, 2), "dims": (8, WIDTH)}, bits=(4, 2), scheme=SYMMETRIC, modules="linear")
+    view = model.at(layers=1, dims=8, bits=2)
+    view.export(tmp_path / "c", "compressed-tensors")
+    read = SentenceTransformer(str(tmp_path / "c"), device="cpu")
+    np.testing.assert_allclose(read.encode(TEXTS, normalize_embeddings=True), view.encode(TEXTS), atol=1e-5)
+    assert json.loads((tmp_path / "c" / "anysize-export.json").read_text())["widths"] == {"2": 6}
+    with pytest.raises(AnysizeError, match=r"this model has Dense after it, .* cut at the full dims"):
+        view.export(tmp_path / "g", "gguf")
+    model.at(layers=1, dims=WIDTH, bits=4).export(tmp_path / "g", "gguf")
+    names = [tensor.name for tensor in gguf.GGUFReader(str(tmp_path / "g" / "model.gguf")).tensors]
+    assert {name.split(".")[1] for name in names if name.startswith("blk.")} == {"0"}
+
+
 def test_layers_that_scale_their_inputs_need_a_graph(base, tmp_path):
     from anysize.quantize.learnt import Learnt
     from anysize.quantize.linear import FakeQuantLinear
@@ -219,5 +236,6 @@ def test_the_verb_writes_every_format(anysize, encoder, tmp_path):
 
 
 def test_eight_bit_arithmetic_is_near(encoder, tmp_path):
-    said = write_onnx(encoder(modules="linear").at(bits=8), tmp_path, accuracy=4)
-    assert 0 < said["apart"] < 0.02
+    said = write_onnx(encoder(modules="linear").at(bits=8), tmp_path)
+    assert said["accuracy_level"] == 4
+    assert 1e-4 < said["apart"] < 0.02

@@ -122,6 +122,12 @@ def _describe(gguf: Any, writer: Any, model: Any, body: Any, kind: str) -> None:
             raise AnysizeError(
                 f"gguf pools by {' or '.join(pooling)}, and this model by {mode}; cut with --format onnx"
             )
+        after = [type(module).__name__ for module in list(model)[2:] if type(module).__name__ != "Normalize"]
+        if after:
+            raise AnysizeError(
+                f"gguf ends with pooling, and this model has {', '.join(after)} after it, which cuts its dims; cut at "
+                "the full dims, whose first coordinates are the smaller vectors, or with --format onnx"
+            )
         writer.add_layer_norm_eps(config.layer_norm_eps)
         writer.add_causal_attention(False)
         writer.add_pooling_type(pooling[mode])

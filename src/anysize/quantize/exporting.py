@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 MARKER = "anysize-export.json"
 
 
-def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetensors") -> dict[str, Any]:
+def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> dict[str, Any]:
     """
     Write `view` at its size to the folder `path`; returns what ``anysize-export.json`` there says.
 
     ``safetensors`` is the ordinary sentence-transformers or transformers model with float weights. The others hold the
-    codes. Raises `AnysizeError` for another format, one that cannot hold these codes (it says which option or format
-    would), one whose library is not installed, or a file that does not give what we give; then nothing is written.
+    codes; `options` are those of `write_onnx`. Raises `AnysizeError` for another format, one that cannot hold these
+    codes (it says which option or format would), one whose library is not installed, or a file that does not give what
+    we give; then nothing is written.
     """
     if form not in FORMATS:
         raise AnysizeError(f"{form!r} is not an export format; expected one of {', '.join(FORMATS)}")
@@ -43,13 +44,13 @@ def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetenso
             "size": widths,
             "slice_mode": view.plan.scheme.mode,
             "fingerprint": view.fingerprint,
-            **write(view, directory),
+            **write(view, directory, **options),
         }
         write_json(directory / MARKER, said)
     return said
 
 
-def _writer(form: str) -> Callable[[Quantized, Path], dict[str, Any]]:
+def _writer(form: str) -> Callable[..., dict[str, Any]]:
     if form == "onnx":
         from anysize.quantize.export_onnx import write_onnx
 

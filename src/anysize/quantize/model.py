@@ -163,11 +163,11 @@ class Quantized(NestedModel):
         view = self.at(size, **axes) if size or axes else self
         return view.plain().extract(view.inner_size)
 
-    def export(self, path: str | os.PathLike[str], form: str = "safetensors") -> str:
+    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> str:
         """Write this view for another engine, in one of `formats`; returns whose format it is. See `exporting`."""
         from anysize.quantize.exporting import export
 
-        said = export(self, path, form)
+        said = export(self, path, form, **options)
         return str(said.get("model", said["format"]))
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
