@@ -126,6 +126,8 @@ def report(whole: dict[str, float], untrained: dict[str, Any], found: list[dict[
         share = costs[size][by] / whole[by]
         return f"{size} with {costs[size][by] / unit:.2f} {word} ({100 * share:.1f} % of the float model's)"
 
+    two = max(value for size, value in means.items() if Size.parse(size).bits == 2)
+    shallow = max(value for size, value in means.items() if Size.parse(size).layers < LAYERS[-1])
     small, fast = picks["trained", "bytes"], picks["trained", "flops"]
     beaten = small is not None and fast is not None
     for by in ("bytes", "flops"):
@@ -148,8 +150,9 @@ def report(whole: dict[str, float], untrained: dict[str, Any], found: list[dict[
         note=f"The float model has {whole['sts']:.3f} with {whole['bytes'] / 1e6:.1f} MB; 97 % of it is {floor:.3f}. "
         f"Trained, the least bytes: {told('trained', 'bytes', 1e6, 'MB')}; the least arithmetic: "
         f"{told('trained', 'flops', 1e9, 'GFLOPs')}. Without training: {told('untrained', 'bytes', 1e6, 'MB')}; "
-        f"{told('untrained', 'flops', 1e9, 'GFLOPs')}. {len(found)} seeds, {steps} steps of {BATCH} sentences cut at "
-        f"{LENGTH} tokens, rate {RATE:g}, untuned. Bytes are of the weights that a cut reads; the bytes of one stored "
+        f"{told('untrained', 'flops', 1e9, 'GFLOPs')}. The best cut of 2 bits has {two:.3f}, the best of fewer layers "
+        f"{shallow:.3f}: so short a training leaves both far below. Seeds: {len(found)}; {steps} steps of {BATCH} texts "
+        f"cut at {LENGTH} tokens, rate {RATE:g}, untuned. Bytes are of the weights that a cut reads; those of one stored "
         "embedding follow its dims.",
         command="python -m benchmarks.matquant_three_axes --data DATA_DIR --cache CACHE",
         data="sentences of STS-B train; every fourth pair of STS-B test (345)",
