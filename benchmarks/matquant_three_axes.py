@@ -151,8 +151,8 @@ def report(whole: dict[str, float], untrained: dict[str, Any], found: list[dict[
         f"Trained, the least bytes: {told('trained', 'bytes', 1e6, 'MB')}; the least arithmetic: "
         f"{told('trained', 'flops', 1e9, 'GFLOPs')}. Without training: {told('untrained', 'bytes', 1e6, 'MB')}; "
         f"{told('untrained', 'flops', 1e9, 'GFLOPs')}. The best cut of 2 bits has {two:.3f}, the best of fewer layers "
-        f"{shallow:.3f}: so short a training leaves both far below. Seeds: {len(found)}; {steps} steps of {BATCH} texts "
-        f"cut at {LENGTH} tokens, rate {RATE:g}, untuned. Bytes are of the weights that a cut reads; those of one stored "
+        f"{shallow:.3f}: so short a training leaves both far off. Seeds: {len(found)}; {steps} steps of {BATCH} texts "
+        f"cut at {LENGTH} tokens, rate {RATE:g}, untuned. Bytes are of weights that a cut reads; those of one stored "
         "embedding follow its dims.",
         command="python -m benchmarks.matquant_three_axes --data DATA_DIR --cache CACHE",
         data="sentences of STS-B train; every fourth pair of STS-B test (345)",
