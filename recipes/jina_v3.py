@@ -6,9 +6,12 @@ The jina-embeddings-v3 recipe (Sturua et al. 2024, arXiv 2409.10173) at any scal
 
 Data      DATA_DIR/stsb, banking77 and trec_questions; pairs for both stages from the docstrings of installed packages,
           or --pairs FILE (anchor, positive).
-Cost      COST
-Hardware  HARDWARE
-Result    RESULT
+Cost      A minute and a half of one core as it stands; --rows, --first and --steps ask for more.
+Hardware  One core of an AMD EPYC shared with others, no GPU.
+Result    Seed 0, 1000 pairs, then 40 steps: retrieval nDCG@10 0.606 untouched, 0.629 after the pairs, 0.635 with its
+          adapter (0.305, 0.389, 0.392 at 32 of 384 dims). Text-matching 0.805, 0.798, 0.798; classification 0.765,
+          0.753, 0.753; separation 0.278, 0.258, 0.267: so short a run teaches retrieval alone. With --instructions
+          and --learning-rate 0.005 retrieval fell to 0.583.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--base-epochs", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=40, help="of the adapters, over all tasks together")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=5e-3, help="of the adapters")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="of the adapters")
     parser.add_argument("--max-length", type=int, default=32)
     # A short run does not learn to read past an instruction, which takes a third of 32 tokens besides.
     parser.add_argument("--instructions", action="store_true", help="put the paper's before queries and documents")
