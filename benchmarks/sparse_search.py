@@ -66,7 +66,7 @@ def main() -> None:
     arms["codes alone"] = scored(lambda query: rows_of(index.search(query, K, alone)), queries, truth)
     say(f"codes alone: {arms['codes alone']}")
     shutil.rmtree(place)
-    row(arms, len(vectors))
+    row(arms, len(vectors), len(queries))
 
 
 def trained(rows: np.ndarray) -> Any:
@@ -123,7 +123,7 @@ def bytes_of(index: Index) -> dict[str, int]:
     return {"codes": codes, "vectors": sum(size for name, size in files.items() if name.endswith(".f32"))}
 
 
-def row(arms: dict[str, Any], count: int) -> None:
+def row(arms: dict[str, Any], count: int, asked: int) -> None:
     """What was found."""
     exact, flat = arms["store: exact scan"], arms["FAISS: exact scan"]
     staged = {name: found for name, found in arms.items() if name.startswith("codes, ")}
@@ -153,7 +153,7 @@ def row(arms: dict[str, Any], count: int) -> None:
             "scores are exact; what is lost is what the codes lose. Times include encoding the query to its code. One "
             "trained autoencoder, one run."
         ),
-        command=f"python -m benchmarks.sparse_search --data DATA_DIR --cache CACHE_DIR --count {count}",
+        command=f"python -m benchmarks.sparse_search --data DATA_DIR --cache CACHE_DIR --count {count} --queries {asked}",
         data=f"{count:,} vectors of 384 dims like MiniLM's; CSR of {LATENTS} latents, {ACTIVE} active, {STEPS} steps "
         f"on 24,000",
     )
