@@ -153,7 +153,9 @@ def row(arms: dict[str, Any], count: int, asked: int) -> None:
             "scores are exact; what is lost is what the codes lose. Times include encoding the query to its code. One "
             "trained autoencoder, one run."
         ),
-        command=f"python -m benchmarks.sparse_search --data DATA_DIR --cache CACHE_DIR --count {count} --queries {asked}",
+        command=(
+            f"python -m benchmarks.sparse_search --data DATA_DIR --cache CACHE_DIR --count {count} --queries {asked}"
+        ),
         data=f"{count:,} vectors of 384 dims like MiniLM's; CSR of {LATENTS} latents, {ACTIVE} active, {STEPS} steps "
         f"on 24,000",
     )
