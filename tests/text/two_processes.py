@@ -32,6 +32,7 @@ def main() -> None:
         loss(features).backward()
         gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
         torch.save(gradients, Path(sys.argv[2]) / f"{kind}-{rank}.pt")
+    torch.distributed.barrier()  # a process that leaves while the other still talks to it can keep it from ending
     torch.distributed.destroy_process_group()
 
 
