@@ -1,7 +1,9 @@
 """Run by torchrun in a test: each rank takes half of a batch and writes the gradients that it ends up with."""
 
+import os
 import random
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -32,8 +34,9 @@ def main() -> None:
         loss(features).backward()
         gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
         torch.save(gradients, Path(sys.argv[2]) / f"{kind}-{rank}.pt")
-    torch.distributed.barrier()  # a process that leaves while the other still talks to it can keep it from ending
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    time.sleep(1)  # the other has left the barrier too
+    os._exit(0)  # gloo's own way out waits for ever now and then, with all work done
 
 
 main()
