@@ -151,7 +151,9 @@ def report(runs: Runs, bench: Bench, args: argparse.Namespace) -> None:
         f"{sts['float']['bits=32'][0]:.3f} on STS-B; without training 2 bits have "
         f"{sts['untrained, own scales']['bits=2'][0]:.3f} with scales of their own and "
         f"{sts['untrained, sliced']['bits=2'][0]:.3f} sliced. {args.steps} steps of {BATCH} sentences, cut at {LENGTH} "
-        "tokens. Rates were chosen with seed 0 and the feed-forward layers.",
+        "tokens. Rates were chosen with seed 0 and the feed-forward layers. "
+        f"Arms without a figure yet: {', '.join(arm for arm in bench.arms if arm not in sts) or 'none'}; seeds asked "
+        f"for: {args.seeds}.",
         command="python -m benchmarks.matquant_encoder --data DATA_DIR --cache CACHE",
         data=f"{len(bench.data.texts)} sentences of at most 60 characters of STS-B train; 690 pairs of STS-B test; "
         "titles of Cranfield's 1400 documents and 225 queries",
