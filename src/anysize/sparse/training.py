@@ -170,6 +170,8 @@ def joined() -> Iterator[None]:
     torch.distributed.init_process_group("gloo")
     try:
         yield
+        # A process that left while another still waited for its last message would take that one down.
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
 
