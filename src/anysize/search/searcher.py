@@ -120,7 +120,8 @@ class Searcher:
             scores, entries = segment.lists.scores(asked)
             scores[segment.deleted] = -np.inf
             touched += entries
-            rows = np.sort(np.argpartition(scores, -keep)[-keep:]) if keep < len(scores) else np.arange(len(scores))
+            # Negated: where most items share no latent, NumPy takes 20 times longer past that run of equal zeros.
+            rows = np.sort(np.argpartition(-scores, keep)[:keep]) if keep < len(scores) else np.arange(len(scores))
             rows = rows[np.isfinite(scores[rows])]
             zeros = np.zeros(len(rows), np.float32)
             found.append(Shortlist(rows + self._scorer.starts[number], zeros, scores[rows], 0))
