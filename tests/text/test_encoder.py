@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import sha256
 from anysize.text import encoder as module
-from anysize.text.encoder import PACKAGED, Encoder
+from anysize.text.encoder import Encoder
 from anysize.text.features import FeatureStore
 from tests.conftest import WIDTH, sentences
 
@@ -117,26 +113,3 @@ def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):
     np.testing.assert_allclose(Encoder(tmp_path / "e").encode(["gofen"]), encoder.encode(["gofen"]), atol=1e-6)
     assert Encoder(tmp_path / "e").fingerprint() == encoder.fingerprint()
     assert capfd.readouterr().out == ""
-
-
-def test_the_packaged_encoder_is_the_published_one():
-    package, digest = PACKAGED["all-MiniLM-L6-v2"]
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        pytest.skip("the demo extra is not installed")
-    assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    folder = Path(module._packaged("all-MiniLM-L6-v2"))
-    assert sha256(folder / "model.safetensors") == digest
-    encoder = Encoder("sentence-transformers/all-MiniLM-L6-v2")
-    cat, dog, tax = encoder.encode(["a cat sleeps", "a dog sleeps", "the tax on imports rose"])
-    assert encoder.dimension == 384
-    assert cat @ dog > cat @ tax + 0.2
-
-
-def test_a_packaged_encoder_with_other_weights_is_refused(monkeypatch):
-    package, _ = PACKAGED["all-MiniLM-L6-v2"]
-    if importlib.util.find_spec(package) is None:
-        pytest.skip("the demo extra is not installed")
-    monkeypatch.setitem(module.PACKAGED, "all-MiniLM-L6-v2", (package, "0" * 64))
-    with pytest.raises(CheckpointError, match="not those published"):
-        Encoder("all-MiniLM-L6-v2").encode(["a"])

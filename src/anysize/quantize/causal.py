@@ -14,6 +14,7 @@ from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json
 from anysize.core.model import NestedModel
+from anysize.core.packaged import packaged
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 from anysize.core.training import quiet
@@ -174,7 +175,7 @@ class CausalLM(NestedModel):
 
 def is_causal_lm(name: str) -> bool:
     """Whether a folder, or a name on the hub, is a language model and not a sentence encoder."""
-    folder = Path(name)
+    folder = Path(packaged(name) or name)
     if (folder / MANIFEST).exists() or (folder / "modules.json").exists():
         return False
     if folder.is_dir():

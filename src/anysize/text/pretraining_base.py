@@ -45,9 +45,10 @@ def load_base(source: str) -> Base:
     """
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-    from anysize.text.encoder import _packaged, quiet
+    from anysize.core.packaged import packaged
+    from anysize.core.quiet import quiet
 
-    name = _transformer_in(_packaged(source) or source)
+    name = _transformer_in(packaged(source) or source)
     folder = Path(name)
     trained = not folder.is_dir() or any((folder / file).is_file() for file in WEIGHTS)
     if not trained and not (folder / "config.json").is_file():
