@@ -81,8 +81,7 @@ class PairHead(torch.nn.Module):
         negative: Float[torch.Tensor, "n d"] | None = None,
     ) -> Any:
         """Anchors and positives of shape (batch, in_features); the loss averages the sizes by weight."""
-        # Another document that answers the same query counts as a negative like any other: with those left out, nDCG on
-        # Cranfield, where a query has seven, fell by .01 to .02 at every size.
+        # Another document that answers the same query counts as a negative like any other.
         documents = positive if negative is None else torch.cat([positive, negative])
         losses = nested_info_nce(
             anchor @ self.weight.T, documents @ self.weight.T, self.nesting.levels("dims"), scale=self.scale
