@@ -24,7 +24,7 @@ from anysize.quantize import MatQuant
 from anysize.text.encoder import supports_bf16
 from benchmarks.evidence import write_row
 from benchmarks.matquant_arms import ARMS, Bench, Runs, Scores, orderings, outcome
-from benchmarks.small_lm import DEPTH, LENGTH, STEPS, WIDTH, Corpus, as_pretrained, blocks, corpus
+from benchmarks.small_lm import DEPTH, LENGTH, WIDTH, Corpus, as_pretrained, blocks, corpus
 
 BATCH, MODULES = 8, ("ffn", "attention")
 RATES = {"qat": (3e-4, 1e-3, 3e-3), "omniquant": (2e-3, 1e-2)}
@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
     args = parser.parse_args()
     progress = args.cache / "pretraining.json"
-    if not progress.exists() or json.loads(progress.read_text("utf-8"))["steps"] < STEPS:
+    said = json.loads(progress.read_text("utf-8")) if progress.exists() else {"steps": 0, "of": 1}
+    if said["steps"] < said["of"]:
         raise AnysizeError(f"{args.cache} holds no finished model; run python -m benchmarks.small_lm first")
     runs = Runs(args.cache, args.minutes)
     texts = corpus(args.data, args.cache)
@@ -93,8 +94,8 @@ def report(runs: Runs, bench: Bench, args: argparse.Namespace, tokens: int) -> N
     judged = orderings(values["held out"], more_is_better=False)
     elsewhere = "; ".join(map(str, orderings(values["shakespeare"], more_is_better=False)))
     held = values["held out"]
-    history = json.loads((args.cache / "pretraining.json").read_text("utf-8"))["history"]
-    plateau = ", ".join(f"{one['valid']:.3f} after {one['step']}" for one in history)
+    said = json.loads((args.cache / "pretraining.json").read_text("utf-8"))
+    plateau = ", ".join(f"{one['valid']:.3f} after {one['step']}" for one in said["history"])
     qat = bench.name == "lm-qat"
     base, budget = (
         ("quantisation-aware training", f"{args.steps} steps of {BATCH} windows")
@@ -122,7 +123,7 @@ def report(runs: Runs, bench: Bench, args: argparse.Namespace, tokens: int) -> N
         command="python -m benchmarks.small_lm --data DATA_DIR --cache CACHE && "
         "python -m benchmarks.matquant_lm --data DATA_DIR --cache CACHE",
         data=f"three novels and WikiText-2's validation part, {tokens} tokens; Llama of {DEPTH} blocks, width {WIDTH}, "
-        f"{STEPS} steps of pre-training",
+        f"{said['steps']} steps of pre-training",
     )
 
 

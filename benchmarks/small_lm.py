@@ -1,7 +1,7 @@
 """
 A small language model of the Llama architecture, trained here from nothing on novels and WikiText.
 
-    python -m benchmarks.small_lm --data DATA_DIR --cache CACHE      # about ten minutes of one free core
+    python -m benchmarks.small_lm --data DATA_DIR --cache CACHE      # about an hour of one free core
 
 What is learnt is kept in --cache every 100 steps, so that a stopped run continues with the same batches.
 """
@@ -22,11 +22,12 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional
 
+from anysize.core.errors import AnysizeError
 from anysize.core.files import write_bytes, write_json
 from anysize.text.encoder import supports_bf16
 
 VOCABULARY, WIDTH, DEPTH, INNER, HEADS = 2048, 256, 4, 688, 4
-LENGTH, BATCH, STEPS, RATE, WARMUP = 128, 16, 2000, 2e-3, 200
+LENGTH, BATCH, STEPS, RATE, WARMUP = 128, 16, 5000, 2e-3, 200
 BLOCK = 20_000
 """Books are cut into blocks of so many characters; of 20 in a row, one is for choosing and one for measuring."""
 
@@ -159,17 +160,17 @@ def measure(model: nn.Module, windows: torch.Tensor) -> float:
     return sum(found) / len(windows)
 
 
-def pretrain(texts: Corpus, cache: Path, minutes: float) -> bool:
-    """Train until STEPS or until the time is over; says whether it is done."""
+def pretrain(texts: Corpus, cache: Path, minutes: float, steps: int = STEPS) -> bool:
+    """Train for `steps` or until the time is over; says whether it is done."""
     model = empty()
     weights = dict(model.named_parameters())
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    done, history = _restore(model, optimiser, cache)
+    done, history = _restore(model, optimiser, cache, steps)
     model.train()
     until = time.monotonic() + 60 * minutes
-    while done < STEPS:
+    while done < steps:
         warm = min(1.0, (done + 1) / WARMUP)
-        share = max(0.0, (done - WARMUP) / (STEPS - WARMUP))
+        share = max(0.0, (done - WARMUP) / (steps - WARMUP))
         for group in optimiser.param_groups:
             group["lr"] = RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
         part = batch(texts.train, BATCH, 0, done)
@@ -179,17 +180,17 @@ def pretrain(texts: Corpus, cache: Path, minutes: float) -> bool:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         done += 1
-        if done % 100 == 0 or done == STEPS:
-            if done % 500 == 0 or done == STEPS:
+        if done % 100 == 0 or done == steps:
+            if done % 500 == 0 or done == steps:
                 history.append({"step": done, "train": float(loss.detach()), "valid": measure(model, texts.valid)})
                 print(history[-1], flush=True)
-            _keep(weights, optimiser, cache, done, history)
+            _keep(weights, optimiser, cache, {"steps": done, "of": steps, "history": history})
             if time.monotonic() > until:
                 break
-    return done == STEPS
+    return done == steps
 
 
-def _keep(weights: dict[str, Any], optimiser: Any, cache: Path, done: int, history: list[Any]) -> None:
+def _keep(weights: dict[str, Any], optimiser: Any, cache: Path, progress: dict[str, Any]) -> None:
     state = {name: value.detach() for name, value in weights.items()}
     moments = {}
     for name, value in weights.items():
@@ -197,14 +198,18 @@ def _keep(weights: dict[str, Any], optimiser: Any, cache: Path, done: int, histo
         moments.update({f"{name}:{key}": kept[key] for key in ("exp_avg", "exp_avg_sq")})
     write_bytes(cache / "pretrained.safetensors", save(state))
     write_bytes(cache / "moments.safetensors", save(moments))
-    write_json(cache / "pretraining.json", {"steps": done, "history": history})
+    write_json(cache / "pretraining.json", progress)
 
 
-def _restore(model: nn.Module, optimiser: Any, cache: Path) -> tuple[int, list[Any]]:
+def _restore(model: nn.Module, optimiser: Any, cache: Path, steps: int) -> tuple[int, list[Any]]:
     progress = cache / "pretraining.json"
     if not progress.exists():
         return 0, []
     said = json.loads(progress.read_text("utf-8"))
+    if said["of"] != steps:
+        raise AnysizeError(
+            f"{cache} holds a model trained for {said['of']} steps; name another --cache, or those --steps"
+        )
     moments = load_file(cache / "moments.safetensors")
     weights = load_file(cache / "pretrained.safetensors")
     with torch.no_grad():
@@ -220,12 +225,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; a later run goes on")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     texts = corpus(args.data, args.cache)
     print({name: list(part.shape) for name, part in vars(texts).items()}, flush=True)
-    print("done" if pretrain(texts, args.cache, args.minutes) else "to be continued", flush=True)
+    print("done" if pretrain(texts, args.cache, args.minutes, args.steps) else "to be continued", flush=True)
 
 
 if __name__ == "__main__":
