@@ -31,12 +31,13 @@ from anysize.quantize.arms import original
 
 BITS = (8, 6, 4, 3, 2)
 ARMS = ("int8 alone, sliced", "int4 alone", "int2 alone", "int2 alone, symmetric", "matquant",
-        "matquant, symmetric", "single precision", "co-distilled", "int2 alone, 3x steps")  # fmt: skip
+        "matquant, symmetric", "int2 alone, 3x steps", "single precision", "co-distilled", "extra precision",
+        "floor and middle")  # fmt: skip
 FIRST = 6
 """So many of the arms are run for all seeds before the others."""
 UNTRAINED = ("float", "untrained, sliced", "untrained, own scales")
 TRAINED = {"int8 alone, sliced": (8,), "int4 alone": (4,), "matquant": (8, 4, 2), "matquant, symmetric": (8, 4, 2),
-           "co-distilled": (8, 4, 2)}  # fmt: skip
+           "co-distilled": (8, 4, 2), "extra precision": (8, 4, 2), "floor and middle": (8, 4, 2)}  # fmt: skip
 """Widths that an arm trains and is chosen by; those that are not named train 2 bits."""
 
 Scores = dict[str, dict[str, float]]
@@ -57,8 +58,6 @@ class Bench:
     """Views by width -> the figures of the test parts."""
     rates: tuple[float, ...]
     """Increasing."""
-    rates_of: str | None = None
-    """The bench whose runs chose the rates, if not this one."""
     arms: tuple[str, ...] = ARMS
 
     def arm(self, name: str, seed: int, rate: float) -> MatQuant:
@@ -75,6 +74,8 @@ class Bench:
             "matquant, symmetric": {"symmetric": True},
             "single precision": {"weights": ("0", "0", "1")},
             "co-distilled": {"distill": "8->2"},
+            "extra precision": {"slice_mode": "extra"},
+            "floor and middle": {"slice_mode": "floor_mid"},
         }
         return dataclasses.replace(whole, **changed[name])
 
@@ -86,13 +87,12 @@ class Runs:
         self.cache, self.until = cache, time.monotonic() + 60 * minutes
 
     def all(self, benches: Sequence[Bench], seeds: int) -> bool:
-        """Do what is missing, one bench after the other; says whether nothing is."""
+        """Do what is missing, the first arms of all benches before the others; says whether nothing is."""
         try:
-            for bench in benches:
+            for part, bench in itertools.product((slice(FIRST), slice(FIRST, None)), benches):
                 self.untrained(bench)
-                for arms, seed in itertools.product((bench.arms[:FIRST], bench.arms[FIRST:]), range(seeds)):
-                    for arm in arms:
-                        self.trained(bench, arm, seed, self.rate(bench, arm), measure=True)
+                for seed, arm in itertools.product(range(seeds), bench.arms[part]):
+                    self.trained(bench, arm, seed, self.rate(bench, arm), measure=True)
         except TimeoutError:
             print("to be continued", flush=True)
             return False
@@ -144,7 +144,7 @@ class Runs:
                 model.save(folder)
         if measure:
             # Variants of MatQuant are measured where they are trained, the others at every width they have.
-            bits = (8, 4, 2) if arm in ("matquant, symmetric", "single precision", "co-distilled") else BITS
+            bits = BITS if arm in ARMS[:FIRST] else (8, 4, 2)
             found |= {"measured": True, **bench.measure(views_of(model, bits))}
         self._keep(kept, found)
         return found
@@ -154,16 +154,7 @@ class Runs:
         arm = arm.removesuffix(", 3x steps")
         found: dict[float, float] = {}
         for rate in bench.rates:
-            if bench.rates_of is not None:
-                file = self.file(bench.rates_of, arm, 0, rate)
-                if not file.exists() and not found:
-                    raise FileNotFoundError(f"{file}; run the bench {bench.rates_of} first")
-                if not file.exists():
-                    break
-                run: dict[str, Any] = json.loads(file.read_text("utf-8"))
-            else:
-                run = self.trained(bench, arm, 0, rate, measure=False)
-            found[rate] = float(run["valid"])
+            found[rate] = float(self.trained(bench, arm, 0, rate, measure=False)["valid"])
             if max(found, key=lambda one: found[one]) != rate:
                 break
         return max(found, key=lambda rate: found[rate])
@@ -173,7 +164,7 @@ class Runs:
         runs: dict[str, list[dict[str, Any]]] = {}
         self.until = 0.0  # what is not there is not run now
         for arm in bench.arms:
-            with contextlib.suppress(TimeoutError, FileNotFoundError):
+            with contextlib.suppress(TimeoutError):
                 for seed in range(seeds):
                     run = self.trained(bench, arm, seed, self.rate(bench, arm), measure=True)
                     runs.setdefault(arm, []).append(run)
@@ -257,6 +248,8 @@ def orderings(values: Mapping[str, Mapping[str, Sequence[float]]], *, more_is_be
         "C at equal compute": ("matquant", "int2 alone, 3x steps"),
         "single precision is no worse at 2": ("single precision", "matquant"),
         "co-distillation helps at 2": ("co-distilled", "matquant"),
+        "extra precision helps at 2": ("extra precision", "matquant"),
+        "floor and middle helps at 2": ("floor and middle", "matquant"),
     }
     return judged + [ahead(name, *pair) for name, pair in further.items() if set(pair) <= values.keys()]
 

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60, help="as of the benchmark that made the models")
+    parser.add_argument("--steps", type=int, default=150, help="as of the benchmark that made the models")
     args = parser.parse_args()
     runs = Runs(args.cache, math.inf)
     bench = benches(args.data, args.steps)[0]
