@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from anysize.core.sizes import Nesting
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.granularity import granularity_curve, recaptured
 from anysize.sparse.recapture import LanguageModelLoss
+from anysize.sparse.site import Site
 from tests.conftest import WORDS, sentences
 
 
@@ -65,6 +67,21 @@ def test_a_perfect_dictionary_recaptures_everything(gpt):
     assert half.recaptured == pytest.approx(recaptured(loss, [lambda rows: rows.clamp_min(0)])[0], abs=1e-4)
     assert whole.fvu == pytest.approx(0, abs=1e-6)
     assert np.isfinite(x).all()
+
+
+def test_a_tokenizer_needs_no_token_to_pad_with(gpt, tmp_path):
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    texts = sentences(6)
+    tokenizer = AutoTokenizer.from_pretrained(gpt)
+    wanted = LanguageModelLoss(str(gpt), "h.0", texts), Site(str(gpt), "h.0").rows(texts)
+    bare = shutil.copytree(gpt, tmp_path / "bare")
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        (bare / name).unlink(missing_ok=True)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer).save_pretrained(bare)
+    assert AutoTokenizer.from_pretrained(bare).pad_token is None
+    assert LanguageModelLoss(str(bare), "h.0", texts)(torch.zeros_like) == pytest.approx(wanted[0](torch.zeros_like))
+    np.testing.assert_allclose(Site(str(bare), "h.0").rows(texts), wanted[1], atol=1e-6)
 
 
 def test_models_and_texts_that_will_not_do(gpt, tmp_path):

@@ -15,7 +15,7 @@ import torch
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.training import quiet
 from anysize.sparse.granularity import Replace
-from anysize.sparse.site import named_module
+from anysize.sparse.site import named_module, padded
 
 _BATCH = 16
 
@@ -38,8 +38,6 @@ class LanguageModelLoss:
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load {model!r} as a causal language model ({reason})") from None
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
         self._site = named_module(self._model, site)[1]
         self._batches = [
             self._tokens(texts[start : start + _BATCH], max_length) for start in range(0, len(texts), _BATCH)
@@ -71,13 +69,6 @@ class LanguageModelLoss:
         return total / count
 
     def _tokens(self, texts: Sequence[str], max_length: int) -> dict[str, torch.Tensor]:
-        found = self._tokenizer(
-            list(texts),
-            return_tensors="pt",
-            padding=True,
-            truncation=True,
-            max_length=max_length,
-            return_special_tokens_mask=True,
-        )
-        special = found["special_tokens_mask"].bool() | ~found["attention_mask"].bool()
+        found = padded(self._tokenizer, texts, max_length)
+        special = found["special_tokens_mask"].bool()
         return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"], "special": special}

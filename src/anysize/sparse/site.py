@@ -34,8 +34,6 @@ class Site:
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
         self.max_length = max_length
         self.name, self.module = named_module(self.model, site)
 
@@ -51,14 +49,7 @@ class Site:
         found = []
         try:
             for start in range(0, len(texts), _BATCH):
-                inputs = self.tokenizer(
-                    list(texts[start : start + _BATCH]),
-                    return_tensors="pt",
-                    padding=True,
-                    truncation=True,
-                    max_length=self.max_length,
-                    return_special_tokens_mask=True,
-                )
+                inputs = padded(self.tokenizer, texts[start : start + _BATCH], self.max_length)
                 special = inputs.pop("special_tokens_mask").bool()
                 self.model(**inputs)
                 hidden = seen.pop()  # (b, t, d)
@@ -69,6 +60,22 @@ class Site:
         rows = torch.cat(found)
         norms = rows.norm(dim=1)
         return rows[norms <= _LONG * norms.median()].numpy()
+
+
+def padded(tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, torch.Tensor]:
+    """
+    Token ids (b, t) of texts, their masks, and which tokens are special, padding among them.
+
+    Filled here, on the right, since the tokenizer of a language model may have no token for it.
+    """
+    rows = tokenizer(list(texts), truncation=True, max_length=max_length, return_special_tokens_mask=True)
+    fill = {"input_ids": tokenizer.pad_token_id or 0, "special_tokens_mask": 1}
+    return {
+        key: torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(row, dtype=torch.long) for row in rows[key]], True, fill.get(key, 0)
+        )
+        for key in rows
+    }
 
 
 def _tensor(output: Any) -> torch.Tensor:
