@@ -11,7 +11,7 @@ from anysize.core.sizes import Nesting, Size
 from anysize.quantize import CausalLM, MatQuant, QuantizedLM, Scheme
 from anysize.quantize.language import divergence, next_token_loss
 from anysize.quantize.making import finished, prepared
-from anysize.quantize.mixing import blocks, by_pattern, by_sensitivity, sensitivity
+from anysize.quantize.mixing import average_bits, blocks, by_pattern, by_sensitivity, sensitivity
 from anysize.quantize.next_token import texts_of, windows
 from anysize.quantize.objective import LanguageTraining
 from anysize.testing import check_nested_model
@@ -24,6 +24,15 @@ BITS = Nesting(bits=(2, 3, 4, 6, 8))
 @pytest.fixture
 def lm(lm_path):
     return lambda: CausalLM.from_pretrained(lm_path)
+
+
+@pytest.fixture
+def deep_lm():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=6, num_attention_heads=2)
+    )
 
 
 @pytest.fixture
@@ -188,6 +197,24 @@ def test_widths_per_block_by_pattern_and_by_measured_sensitivity(made):
         assert view.loss(part) > 0
     with pytest.raises(AnysizeError, match="fuse would have widths 2, 8"):
         model.mix({"layers.0.mlp.gate_proj": 2})
+
+
+def test_patterns_have_all_levels_in_order_where_the_average_allows(deep_lm):
+    model = finished(prepared(CausalLM.from_pretrained(deep_lm), BITS))
+
+    def shape(pattern, average, levels=(2, 4, 8)):
+        widths = by_pattern(model, pattern, average, levels)
+        assert average_bits(model.mix(widths)) <= average + 1e-9
+        return [widths[f"layers.{place}"] for place in range(6)]
+
+    assert shape("increasing", 4.0) == [2, 2, 4, 4, 4, 8]
+    assert shape("decreasing", 4.0) == [8, 4, 4, 4, 2, 2]
+    pyramid, reverse = shape("pyramid", 14 / 3), shape("reverse", 14 / 3)
+    assert pyramid == [2, 4, 8, 8, 4, 2]
+    assert sorted(reverse[:2] + reverse[-2:]) == [4, 4, 8, 8]
+    assert reverse[2:4] == [2, 2]
+    assert shape("pyramid", 3.0, (2, 4)) == [2, 4, 4, 4, 2, 2]
+    assert shape("pyramid", 4.0, (4, 8)) == [4] * 6
 
 
 def test_refusals(options, texts, lm, tmp_path):

@@ -7,8 +7,9 @@ sensitivity is ours. A block is the smallest unit, since engines fuse layers wit
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,10 @@ def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int
     """
     Block -> width for a pattern of the stack: ``pyramid``, ``reverse``, ``increasing`` or ``decreasing``.
 
-    Blocks are widened one level at a time in the pattern's order while the mean width, over weights, stays at or below
-    `average`. Raises `AnysizeError` for other patterns, `SizeError` for an average below the narrowest level.
+    Widths fall along the pattern's order, as in the paper: the pyramid has the widest in the middle, the narrowest at
+    both ends, the others between. Of all such mixtures it is the one nearest below `average` (the mean width over
+    weights), and of those the one whose levels have the most equal numbers of blocks. Raises `AnysizeError` for other
+    patterns, `SizeError` for an average below the narrowest level.
     """
     names = [name for name in blocks(model) if re.fullmatch(r"layers\.\d+", name)]
     middle = (len(names) - 1) / 2
@@ -96,8 +99,33 @@ def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int
     }
     if pattern not in orders:
         raise AnysizeError(f"no pattern is called {pattern!r}; there are: {', '.join(orders)}")
-    order = sorted(range(len(names)), key=orders[pattern])
-    return _fill(model, [names[place] for place in order], average, levels)
+    order = [names[place] for place in sorted(range(len(names)), key=orders[pattern])]
+    budget = _budget(model, order, average, levels)
+    weights = _weights(model)
+    before = [0, *itertools.accumulate(weights[name] for name in order)]  # weights of the first n blocks in order
+    widest_first = tuple(reversed(levels))
+
+    def spent(counts: tuple[int, ...]) -> int:
+        ends = [0, *itertools.accumulate(counts)]
+        return sum(
+            bits * (before[end] - before[start])
+            for bits, (start, end) in zip(widest_first, itertools.pairwise(ends), strict=True)
+        )
+
+    within = (counts for counts in _shares(len(order), len(levels)) if spent(counts) <= budget)
+    best = max(within, key=lambda counts: (spent(counts), -sum(count**2 for count in counts)))
+    widths = [bits for bits, count in zip(widest_first, best, strict=True) for _ in range(count)]
+    return dict(zip(order, widths, strict=True))
+
+
+def _shares(blocks: int, levels: int) -> Iterator[tuple[int, ...]]:
+    """All ways to share blocks among levels."""
+    if levels == 1:
+        yield (blocks,)
+        return
+    for first in range(blocks + 1):
+        for rest in _shares(blocks - first, levels - 1):
+            yield (first, *rest)
 
 
 def sensitivity(model: Quantized, quality: Callable[[Quantized], float], bits: int = 2) -> dict[str, float]:
@@ -112,26 +140,26 @@ def by_sensitivity(
     """Block -> width, widening first the blocks whose narrowing costs most per weight; `loss` from `sensitivity`."""
     weights = _weights(model)
     order = sorted(loss, key=lambda name: -loss[name] / weights[name])
-    return _fill(model, order, average, levels)
+    budget = _budget(model, order, average, levels)
+    chosen = dict.fromkeys(order, levels[0])
+    spent = sum(levels[0] * weights[name] for name in order)
+    for name in order:  # each in turn as wide as the budget lets it
+        for bits in reversed(levels):
+            extra = (bits - chosen[name]) * weights[name]
+            if spent + extra <= budget:
+                chosen[name], spent = bits, spent + extra
+                break
+    return chosen
 
 
-def _fill(model: Quantized, order: list[str], average: float, levels: tuple[int, ...]) -> dict[str, int]:
+def _budget(model: Quantized, order: list[str], average: float, levels: tuple[int, ...]) -> float:
+    """Bits that the weights of these blocks may take together."""
     for bits in levels:
         model.nesting.resolve(bits=bits)
     if average < levels[0]:
         raise SizeError(f"no mixture has {average} bits on average; the narrowest width is {levels[0]}")
     weights = _weights(model)
-    total = sum(weights[name] for name in order)
-    chosen, spent = dict.fromkeys(order, levels[0]), levels[0] * total
-    # Raising every block to one level before any to the next would leave no shape; the paper's mixtures keep the ends
-    # narrow, so each block in turn goes as high as the budget lets it.
-    for name in order:
-        for bits in reversed(levels):
-            extra = (bits - chosen[name]) * weights[name]
-            if spent + extra <= average * total + 1e-9:
-                chosen[name], spent = bits, spent + extra
-                break
-    return chosen
+    return average * sum(weights[name] for name in order) + 1e-9
 
 
 def _weights(model: Quantized) -> dict[str, int]:
