@@ -87,7 +87,7 @@ def test_there_are_no_other_rivals(model, data, name):
 
 def test_a_model_of_unknown_making_has_no_twin(data, encoder):
     bare = Embedder(Nesting(dims=(4,)), WIDTH)
-    with pytest.raises(AnysizeError, match="how it was trained"):
+    with pytest.raises(AnysizeError, match="how it was made"):
         bare.arm("single", data)
     with pytest.raises(AnysizeError, match="tuned from"):
         Embedder(Nesting(dims=(4,)), WIDTH, encoder=encoder).arm("truncate", data)

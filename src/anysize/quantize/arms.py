@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting
+from anysize.core.twins import check_arm, check_same_data, method_of
 
 if TYPE_CHECKING:
     from anysize.quantize.method import MatQuant
@@ -25,18 +25,13 @@ def rival(model: Quantized, name: str, data: Any) -> list[NestedModel]:
     that size alone, with scales of its own width. ``original``: the float model, at bits=32. Raises `AnysizeError` for
     any other name, or where the base, the method or the training data is not known.
     """
-    if name not in RIVALS:
-        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS)}")
-    method = method_of(model)
+    check_arm(name, RIVALS)
+    method: MatQuant = method_of(model)
     if name == "original":
         return [original(method)]
     if name == "minmax":
         return [method.minmax(size).fit(data) for size in model.nesting]
-    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
-        raise AnysizeError(
-            f"twins learn from the data that the model was fitted on, and {data.name} is not that; "
-            f"measure on that data, or leave out the arm {name}"
-        )
+    check_same_data(model, data, name)
     if name == "single":
         return [method.single(size).fit(data) for size in model.nesting]
     whole = method.sliced().fit(data)
@@ -55,14 +50,3 @@ def original(method: MatQuant) -> Quantized:
     beside = {axis: (value,) for axis, value in whole.items() if axis != "bits"}
     nesting = Nesting(**beside, bits=(FLOAT_BITS,))
     return kind_for(inner)(nesting, inner, Plan(method.scheme(), (), ()), plain_costs(inner))
-
-
-def method_of(model: Quantized) -> MatQuant:
-    """The method that made a model, with its options. Raises `AnysizeError` if the model does not say."""
-    from anysize.quantize.method import MatQuant
-
-    options = model.about.get("options")
-    if model.about.get("method") != MatQuant.name or options is None:
-        raise AnysizeError("this model does not say how it was made, so it has no such rival")
-    restored: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in options.items()}
-    return MatQuant(**restored)

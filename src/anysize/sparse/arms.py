@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError
-from anysize.core.registry import find
+from anysize.core.twins import check_arm, check_same_data, method_of
+from anysize.sparse.dense import DENSE, dense_arm
 from anysize.sparse.evaluate import rows_of
 from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
 from anysize.sparse.model import SparseAutoencoder
@@ -18,28 +19,24 @@ from anysize.sparse.pruning import prune, sort_by_importance
 from anysize.sparse.rows import is_held_out
 from anysize.sparse.scores import importance
 
-RIVALS = ("batchtopk", "topk", "sorted", "pruned", "single", "original")
+TRAINED = ("batchtopk", "topk", "sorted", "pruned", "single")
 
 
-def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoencoder]:
+def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     """
     Views of one rival of `model`, smallest first; all are trained with the same data, steps, batches and seed.
 
     ``batchtopk`` and ``topk``: a fixed autoencoder of the full size, cut in the order of its latents. ``sorted``: the
     BatchTopK one, its latents sorted by energy before it is cut, which costs no training. ``pruned``: that, with the
     bias and the number of active latents refitted at each size. ``single``: for each size, one trained at that size
-    alone. ``original`` has none. Raises `AnysizeError` otherwise.
+    alone. ``truncate``, ``pca`` and ``original`` are dense vectors, with which only search compares. Raises
+    `AnysizeError` otherwise.
     """
-    if name not in RIVALS:
-        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS[:-1])}")
-    if name == "original":
-        return []
-    method = method_of(model)
-    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
-        raise AnysizeError(
-            f"the arm {name} is trained on the data that the model was fitted on, and {data.name} is not that; "
-            "measure on that data, or leave out --arms"
-        )
+    if name in DENSE:
+        return list(dense_arm(model, name))
+    check_arm(name, (*TRAINED, *DENSE[:-1]))
+    method: SparseOptions = method_of(model)
+    check_same_data(model, data, name)
     if name == "single":
         return [method.single(size).fit(data) for size in model.nesting]
     twin = fixed_twin(method, TopK if name == "topk" else BatchTopK, model).fit(data)
@@ -52,15 +49,6 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[SparseAutoenco
             return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
         twin = sorted_by_energy(twin, rows)
     return [twin.at(size) for size in twin.nesting if size in model.nesting]
-
-
-def method_of(model: SparseAutoencoder) -> SparseOptions:
-    """The method and options that made a model. Raises `AnysizeError` if it does not say."""
-    options, name = model.about.get("options"), model.about.get("method")
-    if options is None or name is None:
-        raise AnysizeError("this autoencoder does not say how it was trained, so no twin can be trained beside it")
-    restored = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    return find("methods", name)(**restored)
 
 
 def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder) -> TopK:

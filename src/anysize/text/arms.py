@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.errors import AnysizeError
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting
+from anysize.core.twins import check_arm, check_same_data, method_of
 
 if TYPE_CHECKING:
     from anysize.text.embedder import Embedder
@@ -25,8 +26,7 @@ def rival(model: Embedder, name: str, data: Any) -> list[NestedModel]:
     same method, data and steps, so `data` must be what `model` was fitted on. Raises `AnysizeError` for any other
     name or data, or where the base is not known.
     """
-    if name not in RIVALS:
-        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS)}")
+    check_arm(name, RIVALS)
     if name == "single":
         return _single(model, data)
     base = _base(model)
@@ -71,19 +71,8 @@ def _renested(base: Embedder, dims: tuple[int, ...]) -> Embedder:
 
 
 def _single(model: Embedder, data: Any) -> list[NestedModel]:
-    from anysize.core.registry import find
-
-    options = model.about.get("options")
-    if options is None:
-        raise AnysizeError("this model does not say how it was trained, so no twin can be trained for one size")
-    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
-        # Twins that learn from other data, perhaps from what is measured, would not be a fair comparison.
-        raise AnysizeError(
-            f"twins for one size learn from the data that the model was fitted on, and {data.name} is not that; "
-            "measure on that data, or leave out the arm single"
-        )
-    dims = options.get("dims")
-    method = find("methods", model.about["method"])(**{**options, "dims": tuple(dims) if dims else None})
+    method = method_of(model)
+    check_same_data(model, data, "single")
     twins: list[NestedModel] = []
     if method.tune == "full":
         return [method.single(size.dims).fit(data) for size in model.nesting]

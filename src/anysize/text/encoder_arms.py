@@ -7,6 +7,7 @@ from typing import Any
 from anysize.core.errors import AnysizeError
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting
+from anysize.core.twins import check_arm, check_same_data, method_of
 from anysize.text.backbone import Backbone
 from anysize.text.nested_encoder import NestedEncoder
 
@@ -22,8 +23,7 @@ def rival(model: NestedEncoder, name: str, data: Any) -> list[NestedModel]:
     trained for that size alone with the same method, data and steps. Raises `AnysizeError` for any other name, or
     where the base or the method is not known.
     """
-    if name not in RIVALS:
-        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(RIVALS)}")
+    check_arm(name, RIVALS)
     if name == "single":
         return _single(model, data)
     base = _base(model)
@@ -56,16 +56,6 @@ def _whole(base: Backbone) -> Nesting:
 
 
 def _single(model: NestedEncoder, data: Any) -> list[NestedModel]:
-    from anysize.core.registry import find
-
-    options = model.about.get("options", {})
-    if "method" not in model.about:
-        raise AnysizeError("this model does not say how it was trained, so no twin can be trained for one size")
-    if model.about.get("data", {}).get("fingerprint") != data.fingerprint:
-        raise AnysizeError(
-            f"twins for one size learn from the data that the model was fitted on, and {data.name} is not that; "
-            "measure on that data, or leave out the arm single"
-        )
-    restored = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    method = find("methods", model.about["method"])(**restored)
+    method = method_of(model)
+    check_same_data(model, data, "single")
     return [method.single(size).fit(data) for size in model.nesting]
