@@ -33,7 +33,7 @@ from anysize.text.encoder import Encoder
 from anysize.text.head import principal_rows
 from anysize.text.mrl import MRL
 from benchmarks.evidence import write_row
-from benchmarks.matryoshka_sae import kept
+from benchmarks.sparse_rows import kept
 
 PAPER = "Wen et al. 2025, Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation, arXiv 2503.01776"
 COMMAND = "python -m benchmarks.csr --data DATA_DIR --cache CACHE_DIR"

@@ -3,43 +3,55 @@ Claims of progressive coding: sorted and pruned vanilla autoencoders beside join
 
 Orderings of a TopK and a BatchTopK autoencoder at every granularity, under both readings of "the first G", beside the
 Matryoshka ones and those trained at G alone; the power law of importance against rivals; RSA; how alike the inputs are
-that a latent fires on most.
+that a latent fires on most. On residuals also the loss of the language model through the BatchTopK codes.
 
-    python -m benchmarks.progressive_coding --data DATA_DIR --cache CACHE_DIR     # about 20 minutes on one core
+    python -m benchmarks.progressive_coding --data DATA_DIR --cache CACHE_DIR [--on images]     # 20 minutes on one core
 
-DATA_DIR holds multi30k/, ag_news/, banking77/ and npl/. Embeddings and finished seeds are kept in --cache.
+DATA_DIR holds what `benchmarks.sparse_texts`, `sparse_images` or `sparse_residuals` read.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from anysize.core.data import Data, Items
-from anysize.core.files import write_json
+from anysize.core.data import Data
 from anysize.core.neighbours import unit
 from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, TopK, fit_together
-from anysize.sparse.granularity import granularity_curve
+from anysize.sparse.granularity import Loss, granularity_curve
 from anysize.sparse.powerlaw import fit_power_law
 from anysize.sparse.pruning import prune, sort_by_importance
 from anysize.sparse.scores import importance
 from benchmarks.progressive_rows import write_rows
-from benchmarks.sparse_texts import embedded, texts_of
+from benchmarks.sparse_rows import Sample, kept, named, parser, sample
 
 SIZES = (64, 128, 256, 512, 1024)
-ACTIVE, STEPS, BATCH, RATE = 32, 600, 512, 1e-3
+ACTIVE, RATE = 32, 1e-3
 MEASURES = ("frequency", "energy", "contribution", "greedy")
+SCORED = 50_000
+"""Rows of the training data, at most, that decide how important a latent is."""
 
 
-def fits(seed: int, data: Data) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """How long all train on rows of a kind."""
+
+    steps: int
+    batch: int
+
+
+PLANS = {"texts": Plan(600, 512), "images": Plan(400, 256), "residuals": Plan(600, 512)}
+
+
+def fits(seed: int, data: Data, plan: Plan) -> dict[str, Any]:
     """All autoencoders of one seed: the same rows, order of batches, steps and learning rate."""
-    same = {"steps": STEPS, "batch_size": BATCH, "learning_rate": RATE, "seed": seed, "active": (ACTIVE,)}
+    same: dict[str, Any] = {
+        "steps": plan.steps, "batch_size": plan.batch, "learning_rate": RATE, "seed": seed, "active": (ACTIVE,),
+    }  # fmt: skip
     methods = {
         "topk": TopK(latents=(SIZES[-1],), **same),
         "batchtopk": BatchTopK(latents=(SIZES[-1],), **same),
@@ -50,9 +62,9 @@ def fits(seed: int, data: Data) -> dict[str, Any]:
     return dict(zip(methods, fit_together(list(methods.values()), data), strict=True))
 
 
-def seconds(seed: int, data: Data) -> dict[str, float]:
-    """CPU seconds of 200 steps of training, each alone."""
-    same = {"steps": 100, "batch_size": BATCH, "learning_rate": RATE, "seed": seed, "active": (ACTIVE,)}
+def seconds(seed: int, data: Data, plan: Plan) -> dict[str, float]:
+    """CPU seconds of 100 steps of training, each alone."""
+    same = {"steps": 100, "batch_size": plan.batch, "learning_rate": RATE, "seed": seed, "active": (ACTIVE,)}
     found = {}
     for name, method in (
         ("batchtopk", BatchTopK(latents=(SIZES[-1],), **same)),
@@ -65,14 +77,21 @@ def seconds(seed: int, data: Data) -> dict[str, float]:
 
 
 def curve(
-    sae: SparseAutoencoder, held: np.ndarray, train: np.ndarray, reading: str, *, rsa: bool = False
+    sae: SparseAutoencoder,
+    held: np.ndarray,
+    train: np.ndarray,
+    reading: str,
+    *,
+    rsa: bool = False,
+    loss: Loss | None = None,
 ) -> dict[str, dict[int, float]]:
-    """FVU and L0 by size, and RSA where it is asked for."""
+    """FVU and L0 by size, RSA where it is asked for, and how much of a language model's loss is recaptured."""
     some = train[:: max(1, len(train) // 4096)]
     rows = granularity_curve(
-        sae, held, SIZES, reading=reading, calibrate_on=some, active=ACTIVE, rsa_rows=500 if rsa else 0
+        sae, held, SIZES, reading=reading, calibrate_on=some, active=ACTIVE, rsa_rows=500 if rsa else 0, loss=loss
     )
-    return {key: {row.latents: getattr(row, key) for row in rows} for key in ("fvu", "l0", *(["rsa"] if rsa else []))}
+    keys = ("fvu", "l0", *(["rsa"] if rsa else []), *(["recaptured"] if loss else []))
+    return {key: {row.latents: getattr(row, key) for row in rows} for key in keys}
 
 
 def likeness(sae: SparseAutoencoder, x: np.ndarray) -> dict[int, float]:
@@ -96,23 +115,35 @@ def _pairs(rows: np.ndarray) -> float:
     return float((np.square(rows.sum(0)).sum() - len(rows)) / (len(rows) * (len(rows) - 1)))
 
 
-def measure(seed: int, data: Data, train: np.ndarray, held: np.ndarray) -> dict[str, Any]:
+def measure(seed: int, rows: Sample, plan: Plan, loss: Loss | None) -> dict[str, Any]:
     """Everything of one seed, as JSON."""
-    made = fits(seed, data)
-    found: dict[str, Any] = {"mask": {}, "reselect": {}, "law": {}, "likeness": {}, "seconds": seconds(seed, data)}
+    data, held = rows.data(), rows.held_out
+    train = np.ascontiguousarray(rows.train[:: -(-len(rows.train) // SCORED)])
+    made = fits(seed, data, plan)
+    found: dict[str, Any] = {"mask": {}, "reselect": {}, "law": {}, "likeness": {}}
+    found["seconds"] = seconds(seed, data, plan)
+    if loss is not None:
+        mean = torch.from_numpy(train.mean(0))
+        found["losses"] = {
+            "untouched": loss(lambda vectors: vectors),
+            "set to zero": loss(torch.zeros_like),
+            "set to the mean": loss(lambda vectors: mean.expand_as(vectors)),
+        }
     for kind in ("topk", "batchtopk"):
-        sae = made[kind]
+        sae, through = made[kind], loss if kind == "batchtopk" else None
         scores = {by: importance(sae, train, by) for by in MEASURES}
         scores["random"] = torch.rand(sae.latents, generator=torch.Generator().manual_seed(seed)).double()
         found["law"][kind] = fit_power_law(scores["energy"].numpy()).to_json()
         for by, score in scores.items():
             ordered = sort_by_importance(sae, score).sae
             for reading in ("mask", "reselect"):
-                found[reading][f"{kind}, {by}"] = curve(ordered, held, train, reading, rsa=by == "energy")
+                found[reading][f"{kind}, {by}"] = curve(ordered, held, train, reading, rsa=by == "energy", loss=through)
         ordered = sort_by_importance(sae, scores["energy"]).sae
         found["reselect"][f"{kind}, energy and bias"] = refitted(ordered, held, train)
         for reading in ("mask", "reselect"):
-            found[reading][f"matryoshka {kind}"] = curve(made[f"matryoshka {kind}"], held, train, reading, rsa=True)
+            found[reading][f"matryoshka {kind}"] = curve(
+                made[f"matryoshka {kind}"], held, train, reading, rsa=True, loss=through
+            )
         found["likeness"][f"{kind}, energy"] = likeness(ordered, train)
         found["likeness"][f"matryoshka {kind}"] = likeness(made[f"matryoshka {kind}"], train)
     alone = [curve_at(made[f"topk alone {size}"], held, size) for size in SIZES[:-1]]
@@ -141,24 +172,23 @@ def refitted(ordered: SparseAutoencoder, held: np.ndarray, train: np.ndarray) ->
 
 
 def main() -> None:
-    """Measure three seeds and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    texts = embedded(texts_of(options.data), options.cache, "texts")
-    vectors = np.ascontiguousarray(texts.train)
-    data = Data("texts", "texts", corpus=Items([str(row) for row in range(len(vectors))], vectors=vectors))
-    seeds = []
-    for seed in range(options.seeds):
-        path = options.cache / f"progressive-{seed}.json"
-        if not path.exists():
-            begin = time.time()
-            write_json(path, measure(seed, data, vectors, texts.held_out))
-            print(f"seed {seed}: {time.time() - begin:.0f} s", flush=True)
-        seeds.append(json.loads(path.read_text()))
-    write_rows(seeds)
+    """Measure what is not measured and write the rows."""
+    options = parser(__doc__).parse_args()
+    torch.set_num_threads(1)
+    rows, plan, loss = sample(options.on, options.data, options.cache), PLANS[options.on], None
+    if options.on == "residuals":
+        from benchmarks.sparse_residuals import lost
+
+        loss = lost(options.data, options.cache)
+    file = named("progressive", options.on)
+    seeds = [
+        kept(options.cache / f"{file}-{seed}.json", lambda seed=seed: measure(seed, rows, plan, loss))
+        for seed in range(options.seeds)
+    ]
+    data = (
+        f"{rows.about}; {SIZES[-1]:,} latents, {ACTIVE} active, {plan.steps} steps of {plan.batch} rows for every arm"
+    )
+    write_rows(seeds, options.on, rows.what, f"{data}; {len(seeds)} seeds")
 
 
 if __name__ == "__main__":

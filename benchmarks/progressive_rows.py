@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.evidence import write_row
+from benchmarks.sparse_rows import command, named
 
 READINGS, KINDS = ("mask", "reselect"), ("topk", "batchtopk")
+MEASURED = ("energy", "frequency", "contribution", "greedy")
 PAPER = "Peter and Sogaard 2025, Empirical Evaluation of Progressive Coding for SAEs, arXiv 2505.00190"
+Write = Callable[..., None]
 
 
-def _same(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """What all rows say of where their figures come from."""
-    return {
-        "paper": PAPER,
-        "command": f"python -m benchmarks.progressive_coding --data DATA_DIR --cache CACHE_DIR --seeds {len(seeds)}",
-        "data": (
-            "21,000 MiniLM embeddings (384 dims) of captions, news, bank questions and abstracts to train on, 3,000 "
-            "held "
-            f"out; 1,024 latents, 32 active, 600 steps of 512 rows for every arm; {len(seeds)} seeds"
-        ),
-    }
-
-
-def write_rows(seeds: list[dict[str, Any]]) -> None:
-    """What was found, claim by claim."""
+def write_rows(seeds: list[dict[str, Any]], on: str, what: str, data: str) -> None:
+    """What was found on rows of a kind, claim by claim."""
     fvu, l0 = ({reading: _by_arm(seeds, reading, key) for reading in READINGS} for key in ("fvu", "l0"))
     sizes = list(fvu["mask"]["topk, energy"])
     below, full = sizes[:-1], sizes[-1]
-    _orderings(seeds, fvu, l0, below, full)
-    _law(seeds)
-    _similarity(seeds, below, full)
+    same = {"paper": PAPER, "command": command("progressive_coding", on), "data": data}
+    write = partial(_write, on, what, same)
+    _orderings(write, seeds, fvu, l0, below, full)
+    _law(write, seeds)
+    _similarity(write, seeds, below, full)
+    if "losses" in seeds[0]:
+        _recaptured(partial(write_row, **same), seeds, below)
 
 
-def _orderings(seeds: list[dict[str, Any]], fvu: Any, l0: Any, below: list[str], full: str) -> None:
+def _write(on: str, what: str, same: dict[str, str], name: str, *, claim: str, **fields: Any) -> None:
+    """What all rows say alike is said once."""
+    write_row(named(name, on), claim=f"On {what}, {claim}", **fields, **same)
+
+
+def _orderings(write: Write, seeds: list[dict[str, Any]], fvu: Any, l0: Any, below: list[str], full: str) -> None:
     words, whole = [], True
     for reading, kind in itertools.product(READINGS, KINDS):
         arms = [f"matryoshka {kind}", f"{kind}, energy", f"{kind}, frequency", f"{kind}, random"]
@@ -55,7 +56,7 @@ def _orderings(seeds: list[dict[str, Any]], fvu: Any, l0: Any, below: list[str],
     greedy = _range(fvu["reselect"], "topk, greedy", "topk, energy", below)
     bias = _range(fvu["reselect"], "topk, energy and bias", "topk, energy", below)
     time = [found["seconds"]["matryoshka batchtopk"] / found["seconds"]["batchtopk"] for found in seeds]
-    write_row(
+    write(
         "progressive-orderings",
         claim="at every granularity nested is better than sorted by energy, by frequency, and random order, in this "
         "order",
@@ -75,11 +76,10 @@ def _orderings(seeds: list[dict[str, Any]], fvu: Any, l0: Any, below: list[str],
             f"{greedy}; the bias refitted over not {bias}. mask cuts codes over all latents and lowers L0; reselect "
             "chooses, or calibrates to 32 on average, within the prefix. Greedy, contribution and the bias are ours."
         ),
-        **_same(seeds),
     )
 
 
-def _law(seeds: list[dict[str, Any]]) -> None:
+def _law(write: Write, seeds: list[dict[str, Any]]) -> None:
     law = {kind: {key: [found["law"][kind][key] for found in seeds] for key in ("slope", "r2")} for kind in KINDS}
     names = [rival["name"] for rival in seeds[0]["law"]["topk"]["rivals"]]
     ratios = {
@@ -88,7 +88,7 @@ def _law(seeds: list[dict[str, Any]]) -> None:
     against = [f"{name} ({kind})" for kind in KINDS for name in names if _mean(ratios[kind][name]) < -1.96]
     won = [f"{name} ({kind})" for kind in KINDS for name in names if _mean(ratios[kind][name]) > 1.96]
     straight = all(value > 0.9 for found in law.values() for value in found["r2"])
-    write_row(
+    write(
         "progressive-powerlaw",
         claim="the importance of a plain autoencoder's latents falls as a power of the rank",
         reported="a power law (dictionary power law hypothesis)",
@@ -104,11 +104,10 @@ def _law(seeds: list[dict[str, Any]]) -> None:
             f"the law "
             f"is better than {', '.join(won) or 'none'}, and worse than {', '.join(against) or 'none'}."
         ),
-        **_same(seeds),
     )
 
 
-def _similarity(seeds: list[dict[str, Any]], below: list[str], full: str) -> None:
+def _similarity(write: Write, seeds: list[dict[str, Any]], below: list[str], full: str) -> None:
     arms = [arm for kind in KINDS for arm in (f"matryoshka {kind}", f"{kind}, energy")]
     rsa = {arm: _by_size(seeds, "reselect", arm, "rsa") for arm in arms}
     bands = {arm: _by_size(seeds, "likeness", arm) for arm in seeds[0]["likeness"]}
@@ -117,7 +116,7 @@ def _similarity(seeds: list[dict[str, Any]], below: list[str], full: str) -> Non
         for kind in KINDS
     ]
     changes = [f"{_mean(bands[arm][full]) - _mean(bands[arm][below[0]]):+.3f} ({arm})" for arm in bands]
-    write_row(
+    write(
         "progressive-similarity",
         claim="nested prefixes keep the geometry of the inputs best; pruned latents stay as interpretable as they were",
         reported="RSA highest for Matryoshka; interpretability of Matryoshka 0.74 inside to 0.57 outside, pruned "
@@ -133,7 +132,59 @@ def _similarity(seeds: list[dict[str, Any]], below: list[str], full: str) -> Non
             f"one; from the first band to the last the likeness of strongest inputs changes by {', '.join(changes)}. "
             "The second is a stand-in for interpretability, which it does not settle."
         ),
-        **_same(seeds),
+    )
+
+
+def _recaptured(write: Write, seeds: list[dict[str, Any]], below: list[str]) -> None:
+    nested, floor = "matryoshka batchtopk", "batchtopk, random"
+    arms = [nested, *(f"batchtopk, {by}" for by in MEASURED), floor]
+    shares = {reading: {arm: _by_size(seeds, reading, arm, "recaptured") for arm in arms} for reading in READINGS}
+    ends = {end: [found["losses"][end] for found in seeds] for end in seeds[0]["losses"]}
+    clean, zero, mean = (_mean(ends[end]) for end in ("untouched", "set to zero", "set to the mean"))
+    nats = {
+        reading: {
+            arm: {size: [(1 - share) * (zero - clean) for share in values] for size, values in held.items()}
+            for arm, held in found.items()
+        }
+        for reading, found in shares.items()
+    }
+    words, whole = [], True
+    for reading in READINGS:
+        found = shares[reading]
+        ahead = [
+            size
+            for size in below
+            if min(found[nested][size]) > max(max(found[f"batchtopk, {by}"][size]) for by in MEASURED)
+        ]
+        sorted_ = [
+            size
+            for size in below
+            if all(_mean(found[f"batchtopk, {by}"][size]) > _mean(found[floor][size]) for by in MEASURED)
+        ]
+        whole = whole and ahead == below and sorted_ == below
+        small = below[0]
+        words.append(
+            f"{reading}: nested above every pruned one in all seeds at {len(ahead)} of {len(below)} sizes, every "
+            f"pruned one above random at {len(sorted_)}; at {small} latents nested brings back "
+            f"{100 * _mean(found[nested][small]):.0f} %, "
+            + ", ".join(f"{by} {100 * _mean(found[f'batchtopk, {by}'][small]):.0f}" for by in MEASURED)
+            + f", random {100 * _mean(found[floor][small]):.0f}"
+        )
+    write(
+        "progressive-recaptured-loss",
+        claim="Nested prefixes bring back more of a language model's loss than pruned ones, and those more than random "
+        "ones, at every granularity",
+        reported="Matryoshka above pruned above unsorted at every granularity (Gemma-2-2B)",
+        arms=arms,
+        metric="share of the loss between the site set to zero and untouched that the reconstruction brings back (1 is "
+        "all), on about 4,000 tokens of held-out books; the loss above the untouched one in nats",
+        values={"share": shares, "nats above untouched": nats, "losses": {"nats": ends}},
+        outcome="won" if whole else "mixed",
+        note=(
+            f"{'. '.join(words)}. The ends: {clean:.2f} nats untouched, {zero:.2f} with the site set to zero, "
+            f"{mean:.2f} set to its mean, which brings back {100 * (zero - mean) / (zero - clean):.0f} %, so shares "
+            "near that are as good as nothing. Every token is replaced, the first too."
+        ),
     )
 
 

@@ -1,39 +1,24 @@
-"""Texts that benchmarks of sparse codes learn from and are measured on, and vocabularies, embedded once and kept."""
+"""
+Texts that benchmarks of sparse codes learn from and are measured on, and vocabularies, embedded once and kept.
+
+DATA_DIR holds multi30k/, ag_news/, banking77/, npl/, and word_lists/ for the vocabulary.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import json
-import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.sparse_rows import Sample, kept_rows
+
 MODEL = "all-MiniLM-L6-v2"
 HELD_OUT = 3000
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Distinct texts in a fixed random order with their unit embeddings; the last 3,000 are held out."""
-
-    texts: list[str]
-    vectors: np.ndarray
-    """(n, 384) float32."""
-
-    @property
-    def train(self) -> np.ndarray:
-        """All but the held-out rows."""
-        return self.vectors[:-HELD_OUT]
-
-    @property
-    def held_out(self) -> np.ndarray:
-        """The last rows."""
-        return self.vectors[-HELD_OUT:]
 
 
 def texts_of(data: Path) -> list[str]:
@@ -58,21 +43,18 @@ def words_of(data: Path) -> list[str]:
     return list(dict.fromkeys(word for part in (words, pairs) for word in [w for w in part if w.strip()][-10000:]))
 
 
-def embedded(texts: Sequence[str], cache: Path, name: str) -> Embedded:
-    """The texts' embeddings, from the cache if they are there."""
-    path = cache / f"{name}.npy"
-    if not path.exists():
+def embedded(texts: Sequence[str], cache: Path, name: str) -> Sample:
+    """The texts' unit embeddings, from the cache if they are there; the last 3,000 are held out."""
+
+    def run() -> np.ndarray:
         from anysize.text.encoder import Encoder
 
-        cache.mkdir(parents=True, exist_ok=True)
-        model = Encoder(MODEL)
-        vectors = np.asarray(model.encode(list(texts)), np.float32)
-        scratch = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(scratch, vectors)
-        os.replace(scratch, path)
-    vectors = np.load(path)
-    assert len(vectors) == len(texts), f"{path} belongs to other texts; delete it"
-    return Embedded(list(texts), vectors)
+        return np.asarray(Encoder(MODEL).encode(list(texts)))
+
+    vectors = kept_rows(cache / f"{name}.npy", run)
+    assert len(vectors) == len(texts), f"{cache / name}.npy belongs to other texts; delete it"
+    source = "captions, news, bank questions and abstracts (MiniLM)"
+    return Sample(vectors, HELD_OUT, "embeddings", source, list(texts))
 
 
 def _tsv(path: Path) -> list[list[str]]:
