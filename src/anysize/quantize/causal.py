@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from anysize.core.cost import Cost
-from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.files import read_json
+from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.core.model import NestedModel
 from anysize.core.packaged import packaged
+from anysize.core.quiet import quiet
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
-from anysize.core.training import quiet
 
-TOKENIZER = "tokenizer"
 LENGTH = 256
 """Tokens of a window where nobody says otherwise; models that read fewer get their own limit."""
 
@@ -126,20 +126,14 @@ class CausalLM(NestedModel):
 
     def config(self) -> dict[str, Any]:
         """The model's own configuration and the length of its windows."""
-        values = self.lm.config.to_dict()
-        values.pop("_name_or_path", None)
-        return {"transformer": {**values, "dtype": "float32"}, "max_length": self.max_length}
+        return {"transformer": config_of(self.lm), "max_length": self.max_length}
 
     @classmethod
     def build(cls, config: Mapping[str, Any], nesting: Nesting) -> Self:
         """An untrained model of that configuration; no code of a checkpoint runs."""
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-        values = dict(config["transformer"])
-        try:
-            full = AutoConfig.for_model(values.pop("model_type"), **values)
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"this version of transformers does not know the model ({error})") from None
+        full = configuration(config["transformer"])
         with quiet():
             return cls(nesting, AutoModelForCausalLM.from_config(full).eval(), int(config["max_length"]))
 
@@ -161,16 +155,9 @@ class CausalLM(NestedModel):
 
     def load_parts(self, directory: Path) -> None:
         """The tokenizer, and the weights that modules share."""
-        from transformers import AutoTokenizer
-
         self.lm.tie_weights()
         if (directory / TOKENIZER).is_dir():
-            try:
-                self.tokenizer = AutoTokenizer.from_pretrained(str(directory / TOKENIZER), local_files_only=True)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(
-                    f"the tokenizer in {directory} cannot be read ({str(error).splitlines()[0]})"
-                ) from None
+            self.tokenizer = read_tokenizer(directory)
 
 
 def is_causal_lm(name: str) -> bool:

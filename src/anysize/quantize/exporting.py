@@ -68,7 +68,7 @@ def _writer(form: str) -> Callable[..., dict[str, Any]]:
 
 def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]:
     """The ordinary model with float weights in `directory`; returns it, and what it is."""
-    from anysize.core.training import quiet
+    from anysize.core.quiet import quiet
 
     model = view.extract()
     with quiet():

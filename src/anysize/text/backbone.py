@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.core.quiet import quiet
 from anysize.text import layers as layered
 from anysize.text.cut_texts import say_cut
@@ -24,7 +25,6 @@ from anysize.text.cut_texts import say_cut
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-TOKENIZER = "tokenizer"
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU")
 
 
@@ -143,10 +143,8 @@ class Backbone(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Plain values from which `build` makes an untrained one; tokenizers go to a folder of their own."""
-        values = self.transformer.config.to_dict()
-        values.pop("_name_or_path", None)
         return {
-            "transformer": {**values, "dtype": "float32"},
+            "transformer": config_of(self.transformer),
             "tail": [_described(module) for module in self.tail],
             **self.settings,
         }
@@ -154,13 +152,9 @@ class Backbone(nn.Module):
     @classmethod
     def build(cls, config: Mapping[str, Any], depth: int) -> Self:
         """An untrained backbone of that configuration with its first `depth` blocks; no code of a checkpoint runs."""
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
-        values = dict(config["transformer"])
-        try:
-            full = AutoConfig.for_model(values.pop("model_type"), **values)
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"this version of transformers does not know the model ({error})") from None
+        full = configuration(config["transformer"])
         with quiet():
             transformer = AutoModel.from_config(layered.shortened(full, depth))
         settings = {name: config[name] for name in ("max_length", "prompts", "default_prompt")}
@@ -172,15 +166,7 @@ class Backbone(nn.Module):
 
     def load_tokenizer(self, directory: Path) -> None:
         """Attach what `save_tokenizer` wrote."""
-        from transformers import AutoTokenizer
-
-        try:
-            with quiet():
-                self.tokenizer = AutoTokenizer.from_pretrained(str(directory / TOKENIZER), local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"the tokenizer in {directory} cannot be read ({str(error).splitlines()[0]})"
-            ) from None
+        self.tokenizer = read_tokenizer(directory)
 
     def sentence_transformer(self, depth: int, dims: int) -> SentenceTransformer:
         """An ordinary sentence-transformers model with so many blocks and coordinates, which shares nothing."""
