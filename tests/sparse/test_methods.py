@@ -145,7 +145,7 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     np.save(tmp_path / "other.npy", vectors[:, :5])
     anysize("measure", out, tmp_path / "other.npy").refused("reads vectors of width 16; got shape")
     np.save(tmp_path / "new.npy", vectors[:300] + 1)
-    anysize("measure", out, tmp_path / "new.npy", "--arms", "single").refused("is trained on the data")
+    anysize("measure", out, tmp_path / "new.npy", "--arms", "single").refused("that the model was fitted on")
     np.save(tmp_path / "same.npy", np.ones((50, 4), np.float32))
     anysize("fit", tmp_path / "same.npy", "--method", "topk", "--out", tmp_path / "no").refused("all rows are the same")
     few = ["fit", tmp_path / "X.npy", "--method", "topk", "--batch-size", "5000", "--out", tmp_path / "no"]

@@ -37,7 +37,10 @@ class Measure:
     arms: tuple[str, ...] | None = None
     """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
     longer). Quantised models: minmax (the default), sliced, single. Sparse autoencoders: batchtopk, topk, sorted,
-    pruned, single."""
+    pruned, single; where codes are searched also truncate,pca (the default), vectors of as many dims as are active."""
+    by: str | None = None
+    """What to measure, where the data suffice for several things. Sparse autoencoders: reconstruction (the default,
+    but for csr), sparse-retrieval (the default of csr, where documents are judged), sparse-accuracy (with labels)."""
     task: str | None = None
     """Of a model with an adapter per task: the task to embed every text for, in place of the one that the data is for
     (retrieval for pairs and judgements, else text-matching)."""
@@ -66,7 +69,7 @@ class Measure:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = for_task(load(self.model), self.task, self.model)
         sizes = self._sizes(model.nesting)
-        frontier = measure(model, self.data, arms=self.arms, sizes=sizes)
+        frontier = measure(model, self.data, arms=self.arms, sizes=sizes, by=self.by)
         write_json(Path(self.model) / "frontier.json", frontier.to_json())
         written = []
         if self.json:

@@ -223,6 +223,25 @@ class Data:
         queries = self.queries.take(kept)
         return Retrieval(queries, self.corpus, {query: relevant[query] for query in queries.ids}) if kept else None
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it says which documents answer which queries, in pairs or in judgements to measure by."""
+        return self.pairs is not None or any(split in self.qrels for split in ("test", "dev"))
+
+    def judged(self, *, held_out: bool = False) -> Retrieval:
+        """
+        The retrieval task to measure by: that of the pairs, or of the judgements of test, else of dev.
+
+        Raises `DataError` if no judgement calls a document relevant.
+        """
+        split = "test" if self.pairs is not None or "test" in self.qrels else "dev"
+        task = self.retrieval(split, held_out=held_out)
+        if task is None:
+            raise DataError(
+                f"no judgement of {self.name}'s {split} split calls a document relevant; expected a score above 0"
+            )
+        return task
+
     @cached_property
     def _held_out(self) -> frozenset[str]:
         assert self.pairs is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.data import Data, read
-from anysize.core.errors import DataError
+from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier import NESTED, ORIGINAL, Frontier
 from anysize.core.registry import find
 
@@ -24,26 +24,31 @@ def measure(
     *,
     arms: Iterable[str] | None = None,
     sizes: Iterable[Size] | None = None,
+    by: str | None = None,
 ) -> Frontier:
     """
     Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
 
-    Without `arms`, the rivals are those that the model's kind names (`rivals`), else truncation and PCA.
+    `by` names one of the model's evaluators; without it, the first that the data suffice for. Without `arms`, the
+    rivals are those that the evaluator or the model's kind names (`rivals`), else truncation and PCA.
 
     If the model was trained on this very data, only the part that training left out is used, where there is one.
     Raises `DataError` if the data offers nothing to measure by.
     """
+    known = model.measured_by()
+    if by is not None and by not in known:
+        raise AnysizeError(f"a {model.kind} is not measured by {by!r}; expected one of {', '.join(known)}")
     loaded = read(data)
-    evaluator = next(
-        (one for one in (find("evaluators", name)() for name in model.evaluators) if one.accepts(loaded)), None
-    )
+    tried = [find("evaluators", name)() for name in (known if by is None else (by,))]
+    evaluator = next((one for one in tried if one.accepts(loaded)), None)
     if evaluator is None:
         raise DataError(
             f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, scores, or items enough"
         )
     chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
     views = {NESTED: [model.at(size) for size in chosen]}
-    asked = getattr(model, "rivals", ARMS) if arms is None else arms
+    usual = getattr(evaluator, "rivals", getattr(model, "rivals", ARMS))
+    asked = usual if arms is None else arms
     for arm in dict.fromkeys([*asked, ORIGINAL]):
         rivals = model.arm(arm, loaded)
         views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]

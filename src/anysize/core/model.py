@@ -66,6 +66,10 @@ class NestedModel(torch.nn.Module):
         """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
         return {}
 
+    def measured_by(self) -> tuple[str, ...]:
+        """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
+        return self.evaluators
+
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """
         Views of a rival called `name` (``truncate``, ``pca``, ``single``, ``original``), one per size it offers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Int64, Num
@@ -24,16 +24,27 @@ def rank(
     """
     if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1]:
         raise AnysizeError(f"queries {queries.shape} and documents {documents.shape} need rows of one width")
-    if k < 1 or not len(documents):
-        raise AnysizeError(f"cannot rank the best {k} of {len(documents)} documents; expected at least 1 of 1")
-    k = min(k, len(documents))
     queries, documents = _float32(queries), _float32(documents)
-    indices = np.empty((len(queries), k), dtype=np.int64)
-    scores = np.empty((len(queries), k), dtype=np.float32)
-    step = max(1, _SCORES_AT_ONCE // len(documents))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        found = queries[rows] @ documents.T  # (batch, n)
+    return rank_by(lambda rows: queries[rows] @ documents.T, len(queries), len(documents), k)
+
+
+def rank_by(
+    score: Callable[[slice], np.ndarray], queries: int, documents: int, k: int
+) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
+    """
+    As `rank`, with any scores: `score` gives those of a slice of the queries, float32 (batch, documents).
+
+    Raises `AnysizeError` if k is below 1 or there are no documents.
+    """
+    if k < 1 or not documents:
+        raise AnysizeError(f"cannot rank the best {k} of {documents} documents; expected at least 1 of 1")
+    k = min(k, documents)
+    indices = np.empty((queries, k), dtype=np.int64)
+    scores = np.empty((queries, k), dtype=np.float32)
+    step = max(1, _SCORES_AT_ONCE // documents)
+    for start in range(0, queries, step):
+        rows = slice(start, min(start + step, queries))
+        found = score(rows)  # (batch, n)
         indices[rows] = _best(found, k)
         scores[rows] = np.take_along_axis(found, indices[rows], axis=1)
     return indices, scores

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from anysize.core.cost import latency_ms
-from anysize.core.frontier import Record
+from anysize.core.errors import AnysizeError
+from anysize.core.frontier import ORIGINAL, Record
+from anysize.sparse.dense import DENSE
 from anysize.sparse.features import Source
 from anysize.sparse.rows import is_held_out
 
@@ -67,6 +69,7 @@ class ReconstructionEvaluator:
     """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
 
     metric = "explained"
+    rivals = ()
 
     def accepts(self, data: Data) -> bool:
         """Whether there are at least two items."""
@@ -80,7 +83,17 @@ class ReconstructionEvaluator:
     def evaluate(
         self, views: Mapping[str, Sequence[SparseAutoencoder]], data: Data, *, held_out: bool = False
     ) -> list[Record]:
-        """One record per view. Bytes are those of the codes as they are: a float32 and an index per active latent."""
+        """
+        One record per view. Bytes are those of the codes as they are: a float32 and an index per active latent.
+
+        Raises `AnysizeError` for dense vectors, which rebuild nothing.
+        """
+        views = {arm: models for arm, models in views.items() if arm != ORIGINAL}
+        dense = [arm for arm in views if arm in DENSE]
+        if dense:
+            raise AnysizeError(
+                f"the arm {dense[0]} rebuilds nothing; measure it by sparse-retrieval or sparse-accuracy"
+            )
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             model = next(iter(views.values()))[0]
             rows: Any = rows_of(model, data, Path(scratch))
@@ -101,14 +114,13 @@ def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
 
 def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
     found, cost = reconstruction(view, rows), view.cost()
-    index = 2 if view.b_enc.shape[0] <= 1 << 16 else 4
     one = torch.as_tensor(np.array(rows[:1]))
     metrics = {"explained": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
     return Record(
         view.size,
         arm,
         metrics,
-        round(found.l0 * (4 + index)),
+        view.bytes_of(found.l0),
         ms=latency_ms(lambda: view.encode(one)),
         parameters=cost.parameters,
         flops=cost.flops,

@@ -38,8 +38,7 @@ class SparseAutoencoder(NestedModel):
     """
 
     kind = "sae"
-    evaluators = ("reconstruction",)
-    rivals = ()
+    evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
 
     W_enc: torch.nn.Parameter
     W_dec: torch.nn.Parameter
@@ -213,9 +212,12 @@ class SparseAutoencoder(NestedModel):
         """Bytes of one stored code (a float32 and an index for each active latent); weights and FLOPs both ways."""
         latents = self.latents
         active = self._within(self.size)
-        index = 2 if self.b_enc.shape[0] <= 1 << 16 else 4
         parameters = latents * (2 * self.width + 2) + self.width
-        return Cost(bytes=active * (4 + index), parameters=parameters, flops=2 * self.width * (latents + active))
+        return Cost(bytes=self.bytes_of(active), parameters=parameters, flops=2 * self.width * (latents + active))
+
+    def bytes_of(self, active: float) -> int:
+        """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
+        return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
 
     def export(self, path: str | os.PathLike[str]) -> str:
         """Write this view's size in the layout of SAELens, and say so."""
@@ -224,11 +226,17 @@ class SparseAutoencoder(NestedModel):
         write(self, path)
         return "SAELens"
 
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """The rivals ``batchtopk``, ``topk``, ``sorted`` and ``single``; see `anysize.sparse.arms`."""
-        from anysize.sparse.arms import rival
+    def measured_by(self) -> tuple[str, ...]:
+        """Codes of CSR are made to search with, so that is measured first."""
+        first = self.evaluators[1:] if self.about.get("method") == "csr" else ()
+        return tuple(dict.fromkeys((*first, *self.evaluators)))
 
-        return list(rival(self, name, data))
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """The rivals that `anysize.sparse.arms` trains, and the dense vectors beside which codes are searched."""
+        from anysize.sparse.arms import rival
+        from anysize.sparse.dense import DENSE, dense_arm
+
+        return list(dense_arm(self, name) if name in DENSE else rival(self, name, data))  # type: ignore[arg-type]
 
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.cost import latency_ms
-from anysize.core.errors import DataError
 from anysize.core.frontier import ORIGINAL, Record
 from anysize.core.neighbours import neighbour_overlap, rank
 from anysize.core.retrieval_metrics import evaluate
@@ -29,17 +28,17 @@ class RetrievalEvaluator:
 
     def accepts(self, data: Data) -> bool:
         """Whether the data judges which documents answer which queries."""
-        return data.pairs is not None or any(split in data.qrels for split in ("test", "dev"))
+        return data.is_judged
 
     def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
         """What is measured, for the frontier's caption."""
-        task = _task(data, held_out)
+        task = data.judged(held_out=held_out)
         kept = " held out from training" if held_out and data.pairs is not None else ""
         return {"task": f"retrieval: {len(task.queries)} queries{kept} over {len(task.corpus)} documents"}
 
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each text once, whatever the number of sizes."""
-        task = _task(data, held_out)
+        task = data.judged(held_out=held_out)
         features = FeaturesOnce(task.corpus, task.queries, tasks=("retrieval.passage", "retrieval.query"))
         records = []
         for arm, models in views.items():
@@ -84,16 +83,6 @@ class NeighbourEvaluator:
                 ms = _search_time(model, items.take(chosen[:3]), raw[chosen[:3]], corpus)
                 records.append(_record(model, arm, {self.metric: kept}, ms))
         return records
-
-
-def _task(data: Data, held_out: bool) -> Any:
-    split = "test" if data.pairs is not None or "test" in data.qrels else "dev"
-    task = data.retrieval(split, held_out=held_out)
-    if task is None:
-        raise DataError(
-            f"no judgement of {data.name}'s {split} split calls a document relevant; expected a score above 0"
-        )
-    return task
 
 
 def _search_time(model: Embedder, queries: Items, features: np.ndarray, corpus: np.ndarray) -> float:

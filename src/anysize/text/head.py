@@ -18,28 +18,13 @@ from torch.nn import functional
 
 from anysize.core.objective import nested_loss
 from anysize.core.prefix import nested_info_nce, prefix_similarities
+from anysize.core.principal import principal_rows as principal_rows
 from anysize.core.sizes import Nesting
 
 
 def as_tensor(rows: np.ndarray) -> torch.Tensor:
     """A float32 tensor of the rows; a copy where they may not be written to (a memory-mapped file)."""
     return torch.from_numpy(np.require(rows, np.float32, ["C", "W"]))
-
-
-def principal_rows(features: Float[np.ndarray, "n d"], dims: int) -> Float[torch.Tensor, "{dims} d"]:
-    """
-    The leading principal directions of unit-length features (uncentred), shape (dims, in_features).
-
-    A rotation: with all rows it keeps every cosine, and its prefixes are the best linear ones in the least-squares
-    sense. The start of every head, and the rival called ``pca``.
-    """
-    x = as_tensor(features).double()
-    x = functional.normalize(x, dim=-1)
-    _, vectors = torch.linalg.eigh(x.T @ x / max(1, len(x)))
-    rows = vectors.flip(-1)[:, :dims].T
-    # Fix the signs, which the decomposition leaves open, so that equal data give equal heads.
-    signs = torch.sign(rows.gather(1, rows.abs().argmax(dim=1, keepdim=True)))
-    return (rows * signs).float().contiguous()
 
 
 class Rows(torch.utils.data.Dataset):

@@ -1,0 +1,34 @@
+"""The dense rivals of sparse codes: vectors of as many coordinates as a code has active latents (CSR's comparison)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anysize.core.sizes import Size
+
+if TYPE_CHECKING:
+    from anysize.sparse.model import SparseAutoencoder
+
+DENSE = ("truncate", "pca", "original")
+
+
+@dataclass(frozen=True)
+class Dense:
+    """
+    The vectors that an autoencoder reads, cut to the first coordinates or principal directions, or whole.
+
+    How many are kept is known when the codes of that size are: as many as are active in one on average.
+    """
+
+    size: Size
+    """The size of the codes that they stand beside."""
+    name: str
+
+
+def dense_arm(model: SparseAutoencoder, name: str) -> list[Dense]:
+    """One for each trained size; of the untouched vectors one, whose coordinates all count as active."""
+    if name != "original":
+        return [Dense(size, name) for size in model.nesting]
+    full = model.nesting.full
+    return [Dense(full.replace(active=model.width) if "active" in full else full, name)]
