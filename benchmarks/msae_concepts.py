@@ -30,10 +30,16 @@ THRESHOLDS = ((0.42, 2.0), (0.42, 1.5), (0.42, 1.2), (0.42, 1.0))
 ARMS = ("msae", "topk", "random directions")
 
 
-def fits(seed: int, data: Data) -> dict[str, SparseAutoencoder]:
-    """Both autoencoders on the same batches, and one whose dictionary means nothing."""
-    same = {"steps": STEPS, "batch_size": BATCH, "learning_rate": RATE, "seed": seed, "latents": (LATENTS,)}
-    made = fit_together([MSAE(**same), TopK(active=(ACTIVE,), **same)], data)
+def fits(seed: int, data: Data, steps: int = STEPS) -> list[SparseAutoencoder]:
+    """MSAE and TopK on the same batches."""
+    same: dict[str, Any] = {
+        "steps": steps, "batch_size": BATCH, "learning_rate": RATE, "seed": seed, "latents": (LATENTS,),
+    }  # fmt: skip
+    return fit_together([MSAE(**same), TopK(active=(ACTIVE,), **same)], data)
+
+
+def with_random(seed: int, made: list[SparseAutoencoder]) -> dict[str, SparseAutoencoder]:
+    """Beside both one whose dictionary means nothing."""
     floor = made[1].extract(made[1].size)
     with torch.no_grad():
         random = torch.randn(floor.W_dec.shape, generator=torch.Generator().manual_seed(seed))
@@ -44,7 +50,7 @@ def fits(seed: int, data: Data) -> dict[str, SparseAutoencoder]:
 def measure(seed: int, words: Sample, texts: Sample) -> dict[str, Any]:
     """Counts and likeness of one seed, and ten names."""
     found: dict[str, Any] = {"accepted": {}, "cknna": {}, "median": {}, "shown": []}
-    for arm, sae in fits(seed, texts.data()).items():
+    for arm, sae in with_random(seed, fits(seed, texts.data())).items():
         names = name_concepts(sae, words.names, words.vectors)
         found["accepted"][arm] = {
             f"{low} and {ratio}": sum(one.similarity >= low and one.ratio >= ratio for one in names)
