@@ -124,6 +124,13 @@ def test_a_width_per_layer(made, tmp_path):
     model.save(tmp_path / "m")
     again = QuantizedEncoder.from_pretrained(tmp_path / "m", bits={"layers.0": 2})
     np.testing.assert_array_equal(again.encode(TEXTS), vectors)
+    shallow = az.load(tmp_path / "m", bits={"layers.0": 2})
+    for name, part in shallow.layers().items():
+        planes = [plane for plane in dict(part.named_buffers()) if plane.startswith("plane_")]
+        assert len(planes) == (3 if "layer.0." in name else 8)
+    assert shallow.cost().bytes == mixed.cost().bytes
+    with pytest.raises(SizeError, match="was loaded at bits=2"):
+        shallow.at(bits=4).encode(TEXTS)
     assert mixed.at(bits=4).mixture is None
     with pytest.raises(AnysizeError, match=r"'layers\.7'; there are: layers\.0, layers\.1"):
         model.mix({"layers.7": 2})

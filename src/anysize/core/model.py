@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -177,21 +178,25 @@ class NestedModel(torch.nn.Module):
         Raises `CheckpointError` (missing, damaged, of another kind or a newer format) or `SizeError`.
         """
         directory = Path(path)
-        manifest = _manifest(directory, cls.kind)
+        manifest = read_manifest(directory, cls.kind)
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes)
         model = cls.build(manifest["config"], nesting.up_to(chosen))
-        state = checkpoint.read_blocks(
-            directory, entries_at(manifest, chosen), _kept(model, chosen), known=manifest["tensors"]
-        )
+        return model.filled(directory, manifest, entries_at(manifest, chosen), _kept(model, chosen))
+
+    def filled(
+        self, directory: Path, manifest: Mapping[str, Any], entries: Mapping[str, Any], keep: Mapping[str, int]
+    ) -> Self:
+        """Take the weights that `entries` of a manifest name, each up to `keep[name]`; in place, gives itself."""
+        state = checkpoint.read_blocks(directory, entries, keep, known=manifest["tensors"])
         try:
-            _fill(model, state)
+            _fill(self, state)
         except RuntimeError as error:
             raise CheckpointError(f"{directory} does not fit its own description ({error})") from None
-        model.about = manifest["about"]
-        model.load_parts(directory)
-        model._keep_fingerprint(manifest["fingerprint"])
-        return model.eval()
+        self.about = manifest["about"]
+        self.load_parts(directory)
+        self._keep_fingerprint(manifest["fingerprint"])
+        return self.eval()
 
 
 def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
@@ -200,7 +205,8 @@ def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
     return {name: entry for name, entry in manifest["tensors"].items() if _needed(owned.get(name), size)}
 
 
-def _manifest(directory: Path, kind: str) -> dict[str, Any]:
+def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
+    """What a saved model of this kind says of itself. Raises `CheckpointError` if it is damaged or of another kind."""
     found = read_json(directory / MANIFEST, "an anysize model")
     if not isinstance(found, dict) or "kind" not in found or "format" not in found:
         raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged")

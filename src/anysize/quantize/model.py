@@ -19,7 +19,7 @@ import torch
 from anysize.core.cost import Cost
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json
-from anysize.core.model import NestedModel
+from anysize.core.model import NestedModel, read_manifest
 from anysize.core.registry import MANIFEST, find
 from anysize.core.sizes import Nesting, Size
 from anysize.quantize.plan import Plan
@@ -59,9 +59,8 @@ class Quantized(NestedModel):
 
         Raises `CheckpointError` or `SizeError` as `load` does.
         """
-        if bits is None or isinstance(bits, int):
-            return cls.load(path, **({} if bits is None else {BITS: bits}))
-        return cls.load(path).mix(bits)
+        given: dict[str, Any] = {} if bits is None else {BITS: bits}
+        return cls.load(path, **given)
 
     # Running
 
@@ -200,13 +199,34 @@ class Quantized(NestedModel):
         return cls(nesting, inner, plan, plain)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
-        """Read a saved model; with a size, only that size's planes. Says which planes a damaged file lacks."""
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: Any) -> Self:
+        """
+        Read a saved model; with a size, only that size's planes. Says which planes a damaged file lacks.
+
+        ``load(path, bits={"layers.0": 2, ...})`` reads of every layer the planes of its own width; see `mix`.
+        """
+        if isinstance(axes.get(BITS), Mapping):
+            return cls._load_mixed(Path(path), axes.pop(BITS), size, axes)
         manifest = read_json(Path(path) / MANIFEST, "an anysize model")
         if isinstance(manifest, dict) and {"config", "nesting", "tensors"} <= manifest.keys():
             plan = Plan.from_json(manifest["config"])
             _check_planes(Path(path), plan, Nesting.from_json(manifest["nesting"]).resolve(size, **axes), manifest)
         return super().load(path, size, **axes)
+
+    @classmethod
+    def _load_mixed(cls, directory: Path, widths: Mapping[str, int], size: Any, axes: Mapping[str, int]) -> Self:
+        manifest = read_manifest(directory, cls.kind)
+        nesting = Nesting.from_json(manifest["nesting"])
+        chosen = nesting.resolve(size, **axes) if size or axes else nesting.full
+        model = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen).mix(widths)
+        assert model.mixture is not None
+        for name, part in model.layers().items():
+            part.narrow(model.mixture[name])
+        there = model.saved_state().keys()
+        entries = {name: entry for name, entry in manifest["tensors"].items() if name in there}
+        return model.filled(
+            directory, manifest, entries, {n: chosen[axis] for n, (axis, _) in model.nested_tensors().items()}
+        )
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Those of the inner model, on axes that this model has."""

@@ -54,6 +54,14 @@ class Stored(nn.Module):
             self.codes = codes.to(torch.uint8)
         self.scale, self.offset = grid.scale.float(), grid.offset.float()
 
+    def narrow(self, bits: int) -> None:
+        """Have room for the planes of this width alone, before they are loaded."""
+        self.widest = bits
+        needed = planes_needed(bits, self.scheme.parent_bits, self.scheme.mode)
+        for place in range(needed, self.count if self.layout == "planes" else 0):
+            delattr(self, f"plane_{place}")
+        self.count = needed
+
     def sliced(self, bits: int, rows: torch.Tensor | None = None) -> torch.Tensor:
         """The codes at a width, int32 (rows, features), of all rows or of some. Raises `SizeError` if too wide."""
         if bits > self.widest:
