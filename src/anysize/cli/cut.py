@@ -20,7 +20,8 @@ class Cut:
     """Where to write it."""
     format: str | None = None
     """Of a quantised model: safetensors (ordinary, with float weights; the default), onnx, gguf or
-    compressed-tensors (with the codes)."""
+    compressed-tensors (with the codes). Of a sparse autoencoder: saelens (the default) or sparse-encoder (with the
+    encoder of texts that it was fitted on)."""
     task: str | None = None
     """Of a model with an adapter per task: the task to cut out."""
 
@@ -64,13 +65,14 @@ class WasCut:
         how = {
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
             "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
+            "SparseEncoder": f'sentence_transformers.SparseEncoder("{self.out}")',
             "anysize": f'anysize.load("{self.out}")',
             "transformers": f'AutoModelForCausalLM.from_pretrained("{self.out}")',
             "onnx": f'onnxruntime.InferenceSession("{self.out}/model.onnx")',
             "gguf": f"llama.cpp: -m {self.out}/model.gguf",
             "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
         }
-        article = "an" if self.format == "anysize" else "a"
+        article = "an" if self.format in ("anysize", "SAELens") else "a"
         return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
 
     def to_json(self) -> dict[str, Any]:

@@ -75,13 +75,25 @@ class Source:
             from anysize.sparse.site import Site
 
             return Site(self.model, self.site, self.max_length).rows
-        if (Path(self.model) / MANIFEST).exists():
-            encoder: Any = load(self.model)
-            if not hasattr(encoder, "encode") or encoder.kind == "sae":
-                raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
-        else:
-            encoder = find("encoders", "text")(self.model)
+        encoder = self._encoder()
         return lambda texts: np.asarray(encoder.encode(texts), np.float32)
+
+    def sentence_transformer(self) -> Any:
+        """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
+        encoder = self._encoder()
+        found = encoder.extract() if hasattr(encoder, "extract") else encoder.model
+        if not hasattr(found, "get_embedding_dimension"):
+            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which is no sentence-transformers model")
+        return found
+
+    def _encoder(self) -> Any:
+        assert self.model is not None
+        if not (Path(self.model) / MANIFEST).exists():
+            return find("encoders", "text")(self.model)
+        encoder: Any = load(self.model)
+        if not hasattr(encoder, "encode") or encoder.kind == "sae":
+            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
+        return encoder
 
 
 def _make(names: list[Path], texts: Sequence[str], run: Callable[[list[str]], np.ndarray]) -> None:

@@ -39,6 +39,7 @@ class SparseAutoencoder(NestedModel):
 
     kind = "sae"
     evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
+    formats = ("saelens", "sparse-encoder")
 
     W_enc: torch.nn.Parameter
     W_dec: torch.nn.Parameter
@@ -219,8 +220,13 @@ class SparseAutoencoder(NestedModel):
         """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
         return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
 
-    def export(self, path: str | os.PathLike[str]) -> str:
-        """Write this view's size in the layout of SAELens, and say so."""
+    def export(self, path: str | os.PathLike[str], form: str = "saelens") -> str:
+        """Write this view's size in the layout of SAELens or as a SparseEncoder; returns whose format it is."""
+        if form == "sparse-encoder":
+            from anysize.sparse.sparse_encoder import write_sparse_encoder
+
+            write_sparse_encoder(self, path)
+            return "SparseEncoder"
         from anysize.sparse.saelens import write
 
         write(self, path)
