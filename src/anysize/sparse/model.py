@@ -240,9 +240,8 @@ class SparseAutoencoder(NestedModel):
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals that `anysize.sparse.arms` trains, and the dense vectors beside which codes are searched."""
         from anysize.sparse.arms import rival
-        from anysize.sparse.dense import DENSE, dense_arm
 
-        return list(dense_arm(self, name) if name in DENSE else rival(self, name, data))  # type: ignore[arg-type]
+        return list(rival(self, name, data))
 
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""
