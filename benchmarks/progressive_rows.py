@@ -164,11 +164,11 @@ def _recaptured(write: Write, seeds: list[dict[str, Any]], below: list[str]) -> 
         whole = whole and ahead == below and sorted_ == below
         small = below[0]
         words.append(
-            f"{reading}: nested above every pruned one in all seeds at {len(ahead)} of {len(below)} sizes, every "
-            f"pruned one above random at {len(sorted_)}; at {small} latents nested brings back "
-            f"{100 * _mean(found[nested][small]):.0f} %, "
-            + ", ".join(f"{by} {100 * _mean(found[f'batchtopk, {by}'][small]):.0f}" for by in MEASURED)
-            + f", random {100 * _mean(found[floor][small]):.0f}"
+            f"{reading.capitalize()}: at {small} latents nested brings back {100 * _mean(found[nested][small]):.0f} % "
+            "of the loss, "
+            + ", ".join(f"{by} {100 * _mean(found[f'batchtopk, {by}'][small]):.0f} %" for by in MEASURED)
+            + f", random order {100 * _mean(found[floor][small]):.0f} %, and nested is above every pruned one in all "
+            f"seeds at {len(ahead)} of {len(below)} sizes, every pruned one above random at {len(sorted_)}"
         )
     write(
         "progressive-recaptured-loss",
@@ -182,8 +182,8 @@ def _recaptured(write: Write, seeds: list[dict[str, Any]], below: list[str]) -> 
         outcome="won" if whole else "mixed",
         note=(
             f"{'. '.join(words)}. The ends: {clean:.2f} nats untouched, {zero:.2f} with the site set to zero, "
-            f"{mean:.2f} set to its mean, which brings back {100 * (zero - mean) / (zero - clean):.0f} %, so shares "
-            "near that are as good as nothing. Every token is replaced, the first too."
+            f"{mean:.2f} set to its mean, which brings back {100 * (zero - mean) / (zero - clean):.0f} %, so a share "
+            "near that is as good as nothing. Every token is replaced, the first too."
         ),
     )
 

