@@ -45,8 +45,10 @@ def fit_grid(weight: torch.Tensor, scheme: Scheme, name: str = "weight", clip: C
     """
     The min-max grid of a weight (rows, features); `clip` narrows it and passes its gradient.
 
-    Asymmetric: the codes 0 and 2^c - 1 are the smallest and largest weight. Symmetric: 2^(c-1) is zero, 2^c - 1 the
-    largest absolute weight. Raises `AnysizeError`, naming the weight, if it holds NaN or infinite values.
+    Asymmetric: the codes 0 and 2^c - 1 are the smallest and largest weight. Symmetric: 2^(c-1) is zero, and the 2^c - 1
+    steps cover twice the largest absolute weight, as in compressed-tensors (at 8 bits that is the largest weight at
+    255; at 2 bits, levels of -4/3, -2/3, 0 and 2/3 of it, where a step of the whole would round nearly all to zero).
+    Raises `AnysizeError`, naming the weight, if it holds NaN or infinite values.
     """
     parts = grouped(weight.float(), scheme, name)
     low, high = parts.aminmax(dim=2)
@@ -55,7 +57,7 @@ def fit_grid(weight: torch.Tensor, scheme: Scheme, name: str = "weight", clip: C
     levels = 2**scheme.parent_bits - 1
     if scheme.symmetric:
         bound = torch.maximum(high.abs(), low.abs())
-        scale = (bound if clip is None else bound * clip.high) / (2 ** (scheme.parent_bits - 1) - 1)
+        scale = 2 * (bound if clip is None else bound * clip.high) / levels
         offset = -(2.0 ** (scheme.parent_bits - 1)) * scale
     else:
         low_end = low if clip is None else low * clip.low
