@@ -182,8 +182,8 @@ def _recaptured(write: Write, seeds: list[dict[str, Any]], below: list[str]) -> 
         outcome="won" if whole else "mixed",
         note=(
             f"{'. '.join(words)}. The ends: {clean:.2f} nats untouched, {zero:.2f} with the site set to zero, "
-            f"{mean:.2f} set to its mean, which brings back {100 * (zero - mean) / (zero - clean):.0f} %, so a share "
-            "near that is as good as nothing. Every token is replaced, the first too."
+            f"{mean:.2f} set to its mean (a share of {100 * (zero - mean) / (zero - clean):.0f} %). Every token is "
+            "replaced, the first too."
         ),
     )
 
