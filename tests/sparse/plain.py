@@ -22,6 +22,42 @@ def batchtopk(pre, k):
     return (pre * kept.view_as(pre)).clamp_min(0)
 
 
+class _Step(torch.autograd.Function):
+    """H(a - theta), and in theta the rectangle estimate; dense, as the paper's appendix lists it."""
+
+    @staticmethod
+    def forward(ctx, a, theta, bandwidth):
+        ctx.save_for_backward(a, theta)
+        ctx.bandwidth = bandwidth
+        return (a > theta).to(a.dtype)
+
+    @staticmethod
+    def backward(ctx, outer):
+        a, theta = ctx.saved_tensors
+        window = ((a - theta) / ctx.bandwidth).abs() < 0.5
+        return torch.zeros_like(a), (-(1 / ctx.bandwidth) * window * (a > 0) * outer).sum(0), None
+
+
+class _JumpReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, theta, bandwidth):
+        ctx.save_for_backward(a, theta)
+        ctx.bandwidth = bandwidth
+        return a * (a > theta)
+
+    @staticmethod
+    def backward(ctx, outer):
+        a, theta = ctx.saved_tensors
+        window = ((a - theta) / ctx.bandwidth).abs() < 0.5
+        at_theta = -(theta / ctx.bandwidth) * window * (a > 0) * outer
+        return (a > theta) * outer, at_theta.sum(0), None
+
+
+def jumprelu(pre, log_theta, bandwidth):
+    """Activations, and L0 of each row."""
+    return _JumpReLU.apply(pre, log_theta.exp(), bandwidth), _Step.apply(pre, log_theta.exp(), bandwidth).sum(1)
+
+
 def prefix_errors(z, x, W_dec, b_dec, latents, *, detach=False):
     """For every prefix of the dictionary the error of its reconstruction, each prefix from scratch."""
     found, before = [], 0

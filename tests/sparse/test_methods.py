@@ -10,7 +10,7 @@ import torch
 import anysize as az
 from anysize.core.data import Data, Items, read
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.sparse import CSR, MSAE, BatchTopK, MatryoshkaSAE, ReLU, TopK, fit_together, reconstruction
+from anysize.sparse import CSR, MSAE, BatchTopK, JumpReLU, MatryoshkaSAE, ReLU, TopK, fit_together, reconstruction
 from anysize.sparse.arms import sorted_by_energy
 from anysize.sparse.features import Source
 from anysize.sparse.rows import is_held_out
@@ -29,6 +29,7 @@ METHODS = {
     "topk": TopK(latents=(16, 64), active=(4,), **SHORT),
     "batchtopk": BatchTopK(latents=(64,), active=(4,), **SHORT),
     "relu": ReLU(latents=(64,), **SHORT),
+    "jumprelu": JumpReLU(latents=(16, 64), active=(4,), **SHORT),
 }
 
 

@@ -31,6 +31,7 @@ RECIPES = {
     "ranks": replace(BASE, nesting=Nesting(active=(2, 8, 64)), activation="topk", active=None, error="nmse"),
     "both": replace(BASE, nesting=Nesting(latents=(16, 64), active=(2, 8)), activation="topk", active=None),
     "relu": replace(BASE, nesting=Nesting(latents=(64,)), activation="relu", active=None, l1=0.02),
+    "jumprelu": replace(BASE, nesting=Nesting(latents=(16, 64)), activation="jumprelu", l0=1.0, l0_rise=0.2),
     "tied": replace(
         BASE, nesting=Nesting(active=(4, 16)), activation="topk", active=None, tied=True, unit_norm=False, contrast=0.1
     ),
@@ -54,6 +55,8 @@ def explained(sae, x) -> float:
 def test_every_recipe_learns(vectors):
     rows = ArrayRows(vectors)
     learners = {name: learner(recipe, rows) for name, recipe in RECIPES.items()}
+    for held in learners.values():
+        held.begin(rows.sample())
     logs = train(list(learners.values()), rows, Plan(120, 128))
     for (name, held), log in zip(learners.items(), logs, strict=True):
         assert log[-1].loss < 0.7 * log[0].loss, name
@@ -76,7 +79,7 @@ def test_several_at_once_are_what_each_is_alone(vectors):
         torch.testing.assert_close(dict(alone.sae.state_dict()), dict(held.sae.state_dict()), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["sampled", "tied"])
+@pytest.mark.parametrize("name", ["sampled", "tied", "jumprelu"])
 def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name, monkeypatch):
     rows, recipe = ArrayRows(vectors), replace(RECIPES[name], dead_after=3)
     whole = learner(recipe, rows)
@@ -283,8 +286,9 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors):
     done = subprocess.run([*launch, str(tmp_path)], capture_output=True, text=True, timeout=300, cwd=root, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = ArrayRows(vectors)
-    for name in ("prefixes", "ranks"):
+    for name in ("prefixes", "ranks", "jumprelu"):
         alone = learner(replace(RECIPES[name], aux=0.0), rows)
+        alone.begin(rows.sample())
         train([alone], rows, Plan(8, 128))
         states = [torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
         torch.testing.assert_close(states[0], states[1], atol=0, rtol=0)

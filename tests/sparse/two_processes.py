@@ -17,8 +17,9 @@ def main() -> None:
     rows = ArrayRows(np.load(folder / "X.npy"))
     with joined():
         rank = torch.distributed.get_rank()
-        for name in ("prefixes", "ranks"):
+        for name in ("prefixes", "ranks", "jumprelu"):
             held = learner(replace(RECIPES[name], aux=0.0), rows)
+            held.begin(rows.sample())
             train([held], rows, Plan(8, 128))
             torch.save(dict(held.sae.state_dict()), folder / f"{name}-{rank}.pt")
 

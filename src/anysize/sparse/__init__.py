@@ -7,11 +7,12 @@ from anysize.sparse.concepts import bias, concept_search, edit, neighbours_after
 from anysize.sparse.csr import CSR
 from anysize.sparse.evaluate import reconstruction
 from anysize.sparse.fitting import fit_together
+from anysize.sparse.fixed import BatchTopK, JumpReLU, ReLU, TopK
 from anysize.sparse.geometry import rsa
 from anysize.sparse.granularity import granularity_curve, recaptured
 from anysize.sparse.looking import look
 from anysize.sparse.measures import cosine, fvu, fvu_per_sample
-from anysize.sparse.methods import MSAE, BatchTopK, MatryoshkaSAE, ReLU, TopK
+from anysize.sparse.methods import MSAE, MatryoshkaSAE
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.naming import directions, name_concepts
 from anysize.sparse.powerlaw import fit_power_law
@@ -24,6 +25,7 @@ __all__ = [
     "BatchTopK",
     "CSR",
     "Codes",
+    "JumpReLU",
     "LanguageModelLoss",
     "MSAE",
     "MatryoshkaSAE",

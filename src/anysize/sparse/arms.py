@@ -13,24 +13,25 @@ from anysize.core.errors import AnysizeError
 from anysize.core.twins import check_arm, check_same_data, method_of
 from anysize.sparse.dense import DENSE, dense_arm
 from anysize.sparse.evaluate import rows_of
-from anysize.sparse.methods import BatchTopK, SparseOptions, TopK
+from anysize.sparse.fixed import BatchTopK, JumpReLU, TopK
+from anysize.sparse.methods import SparseOptions
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.pruning import prune, sort_by_importance
 from anysize.sparse.rows import is_held_out
 from anysize.sparse.scores import importance
 
-TRAINED = ("batchtopk", "topk", "sorted", "pruned", "single")
+TRAINED = ("batchtopk", "topk", "jumprelu", "sorted", "pruned", "single")
 
 
 def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     """
     Views of one rival of `model`, smallest first; all are trained with the same data, steps, batches and seed.
 
-    ``batchtopk`` and ``topk``: a fixed autoencoder of the full size, cut in the order of its latents. ``sorted``: the
-    BatchTopK one, its latents sorted by energy before it is cut, which costs no training. ``pruned``: that, with the
-    bias and the number of active latents refitted at each size. ``single``: for each size, one trained at that size
-    alone. ``truncate``, ``pca`` and ``original`` are dense vectors, with which only search compares. Raises
-    `AnysizeError` otherwise.
+    ``batchtopk``, ``topk`` and ``jumprelu``: a fixed autoencoder of the full size, cut in the order of its latents.
+    ``sorted``: the BatchTopK one, its latents sorted by energy before it is cut, which costs no training. ``pruned``:
+    that, with the bias and the number of active latents refitted at each size. ``single``: for each size, one trained
+    at that size alone. ``truncate``, ``pca`` and ``original`` are dense vectors, with which only search compares.
+    Raises `AnysizeError` otherwise.
     """
     if name in DENSE:
         return list(dense_arm(model, name))
@@ -39,7 +40,8 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     check_same_data(model, data, name)
     if name == "single":
         return [method.single(size).fit(data) for size in model.nesting]
-    twin = fixed_twin(method, TopK if name == "topk" else BatchTopK, model).fit(data)
+    kinds: dict[str, type[SparseOptions]] = {"topk": TopK, "jumprelu": JumpReLU}
+    twin = fixed_twin(method, kinds.get(name, BatchTopK), model).fit(data)
     if name in ("sorted", "pruned"):
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             rows = training_rows(rows_of(model, data, Path(scratch)))
@@ -51,13 +53,24 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     return [twin.at(size) for size in twin.nesting if size in model.nesting]
 
 
-def fixed_twin(method: SparseOptions, kind: type[TopK], model: SparseAutoencoder) -> TopK:
-    """A fixed autoencoder with the sizes of `model`, trained as it was."""
+def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAutoencoder) -> SparseOptions:
+    """
+    A fixed autoencoder with the sizes of `model`, trained as it was, at the largest alone.
+
+    Raises `AnysizeError` if the codes of `model` have no number of active latents to be equal in.
+    """
     shared = {one.name for one in fields(SparseOptions)} - {"weights", "sampled", "detach", "bias_level"}
     kept: dict[str, Any] = {name: getattr(method, name) for name in shared}
     nesting = model.nesting
+    if "active" not in nesting.axes and model.active is None:
+        raise AnysizeError(
+            f"{model.activation} codes are not trained for a number of active latents, so no twin has as many; "
+            "leave out the arm, or use single"
+        )
     kept["latents"] = nesting.levels("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
     kept["active"] = nesting.levels("active") if "active" in nesting.axes else (model.active,)
+    if kind.trains_levels:
+        kept["weights"] = tuple(float(size == nesting.full) for size in nesting)
     return kind(**kept)
 
 

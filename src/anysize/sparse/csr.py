@@ -10,6 +10,7 @@ from anysize.sparse.methods import SparseOptions
 
 if TYPE_CHECKING:
     from anysize.core.sizes import Nesting
+    from anysize.sparse.activations import Activation
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class CSR(SparseOptions):
         if self.beta < 0 or self.gamma < 0 or self.multi_topk_weight < 0:
             raise AnysizeError("beta, gamma and multi-topk-weight must be at least 0")
 
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+    def activation(self) -> Activation:
         """TopK at every level."""
         return "topk"
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anysize.core.data import Data
     from anysize.sparse.model import SparseAutoencoder
 
+_START = 2048  # rows on which thresholds find where to start
 _SHARED = ("model", "site", "cache", "max_length", "steps", "batch_size", "center", "rescale")
 
 
@@ -45,17 +46,19 @@ def fit_together(
     with joined():
         rows = rows_for(methods, data, workdir)
         recipes = [method.recipe(rows.width) for method in methods]
-        mean, scale = mean_and_scale(rows.sample(), center=first.center, scale=first.rescale)
+        sample = rows.sample()
+        mean, scale = mean_and_scale(sample, center=first.center, scale=first.rescale)
         batch = first.batch_size or min(512, max(1, rows.count // 4))
         plan = Plan(first.steps or max(1000, rows.count // batch), batch)
         learners = [Learner(recipe, mean, scale) for recipe in recipes]
+        for learner in learners:
+            learner.begin(sample[:: -(-len(sample) // _START)])
         logs = train(learners, rows, plan, workdir, resume=resume)
         held_out = rows.held_out()
     fitted = []
     for method, learner, log in zip(methods, learners, logs, strict=True):
         sae = learner.sae
-        if sae.activation == "batchtopk":
-            assert sae.active is not None
+        if sae.activation in ("batchtopk", "jumprelu") and sae.active is not None:
             calibrate(sae, held_out, sae.active)
         sae.about = {
             "method": method.name,

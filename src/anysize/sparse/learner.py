@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import torch
 
+from anysize.sparse.calibration import threshold_for
 from anysize.sparse.contrastive import contrastive
 from anysize.sparse.dead import dead_latent_loss
+from anysize.sparse.jumprelu import jump, penalty
 from anysize.sparse.kernels import encoded
 from anysize.sparse.levels_loss import loss_of_levels
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.ranks import rank_in_row
 from anysize.sparse.recipe import Recipe
 from anysize.sparse.rows import Batch
-from anysize.sparse.selecting import Selected, select_batch, select_relu, select_topk
+from anysize.sparse.selecting import Selected, select_above, select_batch, select_relu, select_topk
 
 
 class Learner:
@@ -32,28 +35,53 @@ class Learner:
             sae.W_enc.data = sae.W_dec.data.T if recipe.tied else sae.W_dec.data.clone().T
             sae.mean.copy_(mean)
             sae.scale.fill_(scale)
+        start = torch.full((recipe.latents,), math.log(recipe.threshold))
+        self.log_threshold = torch.nn.Parameter(start) if recipe.activation == "jumprelu" else None
         self.trained = [sae.W_dec, sae.b_enc, sae.b_dec, *([] if recipe.tied else [sae.W_enc])]
+        if self.log_threshold is not None:
+            self.trained.append(self.log_threshold)
+            self._show_thresholds()
         self.optimizer = torch.optim.Adam(
             self.trained, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True
         )
         self.silent = torch.zeros(recipe.latents, dtype=torch.int64)
         self._said_dead = False
 
+    def begin(self, rows: torch.Tensor) -> None:
+        """Where thresholds learn towards a number of active latents: start where `rows` (n, d) have that many."""
+        if self.log_threshold is not None and self.recipe.active is not None:
+            found = threshold_for(self.sae, rows, self.recipe.active)
+            with torch.no_grad():
+                self.log_threshold.fill_(math.log(max(found, self.recipe.threshold)))
+            self._show_thresholds()
+
+    @torch.no_grad()
+    def _show_thresholds(self) -> None:
+        assert self.log_threshold is not None
+        self.sae.threshold.copy_(self.log_threshold.exp())
+
     # One step
 
-    def loss(self, batch: Batch, step: int) -> tuple[torch.Tensor, Selected]:
-        """The loss of one batch, with gradients, and what was selected."""
+    def loss(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
+        """The loss of one batch at one of `steps` steps, with gradients, and which latents were active."""
         sae, recipe = self.sae, self.recipe
         x = (batch.x - sae.mean) * sae.scale
         W_enc = sae.W_dec.T if recipe.tied else sae.W_enc
         centred = x - sae.b_dec.detach()
         found = self.select(centred, W_enc)
         values = encoded(found.values, found.entries, centred, W_enc, sae.b_enc, sae.b_dec)
+        count = None
+        if self.log_threshold is not None:
+            values, count = jump(values, self.log_threshold, found.entries.latents, recipe.bandwidth)
         selected = Selected(found.entries, values)
         rebuilt = loss_of_levels(recipe, selected, x, sae.W_dec, sae.b_dec, step)
         total = rebuilt.loss
         if recipe.l1:
             total = total + recipe.l1 * values.sum() / len(x)
+        if count is not None:
+            rise = recipe.l0_rise * steps
+            total = total + penalty(count, len(x), recipe, min(1.0, (step + 1) / rise) if rise >= 1 else 1.0)
+            found = found.kept((values > 0).nonzero().squeeze(1))
         if recipe.aux:
             dead = (self.silent >= recipe.dead_after).nonzero().squeeze(1)
             if len(dead):
@@ -73,6 +101,8 @@ class Learner:
         if recipe.activation == "topk":
             assert self.sae.active is not None
             return select_topk(*pieces, int(self.sae.active), bf16=recipe.bf16)
+        if recipe.activation == "jumprelu":
+            return select_above(*pieces, self.sae.threshold - recipe.bandwidth / 2, bf16=recipe.bf16)
         return select_relu(*pieces, bf16=recipe.bf16)
 
     def smallest(self, selected: Selected) -> Selected:
@@ -82,10 +112,10 @@ class Learner:
         rank = rank_in_row(selected.entries.rows, selected.values.detach(), selected.entries.n)
         return selected.kept((rank < self.recipe.nesting.levels("active")[0]).nonzero().squeeze(1))
 
-    def gradients(self, batch: Batch, step: int) -> tuple[torch.Tensor, Selected]:
+    def gradients(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
         """The loss, after its gradients were left in the weights."""
         self.optimizer.zero_grad()
-        total, found = self.loss(batch, step)
+        total, found = self.loss(batch, step, steps)
         total.backward()
         return total.detach(), found
 
@@ -112,6 +142,8 @@ class Learner:
         self.optimizer.step()
         if self.recipe.unit_norm:
             self.sae.W_dec.div_(torch.linalg.vector_norm(self.sae.W_dec, dim=1, keepdim=True).clamp_min(1e-8))
+        if self.log_threshold is not None:
+            self._show_thresholds()
 
     def _share(self, step: int, steps: int) -> float:
         """Of the learning rate: up, level, and down."""
@@ -138,6 +170,8 @@ class Learner:
         """Everything that the next step depends on."""
         held = {name: part.detach() for name, part in self.sae.saved_state().items()}
         held["silent"] = self.silent
+        if self.log_threshold is not None:
+            held["log_threshold"] = self.log_threshold.detach()
         for place, part in enumerate(self.trained):
             for name, value in self.optimizer.state[part].items():
                 held[f"{place}.{name}"] = torch.as_tensor(value)
@@ -149,6 +183,8 @@ class Learner:
         for name, part in self.sae.saved_state().items():
             part.copy_(state[name])
         self.silent = state["silent"]
+        if self.log_threshold is not None:
+            self.log_threshold.copy_(state["log_threshold"])
         for place, part in enumerate(self.trained):
             names = ("step", "exp_avg", "exp_avg_sq")
             self.optimizer.state[part] = {name: _like(part, state[f"{place}.{name}"]) for name in names}

@@ -12,6 +12,7 @@ from anysize.core.errors import AnysizeError, SizeError
 if TYPE_CHECKING:
     from anysize.core.data import Data
     from anysize.core.sizes import Nesting, Size
+    from anysize.sparse.activations import Activation
     from anysize.sparse.features import Source
     from anysize.sparse.model import SparseAutoencoder
     from anysize.sparse.recipe import Recipe
@@ -88,13 +89,13 @@ class SparseOptions:
 
     # What a system decides
 
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+    def activation(self) -> Activation:
         """How codes become sparse."""
         raise NotImplementedError
 
     def default_active(self, latents: int) -> tuple[int, ...]:
-        """Active latents where none were named."""
-        return (min(32, latents),)
+        """Active latents where none were named; none where the activation knows of no number."""
+        return () if self.activation() == "relu" else (min(32, latents),)
 
     def level_weights(self, nesting: Nesting) -> tuple[float, ...]:
         """One weight per size: those given, or all alike; sizes that are not trained weigh nothing."""
@@ -127,8 +128,8 @@ class SparseOptions:
             axes["active"] = active
             if self.activation() != "topk":
                 raise SizeError(f"several numbers of active latents need topk codes; {self.name} has not, name one")
-        Nesting(latents=latents, active=active)
-        if self.activation() != "relu" and active[-1] > latents[-1]:
+        Nesting(latents=latents, **({"active": active} if active else {}))
+        if active and active[-1] > latents[-1]:
             raise SizeError(f"active={active[-1]} exceeds the dictionary, which has {latents[-1]} latents")
         nesting = Nesting(**axes)
         return Nesting.pairs(list(nesting), self.level_weights(nesting))
@@ -138,12 +139,12 @@ class SparseOptions:
         from anysize.sparse.recipe import Recipe
 
         latents = (self.latents or self._default_latents(width))[-1]
-        active = None if self.activation() == "relu" else (self.active or self.default_active(latents))[-1]
+        active = self.active or self.default_active(latents)
         return Recipe(
             nesting=self.nesting(width),
             activation=self.activation(),
             latents=latents,
-            active=active,
+            active=active[-1] if active else None,
             learning_rate=self.learning_rate or 2e-4 / (latents / 16384) ** 0.5,
             **{  # type: ignore[arg-type]
                 "seed": self.seed,
@@ -194,7 +195,7 @@ class MatryoshkaSAE(SparseOptions):
     codes: Literal["batchtopk", "topk"] = "batchtopk"
     """Keep the batch's largest activations (then one threshold at inference), or each row's."""
 
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+    def activation(self) -> Activation:
         """As --codes says."""
         return self.codes
 
@@ -217,7 +218,7 @@ class MSAE(SparseOptions):
     aux: float = 0.0
     """Weight of the loss that revives dead latents: the level of all latents makes it needless."""
 
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
+    def activation(self) -> Activation:
         """TopK at every level."""
         return "topk"
 
@@ -236,45 +237,3 @@ class MSAE(SparseOptions):
     def more(self) -> dict[str, object]:
         """How errors are measured."""
         return {"error": self.error}
-
-
-@dataclass(frozen=True)
-class TopK(SparseOptions):
-    """A plain TopK autoencoder: a rival. It trains its largest size alone; smaller --latents are offered untrained."""
-
-    name: ClassVar[str] = "topk"
-    trains_levels: ClassVar[bool] = False
-
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
-        """Each row's k largest."""
-        return "topk"
-
-
-@dataclass(frozen=True)
-class BatchTopK(TopK):
-    """A plain BatchTopK autoencoder: a rival. It trains its largest size alone; smaller ones are offered untrained."""
-
-    name: ClassVar[str] = "batchtopk"
-
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
-        """The batch's k n largest."""
-        return "batchtopk"
-
-
-@dataclass(frozen=True)
-class ReLU(SparseOptions):
-    """A ReLU autoencoder with an L1 penalty: a rival. It trains its largest size alone."""
-
-    name: ClassVar[str] = "relu"
-    trains_levels: ClassVar[bool] = False
-
-    l1: float = 0.01
-    """Weight of the mean sum of a code's activations."""
-
-    def activation(self) -> Literal["relu", "topk", "batchtopk"]:
-        """All positive ones."""
-        return "relu"
-
-    def more(self) -> dict[str, object]:
-        """The penalty."""
-        return {"l1": self.l1}

@@ -22,7 +22,7 @@ class Recipe:
     activation: Activation
     latents: int
     active: float | None
-    """Active latents per code: whole for topk, an average for batchtopk, None for relu."""
+    """Active latents per code: whole for topk, an average for batchtopk, one to reach for jumprelu; None for relu."""
     learning_rate: float
     seed: int = 0
     reduction: Literal["mean", "sum"] = "mean"
@@ -36,6 +36,14 @@ class Recipe:
     """Draw so many prefixes anew at each step instead of the fixed ones, early ones more often (Nabeshima)."""
     l1: float = 0.0
     """Penalty on activations, for relu."""
+    l0: float = 0.0
+    """Weight of the number of active latents, or of its distance from `active`, for jumprelu."""
+    l0_rise: float = 0.0
+    """Share of the steps over which that weight rises from zero."""
+    bandwidth: float = 0.05
+    """Width of the window around a threshold in which pre-activations move it, for jumprelu."""
+    threshold: float = 0.05
+    """The threshold that all latents start with, for jumprelu."""
     aux: float = 1 / 32
     """Weight of the dead-latent loss (Gao et al. 2024, appendix A.2)."""
     k_aux: int = 0

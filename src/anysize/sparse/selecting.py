@@ -44,6 +44,14 @@ def select_relu(x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, *, bf
 
 
 @torch.no_grad()
+def select_above(
+    x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, bounds: torch.Tensor, *, bf16: bool = False
+) -> Selected:
+    """Every positive pre-activation that exceeds its latent's bound; `bounds` is (F,)."""
+    return _above(_Product(x, W_enc, b_enc, bf16), bounds.clamp_min(0))
+
+
+@torch.no_grad()
 def select_topk(
     x: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, active: int, *, bf16: bool = False
 ) -> Selected:
@@ -136,11 +144,13 @@ class _Product:
         return out.copy_(rows @ columns) if self.half else torch.mm(rows, columns, out=out)
 
 
-def _above(product: _Product, bound: float) -> Selected:
+def _above(product: _Product, bound: float | torch.Tensor) -> Selected:
+    """The entries above one bound, or above one for each latent (F,)."""
     parts = []
     for start, pre in product.blocks():
-        b_enc = product.b_enc[start : start + pre.shape[1]]
-        places = _places(pre > bound - b_enc)
+        here = slice(start, start + pre.shape[1])
+        b_enc = product.b_enc[here]
+        places = _places(pre > (bound[here] if isinstance(bound, torch.Tensor) else bound) - b_enc)
         rows, columns = places // pre.shape[1], places % pre.shape[1]
         parts.append((rows * product.width + columns + start, pre.view(-1)[places] + b_enc[columns]))
     if len(parts) == 1:

@@ -78,7 +78,7 @@ def train(
 
 def one_step(learner: Learner, batch: Batch, step: int, steps: int, workdir: Path | None = None) -> Log:
     """Learn from one batch. Raises `DivergedError` before a loss or gradient that is not finite reaches the weights."""
-    loss, found = learner.gradients(batch, step)
+    loss, found = learner.gradients(batch, step, steps)
     fired = found.entries.counts
     _exchange(learner, loss, fired)
     norm = learner.tidy()
