@@ -60,6 +60,8 @@ def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAu
     Raises `AnysizeError` if the codes of `model` have no number of active latents to be equal in.
     """
     shared = {one.name for one in fields(SparseOptions)} - {"weights", "sampled", "detach", "bias_level"}
+    if not kind.anneals:
+        shared -= {"k_anneal", "initial_topk"}
     kept: dict[str, Any] = {name: getattr(method, name) for name in shared}
     nesting = model.nesting
     if "active" not in nesting.axes and model.active is None:

@@ -40,6 +40,7 @@ class ReLU(SparseOptions):
     """A ReLU autoencoder with an L1 penalty: a rival. It trains its largest size alone."""
 
     name: ClassVar[str] = "relu"
+    anneals: ClassVar[bool] = False
     trains_levels: ClassVar[bool] = False
 
     l1: float = 0.01
@@ -63,6 +64,7 @@ class JumpReLU(SparseOptions):
     """
 
     name: ClassVar[str] = "jumprelu"
+    anneals: ClassVar[bool] = False
 
     l0: float | None = None
     """Weight of the mean number of active latents, in place of --active."""

@@ -68,13 +68,14 @@ class Learner:
         x = (batch.x - sae.mean) * sae.scale
         W_enc = sae.W_dec.T if recipe.tied else sae.W_enc
         centred = x - sae.b_dec.detach()
-        found = self.select(centred, W_enc)
+        times = recipe.more_active(step, steps)
+        found = self.select(centred, W_enc, times)
         values = encoded(found.values, found.entries, centred, W_enc, sae.b_enc, sae.b_dec)
         count = None
         if self.log_threshold is not None:
             values, count = jump(values, self.log_threshold, found.entries.latents, recipe.bandwidth)
         selected = Selected(found.entries, values)
-        rebuilt = loss_of_levels(recipe, selected, x, sae.W_dec, sae.b_dec, step)
+        rebuilt = loss_of_levels(recipe, selected, x, sae.W_dec, sae.b_dec, step, times)
         total = rebuilt.loss
         if recipe.l1:
             total = total + recipe.l1 * values.sum() / len(x)
@@ -88,29 +89,29 @@ class Learner:
                 k_aux = recipe.k_aux or max(1, sae.width // 2)
                 total = total + recipe.aux * dead_latent_loss(centred, rebuilt.left, W_enc, sae, dead, k_aux)
         if recipe.contrast:
-            total = total + recipe.contrast * contrastive(self.smallest(selected), batch, recipe)
+            total = total + recipe.contrast * contrastive(self.smallest(selected, times), batch, recipe)
         return total, found
 
-    def select(self, centred: torch.Tensor, W_enc: torch.Tensor) -> Selected:
-        """The entries that the activation keeps, over the widest level."""
+    def select(self, centred: torch.Tensor, W_enc: torch.Tensor, times: float = 1.0) -> Selected:
+        """The entries that the activation keeps, over the widest level, where k says how many `times` as many."""
         recipe = self.recipe
         pieces = (centred, W_enc.detach(), self.sae.b_enc.detach())
         if recipe.activation == "batchtopk":
             assert recipe.active is not None
-            return select_batch(*pieces, recipe.active, bf16=recipe.bf16)
+            return select_batch(*pieces, min(recipe.active * times, recipe.latents), bf16=recipe.bf16)
         if recipe.activation == "topk":
             assert self.sae.active is not None
-            return select_topk(*pieces, int(self.sae.active), bf16=recipe.bf16)
+            return select_topk(*pieces, min(round(self.sae.active * times), recipe.latents), bf16=recipe.bf16)
         if recipe.activation == "jumprelu":
             return select_above(*pieces, self.sae.threshold - recipe.bandwidth / 2, bf16=recipe.bf16)
         return select_relu(*pieces, bf16=recipe.bf16)
 
-    def smallest(self, selected: Selected) -> Selected:
+    def smallest(self, selected: Selected, times: float = 1.0) -> Selected:
         """The entries of the sparsest level alone."""
         if "active" not in self.recipe.nesting.axes:
             return selected
         rank = rank_in_row(selected.entries.rows, selected.values.detach(), selected.entries.n)
-        return selected.kept((rank < self.recipe.nesting.levels("active")[0]).nonzero().squeeze(1))
+        return selected.kept((rank < self.recipe.levels_now(times)[0]).nonzero().squeeze(1))
 
     def gradients(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
         """The loss, after its gradients were left in the weights."""

@@ -28,8 +28,13 @@ def loss_of_levels(
     W_dec: torch.Tensor,
     b_dec: torch.Tensor,
     step: int,
+    times: float = 1.0,
 ) -> LevelsLoss:
-    """The loss of `selected` (whose values are tied to the encoder) against the rows `x` (n, d)."""
+    """
+    The loss of `selected` (whose values are tied to the encoder) against the rows `x` (n, d).
+
+    Every level of active latents counts `times` as many.
+    """
     row_weights = 1 / x.square().mean(1).clamp_min(1e-6) if recipe.error == "nmse" else None
     nesting = recipe.nesting
 
@@ -44,14 +49,14 @@ def loss_of_levels(
         losses = found.losses
     elif "latents" not in nesting.axes:
         order, rank = strongest_first(rows, values.detach(), n)
-        found, weights = errors(selected.kept(order), rank, nesting.levels("active")), nesting.weights
+        found, weights = errors(selected.kept(order), rank, recipe.levels_now(times)), nesting.weights
         losses = found.losses
     else:
         # All sizes share one selection, that of the largest: a size holds a prefix of the entries up to a rank.
         rank, latents = rank_in_row(rows, values.detach(), n), nesting.levels("latents")
         by_active = {}
-        for active in nesting.levels("active"):
-            part = selected.kept((rank < active).nonzero().squeeze(1))
+        for active, now in zip(nesting.levels("active"), recipe.levels_now(times), strict=True):
+            part = selected.kept((rank < now).nonzero().squeeze(1))
             found = errors(part, part.entries.latents, latents)
             by_active[active] = dict(zip(latents, found.losses, strict=True))
         losses = torch.stack([by_active[size["active"]][size["latents"]] for size in nesting])

@@ -27,12 +27,18 @@ class SparseOptions:
     """Axes that the method nests even if one value was given."""
     trains_levels: ClassVar[bool] = True
     """Whether levels below the largest are trained, or only offered."""
+    anneals: ClassVar[bool] = True
+    """Whether codes have a k that can fall during training."""
 
     latents: tuple[int, ...] | None = None
     """Dictionary sizes, increasing. Default: a power of two of at least four times the input's width (and, where
     sizes nest, its half, quarter, eighth and sixteenth)."""
     active: tuple[int, ...] | None = None
     """Active latents per code."""
+    k_anneal: float = 0.0
+    """Share of the steps over which the active latents fall from --initial-topk to --active (CSRv2: 0.7)."""
+    initial_topk: int | None = None
+    """With --k-anneal: active latents of the first step. Default: the input's width, at most all latents."""
     model: str | None = None
     """For texts: a sentence-transformers model or a saved anysize encoder. Not needed for vectors."""
     site: str | None = None
@@ -81,11 +87,17 @@ class SparseOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
-        for name in ("warmup", "decay"):
+        for name in ("warmup", "decay", "k_anneal"):
             if not 0 <= getattr(self, name) <= 1:
-                raise AnysizeError(f"{name} is a share of the steps from 0 to 1; got {getattr(self, name)}")
+                raise AnysizeError(
+                    f"{name.replace('_', '-')} is a share of the steps from 0 to 1; got {getattr(self, name)}"
+                )
         if self.sampled < 0 or self.aux < 0:
             raise AnysizeError("sampled and aux must be at least 0")
+        if self.k_anneal and not self.anneals:
+            raise AnysizeError(f"{self.name} has no k that could fall; leave out k-anneal")
+        if self.initial_topk is not None and not self.k_anneal:
+            raise AnysizeError("initial-topk is where k-anneal starts; give k-anneal too, for example 0.7")
 
     # What a system decides
 
@@ -140,12 +152,18 @@ class SparseOptions:
 
         latents = (self.latents or self._default_latents(width))[-1]
         active = self.active or self.default_active(latents)
+        if self.initial_topk is not None and active and not active[0] <= self.initial_topk <= latents:
+            raise SizeError(
+                f"initial-topk={self.initial_topk} must lie between the active latents, {active[0]}, and all {latents}"
+            )
         return Recipe(
             nesting=self.nesting(width),
             activation=self.activation(),
             latents=latents,
             active=active[-1] if active else None,
             learning_rate=self.learning_rate or 2e-4 / (latents / 16384) ** 0.5,
+            k_anneal=self.k_anneal,
+            initial_topk=self.initial_topk or min(width, latents),
             **{  # type: ignore[arg-type]
                 "seed": self.seed,
                 "reduction": self.reduction,
@@ -179,7 +197,10 @@ class SparseOptions:
     def single(self, size: Size) -> SparseOptions:
         """The same training for one size alone: the fixed-size twin."""
         alone = {axis: (value,) for axis, value in size.items()}
-        return replace(self, weights=None, sampled=0, **alone)  # type: ignore[arg-type]
+        start = self.initial_topk
+        if start is not None and not size.get("active", 0) <= start <= size.get("latents", start):
+            start = None  # it fits the levels together, and not this one
+        return replace(self, weights=None, sampled=0, initial_topk=start, **alone)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -210,6 +231,7 @@ class MSAE(SparseOptions):
 
     name: ClassVar[str] = "msae"
     axes: ClassVar[tuple[str, ...]] = ("active",)
+    anneals: ClassVar[bool] = False
 
     weighting: Literal["uniform", "reverse"] = "uniform"
     """All levels alike (UW), or L, L-1, ..., 1 from the sparsest on (RW)."""

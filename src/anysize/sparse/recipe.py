@@ -24,6 +24,10 @@ class Recipe:
     active: float | None
     """Active latents per code: whole for topk, an average for batchtopk, one to reach for jumprelu; None for relu."""
     learning_rate: float
+    k_anneal: float = 0.0
+    """Share of the steps over which the number of active latents falls to what it shall be (CSRv2; 0: at once)."""
+    initial_topk: int = 0
+    """Active latents at the first step, at the sparsest level; other levels keep their proportion to it."""
     seed: int = 0
     reduction: Literal["mean", "sum"] = "mean"
     bias_level: bool = False
@@ -68,3 +72,16 @@ class Recipe:
     """Weight of the contrastive loss over codes (CSR's gamma)."""
     temperature: float = 0.2
     positives: Literal["self", "pair", "label"] = "self"
+
+    def more_active(self, step: int, steps: int) -> float:
+        """How many times as many latents as in the end are active at a step."""
+        until = self.k_anneal * steps
+        if step >= until:
+            return 1.0
+        least = self.nesting.levels("active")[0] if "active" in self.nesting.axes else self.active
+        assert least is not None
+        return max(1.0, (self.initial_topk + (least - self.initial_topk) * step / until) / least)
+
+    def levels_now(self, times: float) -> tuple[int, ...]:
+        """The levels of the nesting's active latents while so many times as many are active."""
+        return tuple(min(round(level * times), self.latents) for level in self.nesting.levels("active"))
