@@ -10,11 +10,14 @@ from anysize.core.data import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes import Nesting, Size
 from anysize.quantize import MatQuant, QuantizedEncoder
+from anysize.quantize.choosing import stacks
+from anysize.quantize.making import prepared
 from anysize.quantize.objective import Training
+from anysize.quantize.omniquant import Call, _first_inputs, real_tokens
 from anysize.quantize.tasks import cosent, in_batch_softmax
 from anysize.quantize.widths_asked import widths
 from anysize.testing import check_nested_model
-from tests.conftest import WIDTH, sentences, write_pairs
+from tests.conftest import WIDTH, WORDS, sentences, write_pairs
 
 
 @pytest.fixture
@@ -49,6 +52,19 @@ def test_what_is_fitted_keeps_every_promise_and_says_how_it_was_made(options, pa
 
 def closeness(model, floats, bits):
     return float((model.at(bits=bits).encode(sentences(40, 3)) * floats).sum(1).mean())
+
+
+def test_omniquant_leaves_padding_out(options):
+    method = MatQuant(**options)
+    model = prepared(method.source(), method.nesting(), modules="ffn")
+    texts = [" ".join(WORDS[:count]) for count in (1, 5, 2)]
+    blocks = list(next(iter(stacks(model.inner).values())))
+    (state,), calls = _first_inputs(model, blocks, [texts])
+    mask = model.inner.encoder.tokens(texts)["attention_mask"].bool()
+    assert mask.sum() < mask.numel()
+    for (call,) in calls:
+        assert torch.equal(real_tokens(state, call), mask)
+        assert real_tokens(state[:1, :1], Call((), {})).all()
 
 
 @pytest.mark.parametrize(("base", "rate", "epochs"), [("qat", 2e-3, 8), ("omniquant", 2e-2, 8)])

@@ -167,14 +167,29 @@ def _nested(block: nn.Module, state: torch.Tensor, call: Call, target: torch.Ten
     for bits in widths.looked_at:
         with running_at(bits):
             found[bits] = _run(block, state, call)
+    real = real_tokens(state, call)
+
+    def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one - other)[real].square().mean()
+
     total = torch.stack(
-        [weight * (found[bits] - target).square().mean() for bits, weight in widths.weights.items() if weight > 0]
+        [weight * apart(found[bits], target) for bits, weight in widths.weights.items() if weight > 0]
     ).sum()
     if widths.teacher is not None:
         wide = found[widths.teacher].detach()
         for bits, weight in widths.pulls.items():
-            total = total + weight * (found[bits] - wide).square().mean()
+            total = total + weight * apart(found[bits], wide)
     return total
+
+
+def real_tokens(state: torch.Tensor, call: Call) -> torch.Tensor:
+    """Which tokens of a block's inputs (rows, tokens, width) are no padding: bool (rows, tokens), from its mask."""
+    for given in (*call.rest, *call.named.values()):
+        if isinstance(given, torch.Tensor) and given.dim() == 4 and given.shape[-1] == state.shape[1]:
+            # Whether a token may look at itself, (rows, tokens); a mask of floats has 0 there.
+            seen = given[:, 0, 0] if given.shape[2] == 1 else given[:, 0].diagonal(dim1=1, dim2=2)
+            return (seen if seen.dtype == torch.bool else seen == 0).expand(state.shape[:2])
+    return torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
 
 
 def _state(parts: dict[str, FakeQuantLinear]) -> dict[str, torch.Tensor]:
