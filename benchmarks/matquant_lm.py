@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--windows", type=int, default=64)
     parser.add_argument("--passes", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
