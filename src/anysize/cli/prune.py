@@ -49,16 +49,14 @@ class Prune:
 
         from anysize.core.data import read
         from anysize.sparse import saelens
-        from anysize.sparse.evaluate import reconstruction, rows_of
+        from anysize.sparse.evaluate import reconstruction, split_of
         from anysize.sparse.pruning import prune
-        from anysize.sparse.rows import is_held_out
 
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            rows: Any = rows_of(sae, read(self.data), Path(scratch))
-            held = is_held_out(np.arange(len(rows)), len(rows))
-            chosen = np.flatnonzero(~held)
-            train, rest = rows[chosen[:: 1 + len(chosen) // _MOST]], rows[np.flatnonzero(held)]
+            split = split_of(sae, read(self.data), Path(scratch))
+            chosen = np.flatnonzero(~split.held)
+            train, rest = split.rows[chosen[:: 1 + len(chosen) // _MOST]], split.rows[np.flatnonzero(split.held)]
             done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)
         saelens.write(done.sae, self.out)
         sizes = [(level, done.sae.at(latents=level)) for level in self.latents]

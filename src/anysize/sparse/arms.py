@@ -12,12 +12,11 @@ import numpy as np
 from anysize.core.errors import AnysizeError
 from anysize.core.twins import check_arm, check_same_data, method_of
 from anysize.sparse.dense import DENSE, dense_arm
-from anysize.sparse.evaluate import rows_of
+from anysize.sparse.evaluate import Split, split_of
 from anysize.sparse.fixed import BatchTopK, JumpReLU, TopK
 from anysize.sparse.methods import SparseOptions
 from anysize.sparse.model import SparseAutoencoder
 from anysize.sparse.pruning import prune, sort_by_importance
-from anysize.sparse.rows import is_held_out
 from anysize.sparse.scores import importance
 
 TRAINED = ("batchtopk", "topk", "jumprelu", "sorted", "pruned", "single")
@@ -44,7 +43,7 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     twin = fixed_twin(method, kinds.get(name, BatchTopK), model).fit(data)
     if name in ("sorted", "pruned"):
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            rows = training_rows(rows_of(model, data, Path(scratch)))
+            rows = training_rows(split_of(model, data, Path(scratch)))
         if name == "pruned":
             if "latents" not in model.nesting.axes:
                 raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
@@ -76,10 +75,10 @@ def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAu
     return kind(**kept)
 
 
-def training_rows(rows: Any) -> np.ndarray:
+def training_rows(split: Split) -> np.ndarray:
     """Of all rows those that training may see, at most 32,768 of them: what is measured must not decide an order."""
-    places = np.flatnonzero(~is_held_out(np.arange(len(rows)), len(rows)))
-    return np.asarray(rows[places[:: -(-len(places) // 32_768)]])
+    places = np.flatnonzero(~split.held)
+    return np.asarray(split.rows[places[:: -(-len(places) // 32_768)]])
 
 
 def sorted_by_energy(sae: SparseAutoencoder, rows: Any) -> SparseAutoencoder:

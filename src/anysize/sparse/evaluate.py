@@ -19,6 +19,7 @@ import torch
 from anysize.core.cost import latency_ms
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier import ORIGINAL, Record
+from anysize.core.shards import Shards
 from anysize.sparse.dense import DENSE
 from anysize.sparse.features import Source
 from anysize.sparse.rows import is_held_out
@@ -96,20 +97,51 @@ class ReconstructionEvaluator:
             )
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             model = next(iter(views.values()))[0]
-            rows: Any = rows_of(model, data, Path(scratch))
             if held_out:
-                rows = rows[np.flatnonzero(is_held_out(np.arange(len(rows)), len(rows)))]
+                split = split_of(model, data, Path(scratch))
+                rows: Any = split.rows[np.flatnonzero(split.held)]
+            else:
+                rows = rows_of(model, data, Path(scratch))
             return [_record(view, arm, rows) for arm, models in views.items() for view in models]
 
 
 def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
     """The rows of `data` that this autoencoder reads: its vectors, or its texts through the model it was fitted on."""
+    options, source = sae.about.get("options", {}), _source(sae, data)
+    cache = options.get("cache") if source.model is not None else None
+    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows, and which of them training leaves out."""
+
+    rows: Any
+    held: np.ndarray
+    """(n,) bool."""
+
+
+def split_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Split:
+    """The rows of `data`, and which of them training on it leaves out: single ones, or if streamed groups of texts."""
+    source = _source(sae, data)
+    if source.model is None or not sae.about.get("options", {}).get("stream"):
+        rows = rows_of(sae, data, folder)
+        return Split(rows, is_held_out(np.arange(len(rows)), len(rows)))
+    groups = source.groups(data)
+    seen, held = (source.rows(groups.texts_of(held=part), folder / str(part)) for part in (False, True))
+    rows = Shards([*_parts(seen), *_parts(held)])
+    return Split(rows, np.arange(len(rows)) >= len(seen))
+
+
+def _source(sae: SparseAutoencoder, data: Data) -> Source:
     options = sae.about.get("options", {})
     if data.items().vectors is not None or not options.get("model"):
-        return Source().of(data, folder)
-    cache = options.get("cache")
-    source = Source(options["model"], options.get("site"), options.get("max_length", 256))
-    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+        return Source()
+    return Source(options["model"], options.get("site"), options.get("max_length", 256))
+
+
+def _parts(rows: Any) -> list[np.ndarray]:
+    return rows.parts if isinstance(rows, Shards) else [rows]
 
 
 def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:

@@ -23,6 +23,7 @@ from anysize.core.shards import Shards, read_shards
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
+    from anysize.sparse.stream import Groups
 
 _TEXTS = 1024  # a shard holds the rows of so many
 _NOTE = "rows.json"
@@ -48,7 +49,14 @@ class Source:
             if self.model is not None:
                 raise DataError(f"{data.name} holds vectors already; leave out the model")
             return items.vectors
-        return self.rows([text for text in items.texts or [] if text.strip()], folder)
+        return self.rows(readable(data), folder)
+
+    def groups(self, data: Data) -> Groups:
+        """The texts of `data` in the groups in which they are read without storing their rows."""
+        from anysize.sparse.site import GROUP
+        from anysize.sparse.stream import Groups
+
+        return Groups(readable(data), _TEXTS if self.site is None else GROUP)
 
     def rows(self, texts: Sequence[str], folder: Path) -> np.ndarray | Shards:
         """The rows of texts: one each with an encoder, one for each token with a site."""
@@ -94,6 +102,14 @@ class Source:
         if not hasattr(encoder, "encode") or encoder.kind == "sae":
             raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
         return encoder
+
+
+def readable(data: Data) -> list[str]:
+    """The texts of `data` that hold something. Raises `DataError` if it holds vectors, or no such text."""
+    found = [text for text in data.texts if text.strip()]
+    if not found:
+        raise DataError("there are no texts to read")
+    return found
 
 
 def _make(names: list[Path], texts: Sequence[str], run: Callable[[list[str]], np.ndarray]) -> None:

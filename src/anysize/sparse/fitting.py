@@ -15,7 +15,8 @@ from anysize.sparse.calibration import calibrate
 from anysize.sparse.csr import CSR
 from anysize.sparse.learner import Learner
 from anysize.sparse.methods import SparseOptions
-from anysize.sparse.rows import ArrayRows, mean_and_scale
+from anysize.sparse.rows import ArrayRows, Rows, mean_and_scale
+from anysize.sparse.stream import StreamRows
 from anysize.sparse.training import Plan, joined, train
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from anysize.sparse.model import SparseAutoencoder
 
 _START = 2048  # rows on which thresholds find where to start
-_SHARED = ("model", "site", "cache", "max_length", "steps", "batch_size", "center", "rescale")
+_SHARED = ("model", "site", "cache", "stream", "buffer", "max_length", "steps", "batch_size", "center", "rescale")
 
 
 def fit_together(
@@ -75,7 +76,7 @@ def fit_together(
     return fitted
 
 
-def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> ArrayRows:
+def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Rows:
     """The rows that these methods learn from, with partners or labels where a contrastive loss asks for them."""
     first = methods[0]
     positives = {method.positives for method in methods if isinstance(method, CSR)} - {"self"}
@@ -83,6 +84,10 @@ def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Arr
         positives and any(getattr(method, "positives", "") not in positives for method in methods)
     ):
         raise AnysizeError("autoencoders that are fitted together share what is positive")
+    if first.stream:
+        if positives:
+            raise AnysizeError("positives other than self need rows that are stored; leave out stream")
+        return _streamed(first, data, workdir)
     folder = Path(first.cache) if first.cache else workdir / "rows"
     source = first.source()
     if positives == {"pair"}:
@@ -101,3 +106,9 @@ def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Arr
             raise DataError(f"{data.name} has no label for each row; use --positives self, or add a column label")
         labels = np.unique(np.array([str(label) for label in data.labels]), return_inverse=True)[1]
     return ArrayRows(vectors, seed=first.seed, labels=labels)
+
+
+def _streamed(method: SparseOptions, data: Data, workdir: Path) -> StreamRows:
+    source = method.source()
+    groups = source.groups(data)
+    return StreamRows(groups, source.runner(), buffer=method.buffer, seed=method.seed, folder=workdir)

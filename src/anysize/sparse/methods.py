@@ -45,6 +45,10 @@ class SparseOptions:
     """Read this module of a Hugging Face model (layer.3) instead, a row for each token."""
     cache: str | None = None
     """Folder to keep what texts became, for other runs."""
+    stream: bool = False
+    """Run the model beside the training and store none of its rows. What it costs to run is paid at every pass."""
+    buffer: int = 65_536
+    """With --stream: rows that wait and are mixed, at most; refilled when half of them are used."""
     max_length: int = 256
     """With a site: tokens read of each text."""
     steps: int | None = None
@@ -83,7 +87,7 @@ class SparseOptions:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "dead_after", "max_length"):
+        for name in ("steps", "batch_size", "learning_rate", "dead_after", "max_length", "buffer"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
@@ -94,6 +98,8 @@ class SparseOptions:
                 )
         if self.sampled < 0 or self.aux < 0:
             raise AnysizeError("sampled and aux must be at least 0")
+        if self.stream and (self.model is None or self.cache is not None):
+            raise AnysizeError("stream runs a model over texts and stores nothing: it needs model, and no cache")
         if self.k_anneal and not self.anneals:
             raise AnysizeError(f"{self.name} has no k that could fall; leave out k-anneal")
         if self.initial_topk is not None and not self.k_anneal:

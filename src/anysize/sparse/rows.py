@@ -29,9 +29,13 @@ class Batch:
 class Rows(Protocol):
     """Where a training loop gets its batches from."""
 
-    width: int
-    count: int
-    """Items that one pass over the training data holds."""
+    @property
+    def width(self) -> int:
+        """Coordinates of a row."""
+
+    @property
+    def count(self) -> int:
+        """Items that one pass over the training data holds, exactly or about."""
 
     def batches(self, number: int, size: int, skip: int = 0) -> Iterator[Batch]:
         """The whole batches of pass `number`, without its first `skip`."""
@@ -63,10 +67,7 @@ class ArrayRows:
 
     def batches(self, number: int, size: int, skip: int = 0) -> Iterator[Batch]:
         """The whole batches of pass `number`, without its first `skip`; one in several processes takes its part."""
-        rank, world = place()
-        if size % world:
-            raise AnysizeError(f"a batch of {size} rows cannot be divided among {world} processes; change batch-size")
-        part = size // world
+        rank, part = place()[0], part_of(size)
         order = self._order(number)
         for start in range(skip * size, len(order) - size + 1, size):
             yield self._batch(order[start + rank * part : start + (rank + 1) * part])
@@ -137,3 +138,20 @@ def place() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def part_of(size: int) -> int:
+    """The rows of a batch that each process takes. Raises `AnysizeError` if they cannot all take as many."""
+    world = place()[1]
+    if size % world:
+        raise AnysizeError(f"a batch of {size} rows cannot be divided among {world} processes; change batch-size")
+    return size // world
+
+
+def all_have(mine: bool) -> bool:
+    """Whether it holds in every process."""
+    if place()[1] == 1:
+        return mine
+    answer = torch.tensor([mine], dtype=torch.int64)
+    torch.distributed.all_reduce(answer, torch.distributed.ReduceOp.MIN)
+    return bool(answer)

@@ -11,7 +11,8 @@ import torch
 from anysize.core.errors import AnysizeError
 from anysize.core.training import quiet
 
-_BATCH = 16
+GROUP = 16
+"""Texts that the model reads at a time."""
 _LONG = 10.0  # rows so many times longer than the median are attention sinks, which would drown all others
 
 
@@ -42,24 +43,25 @@ class Site:
         """
         The module's output at every token of the texts, (tokens, d) float32.
 
-        Special tokens (the first one above all) and rows of more than ten times the median norm are left out.
+        Special tokens (the first one above all) are left out, and rows of more than ten times the median norm of the
+        texts that are read together; so what a group of texts gives does not depend on others.
         """
         seen: list[torch.Tensor] = []
         handle = self.module.register_forward_hook(lambda _module, _inputs, output: seen.append(_tensor(output)))
         found = []
         try:
-            for start in range(0, len(texts), _BATCH):
-                inputs = padded(self.tokenizer, texts[start : start + _BATCH], self.max_length)
+            for start in range(0, len(texts), GROUP):
+                inputs = padded(self.tokenizer, texts[start : start + GROUP], self.max_length)
                 special = inputs.pop("special_tokens_mask").bool()
                 self.model(**inputs)
                 hidden = seen.pop()  # (b, t, d)
                 seen.clear()
-                found.append(hidden[inputs["attention_mask"].bool() & ~special].float())
+                rows = hidden[inputs["attention_mask"].bool() & ~special].float()
+                norms = rows.norm(dim=1)
+                found.append(rows[norms <= _LONG * norms.median()] if len(rows) else rows)
         finally:
             handle.remove()
-        rows = torch.cat(found)
-        norms = rows.norm(dim=1)
-        return rows[norms <= _LONG * norms.median()].numpy()
+        return torch.cat(found).numpy()
 
 
 def padded(tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, torch.Tensor]:

@@ -50,29 +50,29 @@ def train(
     `workdir` keeps checkpoints, from the last of which `resume` continues. Raises `DivergedError` at the first loss
     or gradient that is not finite, before it reaches the weights.
     """
-    per_pass = rows.count // plan.batch_size
-    if per_pass == 0:
-        raise AnysizeError(
-            f"{rows.count} rows to learn from do not fill one batch of {plan.batch_size}; give more data or a smaller "
-            "batch-size"
-        )
-    step = _restore(learners, workdir) if resume and workdir is not None else 0
+    step, number, done = _restore(learners, workdir) if resume and workdir is not None else (0, 0, 0)
     logs: list[list[Log]] = [[] for _ in learners]
     every, save = max(1, plan.steps // 20), max(1, plan.steps // max(1, plan.checkpoints))
     with _bar(plan.steps, step) as bar:
         while step < plan.steps:
-            number, done = divmod(step, per_pass)
+            began = done
             for batch in rows.batches(number, plan.batch_size, skip=done):
                 for learner, log in zip(learners, logs, strict=True):
                     found = one_step(learner, batch, step, plan.steps, workdir)
                     if step % every == 0 or step == plan.steps - 1:
                         log.append(found)
-                step += 1
+                step, done = step + 1, done + 1
                 bar.update()
                 if workdir is not None and step % save == 0 and step < plan.steps:
-                    _save(learners, workdir, step)
+                    _save(learners, workdir, {"step": step, "pass": number, "batches": done})
                 if step == plan.steps:
                     break
+            if done == began == 0:
+                raise AnysizeError(
+                    f"{rows.count} rows to learn from do not fill one batch of {plan.batch_size}; give more data or a "
+                    "smaller batch-size"
+                )
+            number, done = number + 1, 0
     return logs
 
 
@@ -126,27 +126,27 @@ def last_checkpoint(workdir: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
-def _save(learners: Sequence[Learner], workdir: Path, step: int) -> None:
+def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> None:
     if place()[0] == 0:
         (workdir / "checkpoints").mkdir(exist_ok=True)
-        with new_directory(workdir / "checkpoints" / f"step-{step}", marker=_NOTE) as directory:
+        with new_directory(workdir / "checkpoints" / f"step-{note['step']}", marker=_NOTE) as directory:
             state = {
                 f"{number}.{name}": value.contiguous().clone()
                 for number, learner in enumerate(learners)
                 for name, value in learner.state().items()
             }
             save_file(state, directory / _STATE)
-            write_json(directory / _NOTE, {"step": step})
+            write_json(directory / _NOTE, note)
         for old in sorted((workdir / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))[:-2]:
             shutil.rmtree(old, ignore_errors=True)
     _wait()
 
 
-def _restore(learners: Sequence[Learner], workdir: Path) -> int:
-    """Load the last checkpoint into the learners; the step at which it stands."""
+def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]:
+    """Load the last checkpoint into the learners; its step, the pass over the data, and the batches of that pass."""
     last = last_checkpoint(workdir)
     if last is None:
-        return 0
+        return 0, 0, 0
     note = read_json(last / _NOTE, "a checkpoint")
     try:
         state = load_file(last / _STATE)
@@ -155,7 +155,7 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> int:
             learner.load_state(mine)
     except Exception as error:
         raise CheckpointError(f"{last} cannot be read ({error}); delete it to resume from the one before") from None
-    return int(note["step"])
+    return int(note["step"]), int(note["pass"]), int(note["batches"])
 
 
 # Processes and progress
