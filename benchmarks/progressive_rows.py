@@ -97,7 +97,7 @@ def _law(write: Write, seeds: list[dict[str, Any]]) -> None:
         "the "
         "likelihoods of power law and rival (above 1.96 for the law, below -1.96 for the rival)",
         values={"line": law, "power law against": ratios},
-        outcome="won" if straight and not against else "mixed" if straight else "lost",
+        outcome="lost" if not straight or len(against) == len(KINDS) * len(names) else "mixed" if against else "won",
         note=(
             f"The line has slope {_mean(law['topk']['slope']):.2f} (topk) and {_mean(law['batchtopk']['slope']):.2f} "
             f"(batchtopk) and R2 of at least {min(min(found['r2']) for found in law.values()):.3f}; by likelihood "
