@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anysize.sparse.processes import joined
 from anysize.sparse.rows import ArrayRows
-from anysize.sparse.training import Plan, joined, train
+from anysize.sparse.training import Plan, train
 from tests.sparse.test_training import RECIPES, learner
 
 

@@ -97,11 +97,12 @@ class Codes:
 
     def take(self, rows: torch.Tensor | slice) -> Codes:
         """Some rows, in the order asked for."""
-        chosen = torch.arange(len(self))[rows]
+        device = self.offsets.device
+        chosen = torch.arange(len(self), device=device)[rows]
         counts = self.counts[chosen]
-        offsets = torch.zeros(len(chosen) + 1, dtype=torch.int64)
+        offsets = torch.zeros(len(chosen) + 1, dtype=torch.int64, device=device)
         torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1])) - torch.repeat_interleave(offsets[:-1], counts)
+        within = torch.arange(int(offsets[-1]), device=device) - torch.repeat_interleave(offsets[:-1], counts)
         places = torch.repeat_interleave(self.offsets[chosen], counts) + within
         return Codes(self.indices[places], self.values[places], offsets, self.width)
 

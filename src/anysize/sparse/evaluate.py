@@ -47,10 +47,11 @@ class Reconstruction:
 @torch.no_grad()
 def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
     """FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision."""
-    mean = sum(part.double().sum(0) for part in chunks(rows)) / len(rows)
+    device = sae.b_dec.device
+    mean = (sum(part.double().sum(0) for part in chunks(rows)) / len(rows)).to(device)  # type: ignore[union-attr]
     left = spread = cosine = entries = 0.0
-    fired = torch.zeros(sae.latents, dtype=torch.bool)
-    for part in chunks(rows):
+    fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
+    for part in (chunk.to(device) for chunk in chunks(rows)):
         codes = sae.encode(part)
         found, wanted = sae.decode(codes).double() - mean, part.double() - mean
         left += float((found - wanted).square().sum())
@@ -162,4 +163,4 @@ def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
 def chunks(rows: Any) -> Iterator[torch.Tensor]:
     """Rows a few thousand at a time, as float32 tensors."""
     for start in range(0, len(rows), _CHUNK):
-        yield torch.as_tensor(np.array(rows[start : start + _CHUNK], dtype=np.float32))
+        yield torch.from_numpy(np.array(rows[start : start + _CHUNK], dtype=np.float32))

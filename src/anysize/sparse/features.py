@@ -37,6 +37,8 @@ class Source:
     site: str | None = None
     max_length: int = 256
     """Tokens of a text that are read, with a `site`."""
+    device: str | None = None
+    """Where a model with a `site` runs; without a name on CUDA if it is there."""
 
     def __post_init__(self) -> None:
         if self.site is not None and self.model is None:
@@ -82,7 +84,7 @@ class Source:
         if self.site is not None:
             from anysize.sparse.site import Site
 
-            return Site(self.model, self.site, self.max_length).rows
+            return Site(self.model, self.site, self.max_length, self.device).rows
         encoder = self._encoder()
         return lambda texts: np.asarray(encoder.encode(texts), np.float32)
 

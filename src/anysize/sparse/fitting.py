@@ -15,16 +15,29 @@ from anysize.sparse.calibration import calibrate
 from anysize.sparse.csr import CSR
 from anysize.sparse.learner import Learner
 from anysize.sparse.methods import SparseOptions
+from anysize.sparse.processes import device_of, joined
 from anysize.sparse.rows import ArrayRows, Rows, mean_and_scale
 from anysize.sparse.stream import StreamRows
-from anysize.sparse.training import Plan, joined, train
+from anysize.sparse.training import Plan, train
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
     from anysize.sparse.model import SparseAutoencoder
 
 _START = 2048  # rows on which thresholds find where to start
-_SHARED = ("model", "site", "cache", "stream", "buffer", "max_length", "steps", "batch_size", "center", "rescale")
+_SHARED = (
+    "model",
+    "site",
+    "cache",
+    "stream",
+    "buffer",
+    "device",
+    "max_length",
+    "steps",
+    "batch_size",
+    "center",
+    "rescale",
+)
 
 
 def fit_together(
@@ -44,14 +57,15 @@ def fit_together(
         for name in _SHARED:
             if getattr(method, name) != getattr(first, name):
                 raise AnysizeError(f"autoencoders that are fitted together share {name.replace('_', '-')}")
-    with joined():
+    device = device_of(first.device)
+    with joined(device):
         rows = rows_for(methods, data, workdir)
         recipes = [method.recipe(rows.width) for method in methods]
         sample = rows.sample()
         mean, scale = mean_and_scale(sample, center=first.center, scale=first.rescale)
         batch = first.batch_size or min(512, max(1, rows.count // 4))
         plan = Plan(first.steps or max(1000, rows.count // batch), batch)
-        learners = [Learner(recipe, mean, scale) for recipe in recipes]
+        learners = [Learner(recipe, mean, scale, device) for recipe in recipes]
         for learner in learners:
             learner.begin(sample[:: -(-len(sample) // _START)])
         logs = train(learners, rows, plan, workdir, resume=resume)
@@ -72,7 +86,7 @@ def fit_together(
             "losses": [{"step": entry.step, "loss": entry.loss} for entry in log],
         }
         sae.requires_grad_(False)
-        fitted.append(sae.eval())
+        fitted.append(sae.to("cpu").eval())
     return fitted
 
 

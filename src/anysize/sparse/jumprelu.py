@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from anysize.sparse.processes import place
 from anysize.sparse.recipe import Recipe
-from anysize.sparse.rows import place
 
 
 def jump(

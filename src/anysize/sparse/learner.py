@@ -23,19 +23,21 @@ from anysize.sparse.selecting import Selected, select_above, select_batch, selec
 class Learner:
     """Trains one `SparseAutoencoder` by a `Recipe`; among several processes each gets a part of every batch."""
 
-    def __init__(self, recipe: Recipe, mean: torch.Tensor, scale: float) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, mean: torch.Tensor, scale: float, device: torch.device | str = "cpu") -> None:
+        self.recipe, self.device = recipe, torch.device(device)
         self.sae = sae = SparseAutoencoder(
             recipe.nesting, len(mean), activation=recipe.activation, latents=recipe.latents, active=recipe.active
-        )
-        rows = torch.randn(recipe.latents, len(mean), generator=torch.Generator().manual_seed(recipe.seed))
+        ).to(device)
+        # Drawn on the processor, so that a seed means the same everywhere.
+        random = torch.Generator("cpu").manual_seed(recipe.seed)
+        rows = torch.randn(recipe.latents, len(mean), generator=random, device="cpu")
         with torch.no_grad():
             sae.W_dec.copy_(torch.nn.functional.normalize(rows, dim=1))
             # Latent by latent in memory, so that a latent's gradient is one run of it. Tied, it is the same memory.
             sae.W_enc.data = sae.W_dec.data.T if recipe.tied else sae.W_dec.data.clone().T
             sae.mean.copy_(mean)
             sae.scale.fill_(scale)
-        start = torch.full((recipe.latents,), math.log(recipe.threshold))
+        start = torch.full((recipe.latents,), math.log(recipe.threshold), device=self.device)
         self.log_threshold = torch.nn.Parameter(start) if recipe.activation == "jumprelu" else None
         self.trained = [sae.W_dec, sae.b_enc, sae.b_dec, *([] if recipe.tied else [sae.W_enc])]
         if self.log_threshold is not None:
@@ -44,7 +46,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(
             self.trained, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True
         )
-        self.silent = torch.zeros(recipe.latents, dtype=torch.int64)
+        self.silent = torch.zeros(recipe.latents, dtype=torch.int64, device=self.device)
         self._said_dead = False
 
     def begin(self, rows: torch.Tensor) -> None:
@@ -64,7 +66,7 @@ class Learner:
 
     def loss(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
         """The loss of one batch at one of `steps` steps, with gradients, and which latents were active."""
-        sae, recipe = self.sae, self.recipe
+        sae, recipe, batch = self.sae, self.recipe, batch.to(self.device)
         x = (batch.x - sae.mean) * sae.scale
         W_enc = sae.W_dec.T if recipe.tied else sae.W_enc
         centred = x - sae.b_dec.detach()
@@ -175,7 +177,7 @@ class Learner:
             held["log_threshold"] = self.log_threshold.detach()
         for place, part in enumerate(self.trained):
             for name, value in self.optimizer.state[part].items():
-                held[f"{place}.{name}"] = torch.as_tensor(value)
+                held[f"{place}.{name}"] = value
         return held
 
     @torch.no_grad()
@@ -183,7 +185,7 @@ class Learner:
         """Continue from what `state` gave."""
         for name, part in self.sae.saved_state().items():
             part.copy_(state[name])
-        self.silent = state["silent"]
+        self.silent = state["silent"].to(self.device)
         if self.log_threshold is not None:
             self.log_threshold.copy_(state["log_threshold"])
         for place, part in enumerate(self.trained):
@@ -193,4 +195,4 @@ class Learner:
 
 def _like(part: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """The same numbers, laid out in memory as `part` is."""
-    return torch.empty_like(part).copy_(value) if value.shape == part.shape else value
+    return torch.empty_like(part).copy_(value) if value.shape == part.shape else value.to(part.device)

@@ -78,7 +78,8 @@ def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, 
         kept = [(stop, weight) for stop, weight in pairs if weight or stop == recipe.latents]  # others train nothing
         return tuple(stop for stop, _ in kept), tuple(weight for _, weight in kept)
     # Lengths l with P(length <= l) = sqrt(l / F), as Nabeshima's pareto power 0.5 has it; the whole is always there.
-    draw = torch.rand(recipe.sampled, generator=torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
+    random = torch.Generator("cpu").manual_seed(recipe.seed * 1_000_003 + step)
+    draw = torch.rand(recipe.sampled, generator=random, device="cpu")
     lengths = (draw.double().square() * recipe.latents).ceil().long().clamp(1, recipe.latents)
     stops = tuple(sorted({*lengths.tolist(), recipe.latents}))
     return stops, (1.0,) * len(stops)

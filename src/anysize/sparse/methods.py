@@ -83,6 +83,9 @@ class SparseOptions:
     """Scale inputs to a mean square of one per coordinate."""
     bf16: bool = False
     """Form the encoder's product in bfloat16."""
+    device: str | None = None
+    """Where the autoencoder (and with --site the model) runs in training: cpu, cuda or cuda:1. Default: cuda if it is
+    there."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -131,7 +134,7 @@ class SparseOptions:
         """How texts become rows."""
         from anysize.sparse.features import Source
 
-        return Source(self.model, self.site, self.max_length)
+        return Source(self.model, self.site, self.max_length, self.device)
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""

@@ -116,7 +116,7 @@ class SparseAutoencoder(NestedModel):
 
         Raises `DataError` for another width or values that are not finite.
         """
-        rows = torch.as_tensor(np.array(x, np.float32) if isinstance(x, np.ndarray) else x)
+        rows = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, np.float32))
         if rows.dim() != 2 or rows.shape[1] != self.width:
             raise DataError(
                 f"this autoencoder reads vectors of width {self.width}; got shape {tuple(rows.shape)}, so give the "

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import DataError
+from anysize.sparse.processes import part_of, place
 
 _SHUFFLED_WHOLE = 1 << 31  # bytes up to which every row may come from anywhere
 _BLOCK, _POOL = 1024, 256  # beyond: rows of a block stand together on disk, blocks of a pool are mixed in memory
@@ -24,6 +25,10 @@ class Batch:
     x: torch.Tensor
     """With pairs: the first halves, and after them their partners in the same order."""
     labels: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same rows there."""
+        return Batch(self.x.to(device), None if self.labels is None else self.labels.to(device))
 
 
 class Rows(Protocol):
@@ -131,27 +136,3 @@ def mean_and_scale(rows: torch.Tensor, *, center: bool = True, scale: bool = Tru
         raise DataError("all rows are the same, so there is nothing to learn; check what the file holds")
     around = spread if center else float(held.square().sum(1).mean())
     return (mean if center else torch.zeros_like(mean)).float(), (rows.shape[1] / around) ** 0.5 if scale else 1.0
-
-
-def place() -> tuple[int, int]:
-    """The rank of the running process, and how many there are."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def part_of(size: int) -> int:
-    """The rows of a batch that each process takes. Raises `AnysizeError` if they cannot all take as many."""
-    world = place()[1]
-    if size % world:
-        raise AnysizeError(f"a batch of {size} rows cannot be divided among {world} processes; change batch-size")
-    return size // world
-
-
-def all_have(mine: bool) -> bool:
-    """Whether it holds in every process."""
-    if place()[1] == 1:
-        return mine
-    answer = torch.tensor([mine], dtype=torch.int64)
-    torch.distributed.all_reduce(answer, torch.distributed.ReduceOp.MIN)
-    return bool(answer)

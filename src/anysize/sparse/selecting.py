@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from anysize.sparse.entries import Entries
+from anysize.sparse.processes import place
 
 _SLICE = 1 << 22  # pre-activations held at a time where whole rows are needed: 16 MB of float32
 _BLOCK = 1 << 20  # and where they are not: 4 MB, which stay in the cache
@@ -92,7 +93,7 @@ def select_batch(
     bound = _guess(product, active)
     found = _above(product, bound)
     # Every process asks, whatever its own bound was: they answer together.
-    several = together and _many()
+    several = together and place()[1] > 1
     if _fewer_than(keep, found.values, several):
         found = _above(product, 0.0)
     return _largest(found, keep, several)
@@ -163,8 +164,14 @@ def _above(product: _Product, bound: float | torch.Tensor) -> Selected:
 
 def _places(mask: torch.Tensor) -> torch.Tensor:
     """Where a mask is set, in the flat order. On a processor numpy finds few among many faster than torch."""
-    if mask.device.type != "cpu":
-        return mask.view(-1).nonzero().squeeze(1)
+    return _numpy_places(mask) if mask.device.type == "cpu" else _torch_places(mask)
+
+
+def _torch_places(mask: torch.Tensor) -> torch.Tensor:
+    return mask.view(-1).nonzero().squeeze(1)
+
+
+def _numpy_places(mask: torch.Tensor) -> torch.Tensor:
     import numpy as np
 
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
@@ -216,8 +223,3 @@ def _gathered(values: torch.Tensor) -> torch.Tensor:
     mine[: len(values)] = values
     torch.distributed.all_gather(padded, mine)
     return torch.cat([part[: int(count)] for part, count in zip(padded, counts, strict=True)])
-
-
-def _many() -> bool:
-    """Whether there are several processes."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -10,6 +10,7 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.training import quiet
+from anysize.sparse.processes import device_of
 
 GROUP = 16
 """Texts that the model reads at a time."""
@@ -23,7 +24,8 @@ class Site:
     Raises `AnysizeError` if the model does not load, or no module or several have that name.
     """
 
-    def __init__(self, model: str, site: str, max_length: int = 256) -> None:
+    def __init__(self, model: str, site: str, max_length: int = 256, device: str | None = None) -> None:
+        self.device = device_of(device)
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
@@ -31,7 +33,7 @@ class Site:
         try:
             with quiet():
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-                self.model: Any = AutoModel.from_pretrained(model).eval()
+                self.model: Any = AutoModel.from_pretrained(model).eval().to(self.device)
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
@@ -52,13 +54,14 @@ class Site:
         try:
             for start in range(0, len(texts), GROUP):
                 inputs = padded(self.tokenizer, texts[start : start + GROUP], self.max_length)
+                inputs = {name: value.to(self.device) for name, value in inputs.items()}
                 special = inputs.pop("special_tokens_mask").bool()
                 self.model(**inputs)
                 hidden = seen.pop()  # (b, t, d)
                 seen.clear()
                 rows = hidden[inputs["attention_mask"].bool() & ~special].float()
                 norms = rows.norm(dim=1)
-                found.append(rows[norms <= _LONG * norms.median()] if len(rows) else rows)
+                found.append((rows[norms <= _LONG * norms.median()] if len(rows) else rows).cpu())
         finally:
             handle.remove()
         return torch.cat(found).numpy()

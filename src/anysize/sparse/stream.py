@@ -20,7 +20,8 @@ import torch
 
 from anysize.core.errors import DataError
 from anysize.core.files import write_bytes
-from anysize.sparse.rows import Batch, all_have, is_held_out, part_of, place
+from anysize.sparse.processes import all_have, part_of, place
+from anysize.sparse.rows import Batch, is_held_out
 
 Run = Callable[[list[str]], np.ndarray]
 _SAMPLE = 1 << 14  # rows from which mean and scale are taken

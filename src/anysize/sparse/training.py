@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.sparse.learner import Learner
-from anysize.sparse.rows import Batch, Rows, place
+from anysize.sparse.processes import place, wait
+from anysize.sparse.rows import Batch, Rows
 
 _STATE, _NOTE = "state.safetensors", "state.json"
 
@@ -139,7 +139,7 @@ def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> N
             write_json(directory / _NOTE, note)
         for old in sorted((workdir / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))[:-2]:
             shutil.rmtree(old, ignore_errors=True)
-    _wait()
+    wait()
 
 
 def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]:
@@ -158,27 +158,7 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
     return int(note["step"]), int(note["pass"]), int(note["batches"])
 
 
-# Processes and progress
-
-
-@contextlib.contextmanager
-def joined() -> Iterator[None]:
-    """Under torchrun: meet the other processes, and part from them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
-        yield
-        return
-    torch.distributed.init_process_group("gloo")
-    try:
-        yield
-        # A process that left while another still waited for its last message would take that one down.
-        torch.distributed.barrier()
-    finally:
-        torch.distributed.destroy_process_group()
-
-
-def _wait() -> None:
-    if place()[1] > 1:
-        torch.distributed.barrier()
+# Progress
 
 
 @contextlib.contextmanager
