@@ -121,7 +121,7 @@ def row(seeds: list[dict[str, dict[str, float]]], on: str, rows: Sample) -> None
         f"L0 matched, the ratio is {_range(alone)}, {alone[0]:.2f} at the smallest prefix; the goal was 1.15. At full "
         f"width nesting costs a factor of {full:.3f}. With the full size's threshold a prefix has fewer active latents "
         f"than the whole (see L0), which is why both readings are given; matched, L0 is {min(l0):.1f} to {max(l0):.1f} "
-        "for nested and alone, every threshold set on the same rows; of a cut dictionary too few latents may fire.",
+        "for nested and alone, every threshold set on the same rows (where it is lower, no more are above zero).",
         command=command("matryoshka_prefixes", on),
         data=f"{rows.about}; {plan.steps} steps of {BATCH} rows, {whole[0]:,} latents, {ACTIVE} active",
     )
