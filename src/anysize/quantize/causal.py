@@ -99,7 +99,8 @@ class CausalLM(NestedModel):
         """Logits (rows, tokens, vocabulary) for texts, or for token ids (rows, tokens)."""
         for size in sizes or ():
             self.nesting.resolve(size)
-        inputs = {"input_ids": example} if isinstance(example, torch.Tensor) else self.tokens(list(example))
+        given = isinstance(example, torch.Tensor)
+        inputs = {"input_ids": example.to(self.device)} if given else self.tokens(list(example))
         return {self.nesting.full: self.lm(**inputs, use_cache=False).logits.float()}
 
     # The contract

@@ -37,7 +37,8 @@ class QuantizedLM(Quantized):
 
 def next_token_loss(logits: torch.Tensor, windows: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
     """Cross-entropy of logits (n, tokens, vocabulary) with what follows, in windows (n, tokens + 1)."""
-    return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction=reduction)
+    wanted = windows[:, 1:].flatten().to(logits.device)
+    return functional.cross_entropy(logits.flatten(0, 1), wanted, reduction=reduction)
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,6 @@ def _scores(model: QuantizedLM, part: torch.Tensor) -> dict[str, float]:
     for rows in part.split(16):
         logits = model(rows[:, :-1])
         loss += float(next_token_loss(logits, rows, reduction="sum"))
-        right += int((logits.argmax(-1) == rows[:, 1:]).sum())
+        right += int((logits.argmax(-1).cpu() == rows[:, 1:]).sum())
     count = part[:, 1:].numel()
     return {"log_likelihood": -loss / count, "accuracy": right / count}

@@ -53,6 +53,9 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         raise AnysizeError(f"omniquant goes along one stack of blocks, and this model has {len(found)}; use base qat")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        model.to(accelerator)
     sample, what = _sample(method, data, model)
     batches = [sample[start : start + method.batch_size] for start in range(0, len(sample), method.batch_size)]
     blocks = list(found[0])
@@ -66,7 +69,7 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         for part in parts.values():
             part.learnt = Learnt(
                 part.out_features, part.in_features, part.scheme, part.name, transform=not method.clip_only
-            )
+            ).to(part.weight.device)
         file = kept / f"{place}.safetensors"
         if parts and resume and file.exists():
             final = _restore(file, parts)
