@@ -29,7 +29,7 @@ from anysize.sparse.probing import fit_probe, preserved
 from benchmarks.msae_rows import L1, LONGER, RW, TOPK, UW, K, write_probe, write_recovery
 from benchmarks.sparse_rows import Sample, kept, named, parser, sample
 
-BATCH, RATES, PENALTIES = 256, (1e-3, 3e-3), (0.003, 0.01, 0.03)
+BATCH, RATES, PENALTIES = 256, (1e-3, 3e-3), (0.0003, 0.001, 0.003, 0.01)
 
 
 @dataclass(frozen=True)
