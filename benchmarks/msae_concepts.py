@@ -25,7 +25,7 @@ from benchmarks.msae_rows import PAPER
 from benchmarks.sparse_rows import Sample, command, kept, parser
 from benchmarks.sparse_texts import embedded, texts_of, words_of
 
-LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 300, 512, 1e-3
+LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 300, 512, 3e-3
 THRESHOLDS = ((0.42, 2.0), (0.42, 1.5), (0.42, 1.2), (0.42, 1.0))
 ARMS = ("msae", "topk", "random directions")
 
