@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import anysize as az
 from anysize.core.errors import AnysizeError, DataError, DivergedError
 from anysize.core.sizes import Nesting
 from anysize.sparse.calibration import calibrate, threshold_for
@@ -20,6 +22,7 @@ from anysize.sparse.recipe import Recipe
 from anysize.sparse.rows import ArrayRows, Batch, is_held_out, mean_and_scale
 from anysize.sparse.selecting import Selected
 from anysize.sparse.training import Plan, last_checkpoint, train
+from tests.conftest import sentences
 from tests.sparse import plain
 from tests.sparse.helpers import features
 
@@ -278,8 +281,13 @@ def test_rows_are_centred_and_of_mean_square_one(vectors):
     assert float(made.square().mean()) == pytest.approx(1, rel=1e-4)
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path, vectors):
+def test_two_processes_train_what_one_does(tmp_path: Path, vectors, encoder_path: Path, anysize):
     np.save(tmp_path / "X.npy", vectors)
+    lines = [json.dumps({"text": text}) for text in sentences(1100)]  # two shards, one made by each process
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    fit = ["fit", str(tmp_path / "texts.jsonl"), "--method", "batchtopk", "--model", str(encoder_path)]
+    fit += ["--site", "layer.1", "--latents", "64", "--active", "4", "--steps", "20", "--batch-size", "128"]
+    (tmp_path / "words.json").write_text(json.dumps(fit))
     script = ["-m", "tests.sparse.two_processes"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *script]
     root = Path(__file__).parent.parent.parent
@@ -293,3 +301,16 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors):
         states = [torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
         torch.testing.assert_close(states[0], states[1], atol=0, rtol=0)
         torch.testing.assert_close(states[0], dict(alone.sae.state_dict()), atol=2e-5, rtol=1e-4)
+
+    # Streamed, each reads texts of its own, and they stop together.
+    ours, theirs = (torch.load(tmp_path / f"stream-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert ours.shape == theirs.shape  # (batches, 5, 1)
+    assert len(ours) > 40
+    assert not set(ours.flatten().tolist()) & set(theirs.flatten().tolist())
+
+    # The command line: the first process speaks and writes for both.
+    assert done.stdout.count("learnt from") == 1
+    assert anysize(*fit, "--out", tmp_path / "one").status == 0
+    one, two = (dict(az.load(tmp_path / name).state_dict()) for name in ("one", "two"))
+    torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)
+    assert not (tmp_path / "two.partial").exists()

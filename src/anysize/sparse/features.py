@@ -20,6 +20,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.core.registry import MANIFEST, find, load
 from anysize.core.shards import Shards, read_shards
+from anysize.sparse.processes import place, wait
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -73,8 +74,11 @@ class Source:
         elif read_json(folder / _NOTE, "a folder of rows")["made"] != made:
             raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
         names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
-        if not all(name.exists() for name in names):
-            _make(names, texts, self.runner())
+        rank, world = place()
+        mine = [number for number in range(rank, len(names), world) if not names[number].exists()]
+        if mine:
+            _make(mine, names, texts, self.runner())
+        wait()  # until the other processes have made theirs
         return read_shards(folder)
 
     def runner(self) -> Callable[[list[str]], np.ndarray]:
@@ -114,13 +118,12 @@ def readable(data: Data) -> list[str]:
     return found
 
 
-def _make(names: list[Path], texts: Sequence[str], run: Callable[[list[str]], np.ndarray]) -> None:
+def _make(missing: Sequence[int], names: list[Path], texts: Sequence[str], run: Callable[[list[str]], Any]) -> None:
     import io
 
     from tqdm import tqdm
 
-    for number, name in enumerate(tqdm(names, desc="reading texts", unit="k texts", disable=None)):
-        if not name.exists():
-            content = io.BytesIO()
-            np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
-            write_bytes(name, content.getvalue())
+    for number in tqdm(missing, desc="reading texts", unit="k texts", disable=None if place()[0] == 0 else True):
+        content = io.BytesIO()
+        np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
+        write_bytes(names[number], content.getvalue())

@@ -79,7 +79,7 @@ def fit_together(
             "method": method.name,
             "options": options_of(method),
             "data": {"name": data.name, "fingerprint": data.fingerprint},
-            "learnt_from": "vectors" if first.model is None else "texts",
+            "learnt_from": "vectors" if first.model is None else "texts" if first.site is None else "tokens",
             "rows": rows.count,
             "steps": plan.steps,
             "dead": log[-1].dead if log else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -35,6 +36,9 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
+_meetings = itertools.count()
+
+
 @contextlib.contextmanager
 def joined(device: torch.device | None = None) -> Iterator[None]:
     """Under torchrun: meet the other processes, and part from them at the end."""
@@ -44,7 +48,11 @@ def joined(device: torch.device | None = None) -> Iterator[None]:
     on_gpu = device is not None and device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    # Every meeting under a name of its own: the addresses of an earlier one would be waited for without end.
+    store, rank, world = next(torch.distributed.rendezvous("env://"))
+    store = torch.distributed.PrefixStore(f"anysize-{next(_meetings)}", store)
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
         yield
         # A process that left while another still waited for its last message would take that one down.
