@@ -201,3 +201,35 @@ def test_prune_as_typed(anysize, tmp_path, kind):
     assert (tmp_path / "small" / "sae_weights.safetensors").exists()
     assert anysize("cut", tmp_path / "small", "--size", "latents=10", "--out", tmp_path / "tiny").status == 0
     anysize(*command[:4], "50", "--out", tmp_path / "large").refused("cannot be kept of 40")
+
+
+def test_where_all_latents_are_dead_it_is_said_and_shown(anysize, tmp_path):
+    sae = random_sae("batchtopk")
+    sae.threshold.fill_(1e9)
+    sae.save(tmp_path / "sae")
+    np.save(tmp_path / "x.npy", X)
+    said = anysize("look", tmp_path / "sae", tmp_path / "x.npy", "--html", tmp_path / "page.html", "--json")
+    assert said.status == 0, said.err
+    assert (said.json["latents"], said.json["dead"]) == (0, LATENTS)
+    assert f"{LATENTS} of {LATENTS} latents are dead" in (tmp_path / "page.html").read_text()
+    assert anysize("measure", tmp_path / "sae", tmp_path / "x.npy").status == 0
+    words = ["prune", tmp_path / "sae", tmp_path / "x.npy", "--latents", "8", "--out", tmp_path / "small"]
+    anysize(*words).refused("no latent fires on these rows")
+
+
+def test_rows_that_show_nothing_are_refused(anysize, tmp_path):
+    random_sae("batchtopk").save(tmp_path / "sae")
+    random_sae("relu").save(tmp_path / "relu")
+    np.save(tmp_path / "same.npy", np.ones((60, X.shape[1]), np.float32))
+    np.save(tmp_path / "three.npy", X[:3])
+    np.save(tmp_path / "x.npy", X)
+    anysize("measure", tmp_path / "sae", tmp_path / "same.npy").refused("all of 60 rows to rebuild are the same")
+    small = ["--out", tmp_path / "small"]
+    anysize("prune", tmp_path / "sae", tmp_path / "three.npy", "--latents", "8", *small).refused("1 rows to rebuild")
+    anysize("prune", tmp_path / "sae", tmp_path / "x.npy", "--latents", "8", "--active", "50", *small).refused(
+        "active=50 does not fit the 8 latents"
+    )
+    anysize("prune", tmp_path / "relu", tmp_path / "x.npy", "--latents", "8", "--active", "3", *small).refused(
+        "relu codes have no threshold"
+    )
+    assert not (tmp_path / "small").exists()

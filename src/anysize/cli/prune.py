@@ -58,9 +58,9 @@ class Prune:
             chosen = np.flatnonzero(~split.held)
             train, rest = split.rows[chosen[:: 1 + len(chosen) // _MOST]], split.rows[np.flatnonzero(split.held)]
             done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)
-        saelens.write(done.sae, self.out)
         sizes = [(level, done.sae.at(latents=level)) for level in self.latents]
         records = [(n, reconstruction(view, rest)) for n, view in [(sae.latents, sae), *sizes]]
+        saelens.write(done.sae, self.out)
         return WasPruned(self.out, [Kept(n, found.fvu, found.l0) for n, found in records])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from anysize.core.cost import latency_ms
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier import ORIGINAL, Record
 from anysize.core.shards import Shards
 from anysize.sparse.dense import DENSE
@@ -46,21 +46,28 @@ class Reconstruction:
 
 @torch.no_grad()
 def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
-    """FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision."""
+    """
+    FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision.
+
+    Raises `DataError` if there is but one row or all are the same.
+    """
     device = sae.b_dec.device
     mean = (sum(part.double().sum(0) for part in chunks(rows)) / len(rows)).to(device)  # type: ignore[union-attr]
-    left = spread = cosine = entries = 0.0
+    left = spread = cosine = entries = squares = 0.0
     fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
     for part in (chunk.to(device) for chunk in chunks(rows)):
         codes = sae.encode(part)
         found, wanted = sae.decode(codes).double() - mean, part.double() - mean
         left += float((found - wanted).square().sum())
         spread += float(wanted.square().sum())
+        squares += float(part.double().square().sum())
         cosine += float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).sum())
         entries += len(codes.indices)
         fired[codes.indices] = True
+    if not spread > 1e-12 * squares:
+        raise DataError(f"all of {len(rows)} rows to rebuild are the same, so there is no variance to explain")
     return Reconstruction(
-        fvu=left / max(spread, 1e-300),
+        fvu=left / spread,
         cosine=cosine / len(rows),
         l0=entries / len(rows),
         dead=float((~fired).double().mean()),

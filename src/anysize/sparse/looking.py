@@ -164,7 +164,7 @@ def _curves(sae: SparseAutoencoder, x: np.ndarray) -> dict[str, dict[int, float]
         rows = granularity_curve(one, x, sizes, rsa_rows=0)
         found[name] = {row.latents: row.fvu for row in rows}
     codes = sae.encode(x)
-    most = int(codes.counts.max())
+    most = max(1, int(codes.counts.max()))  # where all latents are dead, the bias alone is left
     ranks = [1 << power for power in range(0, 32) if 1 << power < most] + [most]
     sums = decode_ranks(codes, sae.W_dec.detach(), ranks)
     found["strongest activations kept"] = {

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.errors import SizeError
+from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes import Nesting
 from anysize.sparse.calibration import calibrate
 from anysize.sparse.model import SparseAutoencoder
@@ -63,19 +63,26 @@ def prune(
 
     `x` are rows (n, d), of the training data and not held out. Codes that go by a threshold get the one at which
     `active` latents fire on average, by default as many as before; TopK chooses anew among those kept. Then the bias
-    takes over what the kept latents leave out on average. Raises `SizeError` for more latents than there are, or
-    levels that do not grow.
+    takes over what the kept latents leave out on average. Raises `SizeError` for more latents than there are, levels
+    that do not grow, or more active ones than are kept, `AnysizeError` for `active` where codes have no threshold, and
+    `DataError` if no latent fires.
     """
     levels = (latents,) if isinstance(latents, int) else tuple(latents)
     Nesting(latents=levels)
     if levels[-1] > sae.latents:
         raise SizeError(f"latents={levels[-1]} cannot be kept of {sae.latents}; ask for fewer")
+    if active is not None and sae.activation not in ("batchtopk", "jumprelu"):
+        raise AnysizeError(f"{sae.activation} codes have no threshold that active={active:g} could set; leave it out")
+    if active is not None and not 0 < active <= levels[-1]:
+        raise SizeError(f"active={active:g} does not fit the {levels[-1]} latents that are kept")
     order = in_order(importance(sae, x, by) if scores is None else scores)[: levels[-1]]
     small = _taken(sae, order, levels)
     # Where thresholds differ from latent to latent, they are left as they are unless a number is asked for.
     one_threshold = bool((small.threshold == small.threshold[0]).all())
     if small.activation in ("batchtopk", "jumprelu") and (one_threshold or active is not None):
         wanted = active if active is not None else mean_active(sae, x)
+        if not wanted:
+            raise DataError("no latent fires on these rows, so none matters more than another; check what they hold")
         calibrate(small, torch.from_numpy(sample(x)), min(wanted, levels[-1]))
     if refit_bias:
         fit_bias(small, x)
