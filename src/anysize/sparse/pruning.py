@@ -71,7 +71,7 @@ def prune(
     Nesting(latents=levels)
     if levels[-1] > sae.latents:
         raise SizeError(f"latents={levels[-1]} cannot be kept of {sae.latents}; ask for fewer")
-    if active is not None and sae.activation not in ("batchtopk", "jumprelu"):
+    if active not in (None, sae.active) and sae.activation not in ("batchtopk", "jumprelu"):
         raise AnysizeError(f"{sae.activation} codes have no threshold that active={active:g} could set; leave it out")
     if active is not None and not 0 < active <= levels[-1]:
         raise SizeError(f"active={active:g} does not fit the {levels[-1]} latents that are kept")
