@@ -53,6 +53,7 @@ def benches(folder: Path, steps: int) -> list[Bench]:
                 model=MODEL,
                 modules=MODULES[name],
                 learn_from="embeddings",
+                symmetric=False,
                 batch_size=BATCH,
                 max_length=LENGTH,
                 learning_rate=rate,

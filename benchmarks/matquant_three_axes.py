@@ -43,6 +43,7 @@ def method(seed: int, epochs: float, rate: float = RATES[0]) -> MatQuant:
         bits=BITS,
         untrained=(),
         weights=("1", "1", "1"),
+        symmetric=False,
         slice_mode="floor_mid",
         learn_from="embeddings",
         train="all",

@@ -53,7 +53,6 @@ def main(words: Sequence[str] | None = None) -> None:
         model=args.model,
         modules=tuple(args.modules.split(",")),
         base=args.base,
-        symmetric=True,  # so that every format holds every width
         clip_only=True,
         learn_from="auto" if is_causal_lm(args.model) else "embeddings",
         batch_size=16,

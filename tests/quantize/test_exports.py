@@ -80,7 +80,9 @@ def test_codes_in_ggufs_blocks_are_what_its_reader_decodes(top, zero, features, 
     np.testing.assert_allclose(found, expected, atol=float(offset.abs().max()) * 2**-11 + 1e-6)
 
 
-@pytest.mark.parametrize(("bits", "scheme"), [(2, Scheme()), (4, Scheme(mode="extra", group_size=16))])
+@pytest.mark.parametrize(
+    ("bits", "scheme"), [(2, Scheme(symmetric=False)), (4, Scheme(mode="extra", group_size=16, symmetric=False))]
+)
 def test_onnx_runtime_gives_what_we_give(encoder, bits, scheme, tmp_path):
     model = encoder(scheme=scheme, modules="linear,embedding").at(bits=bits)
     assert model.export(tmp_path / "x", "onnx", accuracy=0) == "onnx"
@@ -134,7 +136,7 @@ def test_transformers_and_sentence_transformers_read_compressed_tensors(encoder,
 
 
 def test_gguf_holds_what_we_hold(encoder, lm, tmp_path):
-    view = lm(scheme=Scheme(group_size=32), modules="linear").at(bits=4)
+    view = lm(scheme=Scheme(group_size=32, symmetric=False), modules="linear").at(bits=4)
     view.export(tmp_path / "m", "gguf")
     reader = gguf.GGUFReader(str(tmp_path / "m" / "model.gguf"))
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -161,18 +163,18 @@ def test_gguf_holds_what_we_hold(encoder, lm, tmp_path):
 
 def test_what_a_format_cannot_hold_is_refused_with_what_would(encoder, lm, tmp_path):
     plain, middle = (
-        encoder(modules="linear"),
+        encoder(modules="linear", scheme=Scheme(symmetric=False)),
         encoder(modules="linear", scheme=Scheme(mode="floor_mid", symmetric=True)),
     )
-    words = r"fractional .*fit with --symmetric and another slice mode than floor_mid, or cut with --format onnx"
+    words = r"fractional .*fit with symmetric codes and another slice mode than floor_mid, or cut with --format onnx"
     for view, form in ((plain.at(bits=4), "compressed-tensors"), (plain.at(bits=8), "gguf"),
                        (middle.at(bits=4), "compressed-tensors"), (middle.at(bits=6), "gguf")):  # fmt: skip
         with pytest.raises(AnysizeError, match=words):
             view.export(tmp_path / "x", form)
     with pytest.raises(AnysizeError, match=r"blocks of 32.*--group-size 32"):
-        encoder(scheme=Scheme(group_size=16)).at(bits=4).export(tmp_path / "x", "gguf")
+        encoder(scheme=Scheme(group_size=16, symmetric=False)).at(bits=4).export(tmp_path / "x", "gguf")
     with pytest.raises(AnysizeError, match="multiples of 16; fit with --group-size 32"):
-        encoder(scheme=Scheme(group_size=8)).at(bits=4).export(tmp_path / "x", "onnx")
+        encoder(scheme=Scheme(group_size=8, symmetric=False)).at(bits=4).export(tmp_path / "x", "onnx")
     with pytest.raises(AnysizeError, match="'exe' is not an export format; expected one of safetensors, onnx"):
         plain.export(tmp_path / "x", "exe")
     assert not tree(tmp_path)

@@ -169,7 +169,7 @@ def test_every_verb(anysize, options, texts, tmp_path):
     assert records["nested", 2]["bytes"] < records["nested", 8]["bytes"] < records["original", 32]["bytes"]
     part = windows(texts_of(read(texts), held_out=True), az.load(out).tokenizer, 16, "it")
     assert records["nested", 4]["metrics"]["log_likelihood"] == pytest.approx(-az.load(out, bits=4).loss(part))
-    assert "6 layers in 8 bits (round_clamp, asymmetric, a scale per output channel)" in anysize("info", out).out
+    assert "6 layers in 8 bits (round_clamp, symmetric, a scale per output channel)" in anysize("info", out).out
     assert anysize("choose", out, "--max-bytes", "8MB").status == 0
     told = anysize("info", out, "--json").json["sizes"]
     assert [size["size"] for size in told] == [f"bits={bits}" for bits in (2, 3, 4, 6, 8)]

@@ -68,7 +68,7 @@ def plain_weight(weight, r, mode, group):
 def test_values_and_gradients_are_those_of_plain_autograd(mode, group):
     torch.manual_seed(0)
     linear = nn.Linear(16, 6)
-    fake = FakeQuantLinear(copy.deepcopy(linear), Scheme(mode=mode, group_size=group), 8, "it")
+    fake = FakeQuantLinear(copy.deepcopy(linear), Scheme(mode=mode, group_size=group, symmetric=False), 8, "it")
     x, y = torch.randn(7, 16), torch.randn(7, 6)
     for r in range(1, 9):
         weight = linear.weight.detach().double().requires_grad_()
@@ -87,7 +87,7 @@ def test_a_table_trains_as_codes_too(tiny):
     table = tiny.words
     reference = table.weight.detach().clone().double().requires_grad_()
     ids = torch.tensor([[3, 3, 0], [19, 7, 7]])
-    prepare(tiny, "embedding")
+    prepare(tiny, "embedding", scheme=Scheme(symmetric=False))
     for r in (8, 4, 2):
         expected = functional.embedding(ids, plain_weight(reference, r, "round_clamp", 16))
         reference.grad = tiny.words.weight.grad = None
@@ -102,7 +102,7 @@ def test_a_table_trains_as_codes_too(tiny):
 def test_learnt_clipping_and_transformation_by_plain_autograd():
     torch.manual_seed(0)
     weight, bias, x, y = torch.randn(6, 16), torch.randn(6), torch.randn(7, 16), torch.randn(7, 6)
-    learnt = Learnt(6, 16, Scheme(), "it", transform=True)
+    learnt = Learnt(6, 16, Scheme(symmetric=False), "it", transform=True)
     with torch.no_grad():
         for part in learnt.parameters():
             part.add_(torch.randn_like(part) * 0.3)
@@ -133,7 +133,7 @@ def test_learnt_clipping_and_transformation_by_plain_autograd():
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_converted_gives_the_same_to_the_bit(tiny, mode, layout):
     ids = torch.arange(20)
-    prepare(tiny, "linear,embedding,head", scheme=Scheme(mode=mode, group_size=8))
+    prepare(tiny, "linear,embedding,head", scheme=Scheme(mode=mode, group_size=8, symmetric=False))
     before = {}
     for r in range(1, 9):
         with running_at(r):

@@ -40,7 +40,7 @@ def test_equation_1_at_every_width(mode, symmetric, group_size):
 
 
 def test_eight_bits_are_within_half_a_step():
-    scheme = Scheme()
+    scheme = Scheme(symmetric=False)
     step = fit_grid(WEIGHT, scheme).scale
     assert ((at(WEIGHT, scheme, 8) - WEIGHT).abs() <= step / 2 + 1e-6).all()
 
@@ -80,7 +80,7 @@ def test_rows_of_one_value_are_exact_at_every_width(mode, symmetric):
 def test_clipping_narrows_the_grid_and_learns():
     high = torch.full((5, 1), 0.5, requires_grad=True)
     low = torch.full((5, 1), 0.25, requires_grad=True)
-    grid = fit_grid(WEIGHT, Scheme(), clip=Clip(high, low))
+    grid = fit_grid(WEIGHT, Scheme(symmetric=False), clip=Clip(high, low))
     top, bottom = WEIGHT.amax(1, keepdim=True), WEIGHT.amin(1, keepdim=True)
     torch.testing.assert_close(grid.scale, (0.5 * top - 0.25 * bottom) / 255)
     torch.testing.assert_close(grid.zero_point, -0.25 * bottom / grid.scale)
@@ -94,18 +94,20 @@ def test_unsound_weights_are_named(bad):
     weight = WEIGHT.clone()
     weight[2, 3] = bad
     with pytest.raises(AnysizeError, match=r"layer\.0\.dense holds NaN"):
-        fit_grid(weight, Scheme(), "layer.0.dense")
+        fit_grid(weight, Scheme(symmetric=False), "layer.0.dense")
 
 
 def test_schemes_that_describe_no_code():
     with pytest.raises(AnysizeError, match="no multiple of group-size 7"):
-        fit_grid(WEIGHT, Scheme(group_size=7))
+        fit_grid(WEIGHT, Scheme(group_size=7, symmetric=False))
     with pytest.raises(SizeError, match="1 to 8 bits; got 9"):
-        Scheme(parent_bits=9)
+        Scheme(parent_bits=9, symmetric=False)
     with pytest.raises(SizeError, match="2 to 8 bits; got 1"):
         Scheme(parent_bits=1, symmetric=True)
     with pytest.raises(CheckpointError, match="does not record its slice mode"):
         Scheme.from_json({"parent_bits": 8})
     with pytest.raises(CheckpointError, match="slice mode 'floor'"):
         Scheme.from_json({"parent_bits": 8, "mode": "floor"})
-    assert Scheme.from_json(Scheme(mode="extra", group_size=4).to_json()) == Scheme(mode="extra", group_size=4)
+    assert Scheme.from_json(Scheme(mode="extra", group_size=4, symmetric=False).to_json()) == Scheme(
+        mode="extra", group_size=4, symmetric=False
+    )

@@ -56,7 +56,7 @@ def write_compressed(view: Quantized, directory: Path) -> dict[str, Any]:
     if len(groups) > 1 and (hasattr(model, "preprocess") or not all(dict(args)["symmetric"] for args in groups)):
         raise AnysizeError(
             "transformers reads a width per layer from compressed-tensors only of language models whose zero-point is "
-            "the middle (fit with --symmetric, and not with extra precision); use the format onnx or safetensors"
+            "the middle (fit with symmetric codes, and not with extra precision); use the format onnx or safetensors"
         )
     write_bytes(directory / WEIGHTS, save(state, {"format": "pt"}))
     config = read_json(directory / "config.json", "a Hugging Face model")

@@ -58,7 +58,7 @@ def as_blocks(found: Levels, name: str) -> Blocks:
     if blocks.max() > 31:
         raise AnysizeError(
             f"gguf has no type of {found.width} bits with fractional zero-points, as {name} has them; fit with "
-            "--symmetric and another slice mode than floor_mid, or cut with --format onnx"
+            "symmetric codes and another slice mode than floor_mid, or cut with --format onnx"
         )
     wide = bool(blocks.max() > 15)
     return Blocks("Q5_1" if wide else "Q4_1", _joined(_half(scale), _half(offset), *_nibbles(blocks, wide=wide)))

@@ -57,8 +57,8 @@ def whole(part: Stored, bits: int, form: str) -> Levels:
     found = levels(part, bits)
     if found.zero_point is None:
         raise AnysizeError(
-            f"{form} holds whole zero-points, and {part.name} at bits={bits} has fractional ones; fit with --symmetric "
-            "and another slice mode than floor_mid, or cut with --format onnx, which holds any"
+            f"{form} holds whole zero-points, and {part.name} at bits={bits} has fractional ones; fit with "
+            "symmetric codes and another slice mode than floor_mid, or cut with --format onnx, which holds any"
         )
     return found
 

@@ -46,8 +46,9 @@ class MatQuant:
     """Width of the code from which all others are cut."""
     group_size: int | None = None
     """Input features that share a scale. Default: one scale per output channel."""
-    symmetric: bool = False
-    """Fix the zero-point in the middle, where every width and every export format can hold it."""
+    symmetric: bool = True
+    """Fix the zero-point in the middle, where every width has a level at zero and every export format can hold it.
+    Without, codes run from a row's smallest weight to its largest, as in the paper."""
     untrained: tuple[int, ...] | None = None
     """Widths to offer though nothing trains them. Default: 6 and 3 where they lie between trained ones."""
     layout: Literal["planes", "uint8"] = "planes"

@@ -20,8 +20,8 @@ class Scheme:
     """How it is cut; see `slice_bits`. Decoding with another mode than the trained one spoils narrow widths."""
     group_size: int | None = None
     """Input features that share a scale; None is one scale per output channel, as in the paper."""
-    symmetric: bool = False
-    """Zero-point fixed at the middle, 2^(c-1), which every width holds exactly as a whole number."""
+    symmetric: bool = True
+    """Zero-point fixed at the middle, 2^(c-1), which every width holds as a whole number. The paper's is not fixed."""
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
