@@ -14,6 +14,7 @@ import torch
 import anysize as az
 from anysize.core.data import read
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.packaged import packaged
 from anysize.sparse import CSR, BatchTopK, MatryoshkaSAE
 from anysize.sparse.evaluate import rows_of, split_of
 from anysize.sparse.features import Source
@@ -202,3 +203,8 @@ def test_what_cannot_be_streamed_is_refused(texts: Path, encoder_path: Path):
         CSR(stream=True, model=str(encoder_path), positives="pair").fit(read(texts))
     with pytest.raises(DataError, match="150 texts are too few to stream, which takes 1024 at a time"):
         MatryoshkaSAE(stream=True, model=str(encoder_path)).fit(read(texts))
+
+
+@pytest.mark.skipif(packaged("all-MiniLM-L6-v2") is None, reason="needs the demo extra")
+def test_a_module_of_a_packaged_model_is_found_by_its_name():
+    assert Site("all-MiniLM-L6-v2", "layer.3").rows(["hello there"]).shape == (2, 384)

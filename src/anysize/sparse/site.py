@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
+from anysize.core.packaged import packaged
 from anysize.core.training import quiet
 from anysize.sparse.processes import device_of
 
@@ -32,8 +33,9 @@ class Site:
             raise AnysizeError("reading a model needs the 'text' extra: pip install 'anysize[text]'") from None
         try:
             with quiet():
-                self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-                self.model: Any = AutoModel.from_pretrained(model).eval().to(self.device)
+                path = packaged(model) or model
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
+                self.model: Any = AutoModel.from_pretrained(path).eval().to(self.device)
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
