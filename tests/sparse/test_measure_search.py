@@ -71,6 +71,15 @@ def test_retrieval_by_codes_is_that_of_dense_ones_beside_vectors_of_as_many_dims
         turn = np.linalg.svd(unit(CORPUS.astype(np.float64)))[2][:dims].T
         wanted = plain_ndcg(CORPUS @ turn, QUERIES @ turn, data.qrels["test"])
         assert by["pca", size].metrics["ndcg@10"] == pytest.approx(wanted)
+    equal = measure(sae, data, by="sparse-retrieval", arms=("truncate-bytes", "pca-bytes"))
+    assert equal.arms == ("nested", "truncate-bytes", "pca-bytes", "original")
+    for one in equal.arm("pca-bytes"):
+        codes, asked = (sae.at(one.size).encode_dense(part).numpy() for part in (CORPUS, QUERIES))
+        dims = min(WIDTH, round((codes > 0).sum(1).mean() * 6) // 4)
+        assert one.bytes == 4 * dims
+        turn = np.linalg.svd(unit(CORPUS.astype(np.float64)))[2][:dims].T
+        wanted = plain_ndcg(CORPUS @ turn, QUERIES @ turn, data.qrels["test"])
+        assert one.metrics["ndcg@10"] == pytest.approx(wanted)
     whole = by["original", Size(active=WIDTH) if activation == "topk" else nesting.full]
     assert whole.metrics["ndcg@10"] == pytest.approx(plain_ndcg(CORPUS, QUERIES, data.qrels["test"]))
     assert whole.bytes == 4 * WIDTH

@@ -37,8 +37,8 @@ class Measure:
     arms: tuple[str, ...] | None = None
     """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
     longer). Quantised models: minmax (the default), sliced, single. Sparse autoencoders: batchtopk, topk, jumprelu,
-    sorted, pruned, single; where codes are searched also truncate,pca (the default): vectors of as many dims as are
-    active."""
+    sorted, pruned, single; where codes are searched also truncate,pca (the default), vectors of as many dims as are
+    active, and truncate-bytes,pca-bytes, of as many bytes."""
     by: str | None = None
     """What to measure, where the data suffice for several things. Sparse autoencoders: reconstruction (the default,
     but for csr), sparse-retrieval (the default of csr, where documents are judged), sparse-accuracy (with labels)."""

@@ -1,4 +1,7 @@
-"""The dense rivals of sparse codes: vectors of as many coordinates as a code has active latents (CSR's comparison)."""
+"""
+The dense rivals of sparse codes: vectors of as many coordinates as a code has active latents, as CSR compares, or of as
+many bytes, since an active latent also stores which one it is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from anysize.core.sizes import Size
 if TYPE_CHECKING:
     from anysize.sparse.model import SparseAutoencoder
 
-DENSE = ("truncate", "pca", "original")
+DENSE = ("truncate", "pca", "truncate-bytes", "pca-bytes", "original")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Dense:
     """
     The vectors that an autoencoder reads, cut to the first coordinates or principal directions, or whole.
 
-    How many are kept is known when the codes of that size are: as many as are active in one on average.
+    How many are kept is known when the codes of that size are: as many as are active in one on average, or as fill
+    its bytes.
     """
 
     size: Size

@@ -33,8 +33,9 @@ class SparseAutoencoder(NestedModel):
 
     `latents` is the number of dictionary rows where the nesting does not say it, `active` the number of latents that
     a code should have: exactly at most so many with ``topk``, on average with ``batchtopk``, and unknown (None) with
-    ``relu`` and ``jumprelu``. An axis ``active`` of the nesting says it instead and needs ``topk``. At a prefix,
-    ``topk`` chooses anew among the prefix's latents; the other activations look at each latent alone.
+    ``relu`` and, unless it was trained for a number, ``jumprelu``. An axis ``active`` of the nesting says it instead
+    and needs ``topk``. At a prefix, ``topk`` chooses anew among the prefix's latents; the other activations look at
+    each latent alone.
     """
 
     kind = "sae"

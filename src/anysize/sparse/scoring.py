@@ -69,7 +69,7 @@ class Scorers:
 
     def __init__(self, corpus: np.ndarray) -> None:
         self.corpus = corpus
-        self._active: dict[Any, float] = {}
+        self._codes: dict[Any, SparseScorer] = {}
 
     @cached_property
     def directions(self) -> np.ndarray:
@@ -80,13 +80,14 @@ class Scorers:
         """What compares by the codes of an autoencoder, or by vectors as short as the codes of that size."""
         if not isinstance(view, Dense):
             made = SparseScorer(view, self.corpus)
-            self._active.setdefault(view.size, made.active)
+            self._codes.setdefault(view.size, made)
             return made
         width = self.corpus.shape[1]
         if view.name == "original":
             return DenseScorer(self.corpus, width, None)
-        dims = min(width, max(1, round(self._active[view.size])))
-        return DenseScorer(self.corpus, dims, self.directions[:dims] if view.name == "pca" else None)
+        codes = self._codes[view.size]
+        dims = min(width, max(1, codes.bytes // 4 if view.name.endswith("-bytes") else round(codes.active)))
+        return DenseScorer(self.corpus, dims, self.directions[:dims] if view.name.startswith("pca") else None)
 
 
 def unit_codes(sae: SparseAutoencoder, vectors: np.ndarray) -> Any:
