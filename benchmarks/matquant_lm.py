@@ -27,7 +27,7 @@ from benchmarks.matquant_arms import ARMS, Bench, Runs, Scores, orderings, outco
 from benchmarks.small_lm import DEPTH, LENGTH, WIDTH, Corpus, as_pretrained, blocks, corpus
 
 BATCH, MODULES = 8, ("ffn", "attention")
-RATES = {"qat": (1e-4, 3e-4, 1e-3, 3e-3), "omniquant": (1e-2, 5e-2, 2e-1)}
+RATES = {"qat": (1e-4, 3e-4, 1e-3, 3e-3), "omniquant": (1e-2, 2e-2, 5e-2, 2e-1)}
 
 
 def benches(folder: Path, cache: Path, texts: Corpus, steps: int, windows: int, passes: int) -> list[Bench]:
