@@ -153,9 +153,9 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
         for number, learner in enumerate(learners):
             mine = {name.partition(".")[2]: value for name, value in state.items() if name.startswith(f"{number}.")}
             learner.load_state(mine)
+        return int(note["step"]), int(note["pass"]), int(note["batches"])
     except Exception as error:
         raise CheckpointError(f"{last} cannot be read ({error}); delete it to resume from the one before") from None
-    return int(note["step"]), int(note["pass"]), int(note["batches"])
 
 
 # Progress
