@@ -23,7 +23,7 @@ from anysize.core.errors import AnysizeError
 from anysize.quantize import MatQuant
 from anysize.text.encoder import supports_bf16
 from benchmarks.evidence import write_row
-from benchmarks.matquant_arms import ARMS, Bench, Runs, Scores, orderings, outcome
+from benchmarks.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 from benchmarks.small_lm import DEPTH, LENGTH, WIDTH, Corpus, as_pretrained, blocks, corpus
 
 BATCH, MODULES = 8, ("ffn", "attention")
@@ -59,7 +59,10 @@ def benches(folder: Path, cache: Path, texts: Corpus, steps: int, windows: int, 
                 bf16=supports_bf16() and base == "qat",
             )
 
-        return Bench(f"lm-{base}", method, data, lambda view: -float(view.loss(texts.valid)), measure, RATES[base])
+        arms = ARMS[: FIRST + (3 if base == "qat" else 1)]
+        return Bench(
+            f"lm-{base}", method, data, lambda view: -float(view.loss(texts.valid)), measure, RATES[base], arms
+        )
 
     return [bench(base) for base in RATES]
 
