@@ -134,8 +134,8 @@ def row(seeds: list[dict[str, Any]], texts: Sample, words: int) -> None:
         },
         outcome="mixed",
         note=(
-            f"At the paper's thresholds (cosine 0.42, ratio 2.0, as recalled) {mean['msae'][strict]:.0f} of {LATENTS} "
-            f"latents keep a name among {words:,} words, and {mean['topk'][strict]:.0f} of TopK's; at a ratio of 1.2 "
+            f"At the paper's thresholds (cosine 0.42, ratio 2.0, as recalled) {mean['msae'][strict]:.1f} of {LATENTS} "
+            f"latents keep a name among {words:,} words, and {mean['topk'][strict]:.1f} of TopK's; at a ratio of 1.2 "
             f"{mean['msae'][loose]:.0f} and {mean['topk'][loose]:.0f}, by the cosine alone {mean['msae'][alone]:.0f} "
             f"and {mean['topk'][alone]:.0f}, of random directions {mean['random directions'][alone]:.0f}. The ratio "
             "refuses good names that have a synonym in the list: a vocabulary of sentence embeddings holds magnet "
