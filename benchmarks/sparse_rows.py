@@ -93,10 +93,10 @@ def named(claim: str, on: str) -> str:
 
 
 def command(module: str, on: str) -> str:
-    """What writes the row."""
-    return f"python -m benchmarks.{module} --data DATA_DIR --cache CACHE_DIR" + (
-        "" if on == KINDS[0] else f" --on {on}"
-    )
+    """What writes the row, from the model of the residuals on."""
+    first = "python -m benchmarks.small_lm --data DATA_DIR --cache CACHE_DIR/lm --steps 2000 && "
+    kind = "" if on == KINDS[0] else f" --on {on}"
+    return f"{first if on == 'residuals' else ''}python -m benchmarks.{module} --data DATA_DIR --cache CACHE_DIR{kind}"
 
 
 def kept(path: Path, run: Callable[[], Any]) -> Any:
