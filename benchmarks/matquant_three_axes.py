@@ -5,8 +5,8 @@ Layers, dims and bits at once: the cheapest cut of one sentence encoder that kee
 
 all-MiniLM-L6-v2 learns at every depth, width and number of bits at once to keep the float model's embeddings, from the
 sentences of STS-B's training part; measured is Spearman's correlation on 345 pairs of the test part. The rival is
-the same grid without training. The rate is the best of RATES on pairs of the development part, found with the first
-seed. Finished runs are kept in --cache, so that a stopped run continues.
+the same grid without training. The rate is the one of RATES that gives the cut of fewest bytes within 3 % on pairs of
+the development part, found with the first seed. Finished runs are kept in --cache, so that a stopped run continues.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ def method(seed: int, epochs: float, rate: float = RATES[0]) -> MatQuant:
         bits=BITS,
         untrained=(),
         weights=("1", "1", "1"),
-        symmetric=False,
-        slice_mode="floor_mid",
         learn_from="embeddings",
         train="all",
         epochs=epochs,
@@ -80,24 +78,27 @@ def main() -> None:
     assert test.scored is not None
     test = dataclasses.replace(test, scored=test.scored.take(list(range(0, len(test.scored.scores), 4))))
     rows = len(columns(train, "embeddings"))
+    valid = read(args.data / "stsb/dev.tsv")
+    assert valid.scored is not None
+    valid = dataclasses.replace(valid, scored=valid.scored.take(list(range(0, len(valid.scored.scores), 5))))
     whole = args.cache / "float.json"
     if not whole.exists():
         plain = original(method(0, 1.0))
-        left, right = (plain.encode(part, bf16=supports_bf16()) for part in (test.scored.first, test.scored.second))
+        (only,) = plain.nesting
         cost = plain.cost()
         write_json(whole, {
-            "sts": float(spearman((left * right).sum(1), np.asarray(test.scored.scores))),
+            "sts": scores(plain, test, [only])[str(only)],
+            "valid": scores(plain, valid, [only])[str(only)],
             "bytes": cost.bytes,
             "flops": cost.flops,
         })  # fmt: skip
+    floats = json.loads(whole.read_text("utf-8"))
     untrained = args.cache / "untrained.json"
     if not untrained.exists():
         model = dataclasses.replace(method(0, 1.0), base="minmax").fit(train)
         costs = {str(size): dataclasses.asdict(model.at(size).cost()) for size in model.nesting}
         write_json(untrained, {"sts": scores(model, test, list(model.nesting)), "costs": costs})
-    valid = read(args.data / "stsb/dev.tsv")
-    assert valid.scored is not None
-    valid = dataclasses.replace(valid, scored=valid.scored.take(list(range(0, len(valid.scored.scores), 5))))
+    costs = json.loads(untrained.read_text("utf-8"))["costs"]
 
     def run(seed: int, rate: float) -> dict[str, dict[str, float]]:
         kept = args.cache / f"seed-{seed}-{rate:g}.json"
@@ -109,10 +110,18 @@ def main() -> None:
         made: dict[str, dict[str, float]] = json.loads(kept.read_text("utf-8"))
         return made
 
-    rate = max(RATES, key=lambda one: float(np.mean(list(run(0, one)["valid"].values()))))
+    def fewest(rate: float) -> tuple[float, float]:
+        found = run(0, rate)["valid"]
+        good = [costs[size]["bytes"] for size, value in found.items() if value >= KEPT * floats["valid"]]
+        return min(good, default=float("inf")), -float(np.mean(list(found.values())))
+
+    rate = min(RATES, key=fewest)
     found = [run(seed, rate)["test"] for seed in range(args.seeds)]
-    told = f"{args.steps} steps of {BATCH} texts cut at {LENGTH} tokens, rate {rate:g}, chosen with seed 0"
-    report(json.loads(whole.read_text("utf-8")), json.loads(untrained.read_text("utf-8")), found, told)
+    told = (
+        f"{args.steps} steps of {BATCH} texts cut at {LENGTH} tokens, rate {rate:g}, chosen with seed 0 by the fewest "
+        "bytes within 3 % on other pairs"
+    )
+    report(floats, json.loads(untrained.read_text("utf-8")), found, told)
 
 
 def report(whole: dict[str, float], untrained: dict[str, Any], found: list[dict[str, float]], training: str) -> None:
