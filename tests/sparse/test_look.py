@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from anysize.core.errors import DataError
 from anysize.core.registry import load
 from anysize.core.sizes import Nesting
 from anysize.sparse import SparseAutoencoder
-from anysize.sparse.look_page import page
+from anysize.sparse.look_page import _verdict, page
 from anysize.sparse.looking import look
 from anysize.sparse.measures import fvu
+from anysize.sparse.powerlaw import PowerLaw, Rival
 from anysize.sparse.rows import is_held_out
 from tests.sparse.making import LATENTS, inputs, random_sae
 
@@ -233,3 +235,12 @@ def test_rows_that_show_nothing_are_refused(anysize, tmp_path):
         "relu codes have no threshold"
     )
     assert not (tmp_path / "small").exists()
+
+
+def test_the_verdict_on_the_power_law_is_a_sentence():
+    rivals = (Rival("exponential", 5.0, 0.0), Rival("lognormal", -4.0, 0.0), Rival("stretched exponential", 0.3, 0.7))
+    law = PowerLaw(-0.6, 1.0, 0.99, 10, 100, 120, rivals)
+    said = _verdict(SimpleNamespace(law=law))
+    assert said.endswith(
+        "A power law is likelier than exponential; less likely than lognormal; as likely as stretched exponential."
+    )

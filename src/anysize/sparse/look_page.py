@@ -45,11 +45,13 @@ def _verdict(looked: Looked) -> str:
     law = looked.law
     if law is None:
         return "Too few latents are alive to fit a power law."
-    against = [f"{rival.name}: {rival.verdict}" for rival in law.rivals]
-    return (
-        f"Slope {law.slope:.2f}, R² {law.r2:.3f} over ranks {law.first} to {law.last} (dashed). By likelihood, a power "
-        f"law or a rival? {'; '.join(against)}."
-    )
+    by_verdict: dict[str, list[str]] = {}
+    for rival in law.rivals:
+        how = {"power law": "likelier than", "undecided": "as likely as"}.get(rival.verdict, "less likely than")
+        by_verdict.setdefault(how, []).append(rival.name)
+    against = "; ".join(f"{how} {', '.join(names)}" for how, names in by_verdict.items())
+    line = f"Slope {law.slope:.2f}, R² {law.r2:.3f} over ranks {law.first} to {law.last} (dashed)."
+    return f"{line} A power law is {against}." if against else line
 
 
 def _levels(looked: Looked) -> str:
