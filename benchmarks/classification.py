@@ -179,13 +179,14 @@ def cascade(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, dict[str
         tune, rest = order[: len(order) // 5], order[len(order) // 5 :]
         held = [p[rest] for p in probabilities]
         full = 100 * float(np.mean(held[-1].argmax(1) == labels[rest]))
-        for name, options in {
+        ways: dict[str, dict[str, Any]] = {
             "paper": {"method": "paper"},
             "budget": {},
             "budget, no margin": {"margin": 0.0},
             "budget, no loss": {"tolerance": 0.0, "margin": 0.0},
-        }.items():
-            one = AdaptiveClassifier(DIMS).fit_thresholds([p[tune] for p in probabilities], labels[tune], **options)  # type: ignore[arg-type]
+        }
+        for name, options in ways.items():
+            one = AdaptiveClassifier(DIMS).fit_thresholds([p[tune] for p in probabilities], labels[tune], **options)
             exits = one.decide(held)
             accuracy = 100 * float(np.mean(exits.labels == labels[rest]))
             row = {"expected dims": float(exits.dims.mean()), "accuracy": accuracy, "full size": full}
@@ -312,7 +313,7 @@ def report(accuracy: Any, knn: Any, seeds: int, o: Any) -> None:
     for name, table, metric in (("accuracy", accuracy, "linear accuracy, %"), ("1nn", knn, "1-NN accuracy, %")):
         verdicts = {arm: judge(table, arm) for arm in ("mrl", "mrl-e")}
         good = [both for matches, beats, _ in verdicts.values() for both in (matches, beats)]
-        outcome = "won" if all(good) else "lost" if not any(good) else "mixed"
+        outcome: Any = "won" if all(good) else "lost" if not any(good) else "mixed"
         words = " ".join(f"{arm.upper()} {text}." for arm, (_, _, text) in verdicts.items())
         write_row(
             f"mrl-classification-{name}",
@@ -321,7 +322,7 @@ def report(accuracy: Any, knn: Any, seeds: int, o: Any) -> None:
             arms=list(table),
             metric=metric,
             values=table,
-            outcome=outcome,  # type: ignore[arg-type]
+            outcome=outcome,
             note=words
             + " Bars: within 1 point of a separate model at every size; at the two smallest sizes above both truncation"
             " and PCA by more than two standard errors. Truncated, PCA and random features got a new linear head,"

@@ -141,7 +141,7 @@ def one_seed(task: Task, seed: int) -> dict[str, Any]:
         {arm: {size: round(q, 3) for size, q in found.items()} for arm, found in quality.items()},
         flush=True,
     )
-    return {"quality": quality, "seconds": seconds}  # type: ignore[dict-item]
+    return {"quality": quality, "seconds": seconds}
 
 
 def epochs(rows: int) -> float:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,9 @@ def answering_sentences(model: NestedEncoder, path: Path) -> dict[str, np.ndarra
     first = np.concatenate([[0], np.cumsum([len(own) for own in spans])])
     right = []
     for row, words in where:
-        place = re.search(re.escape(words), texts[row], flags=re.IGNORECASE).start()  # type: ignore[union-attr]
+        found = re.search(re.escape(words), texts[row], flags=re.IGNORECASE)
+        assert found is not None, f"the answer {words!r} does not stand in its text"
+        place = found.start()
         inside = next(number for number, (start, end) in enumerate(spans[row]) if start <= place < end)
         right.append(int(first[row]) + inside)
     queries = model.encode(questions)
@@ -131,7 +134,7 @@ def main() -> None:
             f"first sentence {headed:+.3f} ({bounds[0]:+.3f} to {bounds[1]:+.3f})"
         )
         print(name, values[name], notes[-1], flush=True)
-    verdicts = {(1, 1): "won", (0, 0): "tied", (-1, -1): "lost"}
+    verdicts: dict[tuple[int, int], Any] = {(1, 1): "won", (0, 0): "tied", (-1, -1): "lost"}
     write_row(
         "jina-late-chunking",
         paper="jina-embeddings-v3, arXiv 2409.10173; Late Chunking, arXiv 2409.04701",
@@ -140,7 +143,7 @@ def main() -> None:
         arms=list(sets["cranfield"]),
         metric="ndcg@10",
         values=values,
-        outcome=verdicts.get((min(signs), max(signs)), "mixed"),  # type: ignore[arg-type]
+        outcome=verdicts.get((min(signs), max(signs)), "mixed"),
         note="; ".join(notes) + ".",
         command="python -m benchmarks.late_chunking --data DATA_DIR",
         data=f"UnKE: 900 paragraphs, {len(sets['questions about people']['late'])} questions whose answer stands in "

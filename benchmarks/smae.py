@@ -85,7 +85,8 @@ def pretrainer(arm: str, base: Path, seed: int, epochs: float) -> Pretrainer:
 def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float]:
     """Processor seconds of a step, by arm: what a run of so many steps takes more than one of a fifth of them."""
     found = {}
-    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))  # type: ignore[union-attr]
+    assert data.corpus is not None
+    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))
     for arm in ("smae", "mlm"):
         spent = []
         for part in (steps // 5, steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class AccuracyEvaluator:
             for model in models:
                 right = model.probabilities(vectors).argmax(1) == model.places(data.labels or []).numpy()
                 one, cost = np.ascontiguousarray(vectors[:1]), model.cost()
-                ms = latency_ms(lambda model=model, one=one: model.probabilities(one))  # type: ignore[misc]
+                ms = latency_ms(partial(model.probabilities, one))
                 metrics = {self.metric: float(np.mean(right))}
                 record = Record(
                     model.size, arm, metrics, cost.bytes, ms=ms, parameters=cost.parameters, flops=cost.flops

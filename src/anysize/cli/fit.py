@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -29,12 +29,14 @@ class Fit:
     """Which system; the options below are this method's."""
     resume: bool = False
     """Continue a run that was interrupted."""
+    options: ClassVar[Any]
+    """The method, which `with_options` makes a field of its own kind."""
 
     def run(self) -> Fitted:
         """Fit and save."""
         from anysize.core.fitting import fit
 
-        return Fitted(self.out, fit(self.data, method=getattr(self, "options"), out=self.out, resume=self.resume))  # noqa: B009
+        return Fitted(self.out, fit(self.data, method=self.options, out=self.out, resume=self.resume))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -29,12 +29,14 @@ class Pretrain:
     """smae, or its rival mlm; the options below are this method's."""
     resume: bool = False
     """Continue a run that was interrupted."""
+    options: ClassVar[Any]
+    """The method, which `with_options` makes a field of its own kind."""
 
     def run(self) -> PretrainedAt:
         """Train and save."""
         from anysize.core.pretraining import pretrain
 
-        made = pretrain(self.data, method=getattr(self, "options"), out=self.out, resume=self.resume)  # noqa: B009
+        made = pretrain(self.data, method=self.options, out=self.out, resume=self.resume)
         return PretrainedAt(self.out, made)
 
 

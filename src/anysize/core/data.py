@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from anysize.core.errors import DataError
 from anysize.core.held_out import held_out as kept_back
+
+T = TypeVar("T")
 
 Judgements = dict[str, dict[str, float]]
 """Query id -> document id -> gain."""
@@ -72,8 +75,8 @@ class Pairs:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Pairs:
         """The pairs at these positions, in that order."""
-        columns = (self.anchors, self.positives, self.negatives)
-        return Pairs(*(None if column is None else [column[index] for index in indices] for column in columns))  # type: ignore[arg-type]
+        negatives = None if self.negatives is None else _at(self.negatives, indices)
+        return Pairs(_at(self.anchors, indices), _at(self.positives, indices), negatives)
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,7 @@ class ScoredPairs:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> ScoredPairs:
         """The pairs at these positions, in that order."""
-        columns = (self.first, self.second, self.scores)
-        return ScoredPairs(*([column[index] for index in indices] for column in columns))  # type: ignore[arg-type]
+        return ScoredPairs(_at(self.first, indices), _at(self.second, indices), _at(self.scores, indices))
 
 
 @dataclass(frozen=True)
@@ -281,3 +283,7 @@ def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval
             qrels.setdefault(name, {})[positives[positive]] = 1.0
     corpus = Items(list(positives.values()), texts=list(positives))
     return Retrieval(Items(list(queries.values()), texts=list(queries)), corpus, qrels)
+
+
+def _at(column: Sequence[T], indices: Sequence[int] | np.ndarray) -> list[T]:
+    return [column[index] for index in indices]

@@ -113,7 +113,7 @@ class NestedModel(torch.nn.Module):
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
-        owned, nested, keep = self.owned_tensors(), self.nested_tensors(), _kept(self, chosen)
+        owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
         state = {name: value for name, value in self.saved_state().items() if _needed(owned.get(name), chosen)}
         for name, length in keep.items():
             state[name] = state[name].narrow(nested[name][1], 0, length)
@@ -182,7 +182,7 @@ class NestedModel(torch.nn.Module):
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes)
         model = cls.build(manifest["config"], nesting.up_to(chosen))
-        return model.filled(directory, manifest, entries_at(manifest, chosen), _kept(model, chosen))
+        return model.filled(directory, manifest, entries_at(manifest, chosen), kept_at(model, chosen))
 
     def filled(
         self, directory: Path, manifest: Mapping[str, Any], entries: Mapping[str, Any], keep: Mapping[str, int]
@@ -237,5 +237,6 @@ def _needed(owner: Size | None, chosen: Size) -> bool:
     return owner is None or all(owner[axis] <= chosen[axis] for axis in owner)
 
 
-def _kept(model: NestedModel, size: Size) -> dict[str, int]:
+def kept_at(model: NestedModel, size: Size) -> dict[str, int]:
+    """How far a size reads each nested tensor along its dimension."""
     return {name: size[axis] for name, (axis, _) in model.nested_tensors().items()}

@@ -66,7 +66,8 @@ def _safetensors(path: Path) -> np.ndarray:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            views = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            present = file.keys()
+            views = {name: file.get_slice(name) for name in present}
             tables = [name for name, view in views.items() if _is_table(view)]
             named = [name for name in NAMES if name in views]
             if not named and len(tables) != 1:
@@ -83,5 +84,5 @@ def _safetensors(path: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read as safetensors ({error})") from None
 
 
-def _is_table(view: object) -> bool:
-    return len(view.get_shape()) == 2 and view.get_dtype() in ("F16", "BF16", "F32", "F64")  # type: ignore[attr-defined]
+def _is_table(view: Any) -> bool:
+    return len(view.get_shape()) == 2 and view.get_dtype() in ("F16", "BF16", "F32", "F64")

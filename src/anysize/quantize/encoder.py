@@ -40,7 +40,7 @@ class QuantizedEncoder(Quantized):
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size of this width is cut from; shape and options as in the inner model."""
         with self.running() as view:
-            found: np.ndarray = view.features(inputs, **options)  # type: ignore[operator]
+            found: np.ndarray = view.features(inputs, **options)
         return found
 
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
@@ -56,7 +56,7 @@ class QuantizedEncoder(Quantized):
         """
         if sizes is None:
             with self.running() as view:
-                return view.encode(inputs, **options)  # type: ignore[operator]
+                return view.encode(inputs, **options)
         asked = [self.nesting.resolve(size) for size in sizes]
         found: dict[Size, np.ndarray] = {}
         for bits in dict.fromkeys(size[BITS] for size in asked):

@@ -9,6 +9,7 @@ group, multiplies the sums of the inputs. That is exact, and far faster than the
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -223,7 +224,8 @@ def _libraries() -> tuple[Any, Any]:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401
+
+        importlib.import_module("onnxscript")  # torch's exporter needs it
     except ImportError:
         raise AnysizeError("writing ONNX needs the 'onnx' extra: pip install 'anysize[onnx]'") from None
     return onnx, onnxruntime

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 from anysize.quantize.model import Quantized
+
+if TYPE_CHECKING:
+    from anysize.quantize.causal import CausalLM
 
 
 class QuantizedLM(Quantized):
@@ -15,6 +18,7 @@ class QuantizedLM(Quantized):
 
     kind = "quantized-lm"
     evaluators = ("next-token",)
+    inner: CausalLM
 
     @property
     def tokenizer(self) -> Any:
@@ -24,7 +28,7 @@ class QuantizedLM(Quantized):
     @property
     def max_length(self) -> int:
         """Tokens of a window."""
-        return int(self.inner.max_length)  # type: ignore[arg-type]
+        return self.inner.max_length
 
     @torch.no_grad()
     def loss(self, windows: torch.Tensor, *, batch_size: int = 16) -> float:

@@ -19,7 +19,7 @@ import torch
 from anysize.core.cost import Cost
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json
-from anysize.core.model import NestedModel, read_manifest
+from anysize.core.model import NestedModel, kept_at, read_manifest
 from anysize.core.registry import MANIFEST, find
 from anysize.core.sizes import Nesting, Size
 from anysize.quantize.plan import Plan
@@ -73,7 +73,7 @@ class Quantized(NestedModel):
         return self.inner.nesting.full.replace(**{axis: size[axis] for axis in size if axis != BITS})
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[NestedModel]:
+    def running(self) -> Iterator[Any]:
         """The inner model's view, while every layer runs at this view's width."""
         with running_at(self.size.bits if self.mixture is None else self.mixture):
             yield self.inner.at(self.inner_size)
@@ -224,9 +224,7 @@ class Quantized(NestedModel):
             part.narrow(model.mixture[name])
         there = model.saved_state().keys()
         entries = {name: entry for name, entry in manifest["tensors"].items() if name in there}
-        return model.filled(
-            directory, manifest, entries, {n: chosen[axis] for n, (axis, _) in model.nested_tensors().items()}
-        )
+        return model.filled(directory, manifest, entries, kept_at(model, chosen))
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Those of the inner model, on axes that this model has."""

@@ -84,7 +84,7 @@ def build(
                 codes=code_sizes(nesting) if plan.codes and plan.vectors else (),
                 hnsw=shortlist_dims(nesting) if plan.hnsw else None,
                 generation=old.generation if old else 0,
-                **describe_model(model, model_path),  # type: ignore[arg-type]
+                **describe_model(model, model_path),
             )
             rows = itertools.chain([first], stream)
             entry = write_rows(directory, manifest, rows, set(), count(items), progress)

@@ -26,7 +26,7 @@ def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str |
     return model, str(Path(path).absolute()) if isinstance(path, (str, os.PathLike)) else None
 
 
-def describe_model(model: Any, path: str | None) -> dict[str, str | None]:
+def describe_model(model: Any, path: str | None) -> dict[str, Any]:
     """What the manifest records of a model."""
     if model is None:
         return {}

@@ -52,7 +52,7 @@ def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
     Raises `DataError` if there is but one row or all are the same.
     """
     device = sae.b_dec.device
-    mean = (sum(part.double().sum(0) for part in chunks(rows)) / len(rows)).to(device)  # type: ignore[union-attr]
+    mean = torch.stack([part.double().sum(0) for part in chunks(rows)]).sum(0).to(device) / len(rows)
     left = spread = cosine = entries = squares = 0.0
     fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
     for part in (chunk.to(device) for chunk in chunks(rows)):
