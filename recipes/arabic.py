@@ -28,18 +28,18 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
-from anysize.core import training
-from anysize.core.correlation import paired_bootstrap
-from anysize.core.data import Data, Pairs
+from anysize.backbones.kept import FeatureStore
+from anysize.backbones.sentence import Encoder, supports_bf16
+from anysize.core.data.records import Data, Pairs
 from anysize.core.files import write_json
-from anysize.core.sizes import Nesting
-from anysize.text.arabic import ArabicNormalizer
-from anysize.text.embedder import Embedder
-from anysize.text.encoder import Encoder, supports_bf16
-from anysize.text.features import FeatureStore
-from anysize.text.head import principal_rows
-from anysize.text.similarity import METRICS, SimilarityEvaluator, pair_similarities
-from anysize.text.vocabulary import tokenizer_report
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.training import trainer as training
+from anysize.evaluation.correlation import paired_bootstrap
+from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities
+from anysize.text.arabic.normalizer import ArabicNormalizer
+from anysize.text.arabic.vocabulary import tokenizer_report
+from anysize.text.embedder.head import principal_rows
+from anysize.text.embedder.model import Embedder
 from recipes import arabic_bases
 from recipes.arabic_data import AS_WRITTEN, Corpus, load
 from recipes.arabic_report import NATIVE, Run, report
@@ -63,7 +63,7 @@ def tune(model: SentenceTransformer, rows: Pairs, dims: tuple[int, ...], setting
     from sentence_transformers.base.sampler import BatchSamplers
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from anysize.text.losses import MatryoshkaLoss
+    from anysize.text.losses.dims import MatryoshkaLoss
 
     epochs, batch, rate = settings
     half = supports_bf16() and not isinstance(model[0], arabic_bases.StaticEmbedding)
@@ -197,5 +197,5 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
 
 if __name__ == "__main__":
     # That a model for one size is for one size. Said here alone: who imports this file keeps the warning.
-    logging.getLogger("anysize.text.losses").setLevel(logging.ERROR)
+    logging.getLogger("anysize.text.losses.dims").setLevel(logging.ERROR)
     main()

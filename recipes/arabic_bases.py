@@ -19,8 +19,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from anysize.core.training import TrainingPlan, train
-from anysize.text.encoder import Encoder, supports_bf16
+from anysize.backbones.sentence import Encoder, supports_bf16
+from anysize.core.training.trainer import TrainingPlan, train
 from recipes.arabic_data import Corpus
 
 TEACHER = "all-MiniLM-L6-v2"

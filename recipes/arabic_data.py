@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from anysize.core.data import Data, Pairs, ScoredPairs, read
-from anysize.core.rows import rows_of
-from anysize.text.arabic import ArabicNormalizer
-from anysize.text.translated import filter_translated_triplets
+from anysize.core.data.records import Data, Pairs, ScoredPairs, read
+from anysize.core.data.rows import rows_of
+from anysize.text.arabic.normalizer import ArabicNormalizer
+from anysize.text.arabic.translated import filter_translated_triplets
 
 AS_WRITTEN = ArabicNormalizer(
     diacritics=False, tatweel=False, alef=False, ya=False, ta_marbuta=False, digits=False, presentation_forms=False

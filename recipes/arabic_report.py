@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks import evidence
 
-from anysize.text.arabic import ArabicNormalizer
+from anysize.text.arabic.normalizer import ArabicNormalizer
+from benchmarks import evidence
 from recipes.arabic_data import Corpus
 
 NATIVE = "STS17 ar-ar"

@@ -20,13 +20,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.text.task_corpora import METRICS, OWN, Corpora
+
 import anysize as az
-from anysize.core.data import Pairs, read
+from anysize.backbones.sentence import Encoder, supports_bf16
+from anysize.core.data.records import Pairs, read
 from anysize.core.files import write_json
 from anysize.text import TaskEncoder, Tasks
-from anysize.text.encoder import Encoder, supports_bf16
-from anysize.text.mrl import default_dims
-from recipes.jina_v3_data import METRICS, OWN, Corpora
+from anysize.text.embedder.method import default_dims
 
 Scores = dict[str, dict[str, dict[str, float]]]
 """Arm -> task -> width -> its metric."""

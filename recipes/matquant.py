@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anysize as az
+from anysize.backbones.causal import is_causal_lm
+from anysize.backbones.sentence import supports_bf16
 from anysize.core.errors import AnysizeError
-from anysize.core.fitting import unfinished
+from anysize.core.verbs.fit import unfinished
 from anysize.quantize import MatQuant
-from anysize.quantize.causal import is_causal_lm
-from anysize.text.encoder import supports_bf16
 
 
 def main(words: Sequence[str] | None = None) -> None:

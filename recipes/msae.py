@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.data import Data, Items
+from anysize.core.data.records import Data, Items
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import write_bytes, write_json
 from anysize.sparse import MSAE, SparseAutoencoder
-from anysize.sparse.concepts import bias, concept_search
-from anysize.sparse.look_page import page
-from anysize.sparse.looking import look
-from anysize.sparse.naming import Concept, name_concepts, read_words
-from anysize.sparse.probing import fit_probe, preserved
+from anysize.sparse.concepts.editing import bias, concept_search
+from anysize.sparse.concepts.naming import Concept, name_concepts, read_words
+from anysize.sparse.looking.gather import look
+from anysize.sparse.looking.page import page
+from anysize.sparse.measuring.probing import fit_probe, preserved
 
 _BATCH = 64
 

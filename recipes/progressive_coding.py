@@ -19,14 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anysize as az
+from anysize.backbones.site import Site
 from anysize.core.errors import AnysizeError, DataError
-from anysize.sparse import SparseAutoencoder, saelens
-from anysize.sparse.granularity import granularity_curve
-from anysize.sparse.powerlaw import fit_power_law
-from anysize.sparse.pruning import prune, sort_by_importance
-from anysize.sparse.recapture import LanguageModelLoss
-from anysize.sparse.scores import MEASURES, importance
-from anysize.sparse.site import Site
+from anysize.sparse import SparseAutoencoder
+from anysize.sparse.formats import saelens
+from anysize.sparse.pruning.granularity import granularity_curve
+from anysize.sparse.pruning.importance import MEASURES, importance
+from anysize.sparse.pruning.powerlaw import fit_power_law
+from anysize.sparse.pruning.prune import prune, sort_by_importance
+from anysize.sparse.pruning.recapture import LanguageModelLoss
 
 
 def main(words: Sequence[str] | None = None) -> None:

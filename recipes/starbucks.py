@@ -20,13 +20,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.layers import triplets
-from benchmarks.smae import BATCH, LENGTH, MENU, TUNING, make_base, text, windows_of
+from benchmarks.text.layers import triplets
+from benchmarks.text.smae import BATCH, LENGTH, MENU, TUNING, make_base, text, windows_of
 
 import anysize as az
-from anysize.core.fitting import unfinished
+from anysize.backbones.sentence import supports_bf16
+from anysize.core.verbs.fit import unfinished
 from anysize.text import SMAE, Starbucks
-from anysize.text.encoder import supports_bf16
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -19,12 +19,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.layers import triplets
+from benchmarks.text.layers import triplets
 
 import anysize as az
-from anysize.core.fitting import unfinished
+from anysize.backbones.sentence import supports_bf16
+from anysize.core.verbs.fit import unfinished
 from anysize.text import TwoDMSE
-from anysize.text.encoder import supports_bf16
 
 
 def numbers(text: str) -> tuple[int, ...]:

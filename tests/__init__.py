@@ -5,9 +5,9 @@ from jaxtyping import install_import_hook
 # Before those files are imported, which is why it stands here.
 NUMERICAL = (
     "anysize.classify.heads",
-    "anysize.core.neighbours",
-    "anysize.core.prefix",
+    "anysize.evaluation.nearest",
+    "anysize.core.losses.prefix",
     "anysize.search.scan",
-    "anysize.text.head",
+    "anysize.text.embedder.head",
 )
 install_import_hook(NUMERICAL, "beartype.beartype")

@@ -95,7 +95,7 @@ def encoder_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoder(encoder_path: Path):
-    from anysize.text.encoder import Encoder
+    from anysize.backbones.sentence import Encoder
 
     return Encoder(str(encoder_path))
 

@@ -1,5 +1,5 @@
 """The contract battery, for anyone's nested model: ``check_nested_model(model, example)``."""
 
-from anysize.core.testing import check_nested_model
+from anysize.core.model.battery import check_nested_model
 
 __all__ = ["check_nested_model"]

@@ -6,7 +6,7 @@ import torch
 
 from anysize.classify import AdaptiveClassifier, Classifier
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 
 DIMS = (2, 4, 16)
 

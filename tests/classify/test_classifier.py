@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from anysize.classify import Classifier
-from anysize.core import checkpoint
 from anysize.core.errors import CheckpointError, DataError, SizeError
-from anysize.core.model import entries_at
-from anysize.core.sizes import Nesting, Size
-from anysize.core.testing import check_nested_model
+from anysize.core.model import checkpoint
+from anysize.core.model.battery import check_nested_model
+from anysize.core.model.contract import entries_at
+from anysize.core.sizes.nesting import Nesting, Size
 
 KINDS = [{}, {"efficient": True}, {"efficient": True, "per_dim_bias": True}]
 X = np.random.default_rng(0).standard_normal((6, 20)).astype(np.float32)

@@ -4,7 +4,7 @@ import torch
 
 from anysize.classify import Classifier, MRLClassifier, fit_classifier
 from anysize.classify.fit import default_dims
-from anysize.core.data import Data, Items
+from anysize.core.data.records import Data, Items
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.registry import find, load
 

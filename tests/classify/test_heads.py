@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anysize.classify import MRLHead, nested_cross_entropy
 from anysize.core.errors import DataError, SizeError
-from anysize.core.sizes import Nesting, Size
+from anysize.core.sizes.nesting import Nesting, Size
 
 DIMS = (3, 8, 20)
 

@@ -9,8 +9,8 @@ import pytest
 from anysize.cli.choose import Choose, bytes_of, fraction
 from anysize.cli.options import parse
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier import Frontier, Record
-from anysize.core.sizes import Size
+from anysize.core.frontier.frontier import Frontier, Record
+from anysize.core.sizes.nesting import Size
 
 
 @pytest.fixture

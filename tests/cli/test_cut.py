@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from anysize.core.checkpoint import WEIGHTS
+from anysize.core.model.checkpoint import WEIGHTS
 from anysize.core.registry import load
-from anysize.core.sizes import Nesting
-from anysize.text.embedder import Embedder
+from anysize.core.sizes.nesting import Nesting
+from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences, spread_vectors, tree
 
 WEIGHT = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(0))

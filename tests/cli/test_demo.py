@@ -86,7 +86,7 @@ def test_a_folder_with_too_few_docstrings_is_refused(tmp_path):
 
 
 def test_the_data_set_splits_questions_and_keeps_every_answer(package, tmp_path):
-    from anysize.core.data import read
+    from anysize.core.data.records import read
 
     items = docstrings.collect(100, (package,))
     docstrings.write_beir(items, tmp_path / "beir", held_out=25)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from anysize.core.registry import load
-from anysize.text.embedder import Embedder
+from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, spread_vectors, tree, write_pairs
-from tests.core.test_fitting import at_step
+from tests.core.verbs.test_fit import at_step
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import pytest
 
 from anysize.cli.info import Info
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.frontier import Frontier, Record
-from anysize.core.sizes import Size
+from anysize.core.frontier.frontier import Frontier, Record
+from anysize.core.sizes.nesting import Size
 
 
 def told(path) -> tuple[dict, str]:

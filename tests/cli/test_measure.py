@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from anysize.core.checkpoint import WEIGHTS
-from anysize.core.frontier import Frontier
+from anysize.core.frontier.frontier import Frontier
+from anysize.core.model.checkpoint import WEIGHTS
 from anysize.core.registry import MANIFEST
-from anysize.text.mrl import MRL
+from anysize.text.embedder.method import MRL
 from tests.conftest import spread_vectors, tree
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    from anysize.core.fitting import fit
+    from anysize.core.verbs.fit import fit
 
     monkeypatch.chdir(tmp_path)
     np.save("v.npy", spread_vectors(64))

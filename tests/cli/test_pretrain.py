@@ -14,14 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anysize.core import training
+from anysize.core.data.plain_text import read_texts
 from anysize.core.errors import CheckpointError
-from anysize.core.plain_text import read_texts
-from anysize.core.pretraining import pretrain
-from anysize.text.pretrained import Pretrained
-from anysize.text.pretrainers import MLM, SMAE
+from anysize.core.training import trainer as training
+from anysize.core.verbs.pretrain import pretrain
+from anysize.text.pretrain.made import Pretrained
+from anysize.text.pretrain.methods import MLM, SMAE
 from tests.conftest import WORDS, sentences, tree, write_pairs
-from tests.core.test_fitting import at_step
+from tests.core.verbs.test_fit import at_step
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_blocks_that_no_size_needs_are_dropped_and_weights_are_kept_where_there_
 CHILD = """
 import os, signal, sys
 from anysize.cli.main import main
-from tests.core.test_fitting import at_step
+from tests.core.verbs.test_fit import at_step
 at_step(int(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL))
 main(sys.argv[2:])
 """

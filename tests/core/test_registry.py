@@ -7,10 +7,10 @@ import pytest
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import write_json
 from anysize.core.registry import MANIFEST, find, load, names
-from anysize.core.sizes import Nesting
-from anysize.text.embedder import Embedder
-from anysize.text.evaluate import NeighbourEvaluator, RetrievalEvaluator
-from anysize.text.mrl import MRL
+from anysize.core.sizes.nesting import Nesting
+from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
+from anysize.text.embedder.method import MRL
+from anysize.text.embedder.model import Embedder
 
 
 def test_what_is_registered_is_found():

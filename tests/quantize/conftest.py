@@ -1,7 +1,7 @@
 import pytest
 
-from anysize.core.sizes import Nesting
-from anysize.quantize.making import finished, prepared
+from anysize.core.sizes.nesting import Nesting
+from anysize.quantize.model.making import finished, prepared
 from anysize.text import NestedEncoder
 from tests.conftest import WIDTH, WORDS
 

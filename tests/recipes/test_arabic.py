@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import evidence
 from recipes.arabic_data import AS_WRITTEN, load
 
-from anysize.core.data import read
-from anysize.text.arabic import ArabicNormalizer
-from anysize.text.encoder import Encoder
+from anysize.backbones.sentence import Encoder
+from anysize.core.data.records import read
+from anysize.text.arabic.normalizer import ArabicNormalizer
+from benchmarks import evidence
 from recipes import arabic, arabic_bases
 from tests.conftest import WIDTH, WORDS
 

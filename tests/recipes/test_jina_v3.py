@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipes.jina_v3_data import OWN, Corpora, accuracy, ndcg, unit
+from benchmarks.text.task_corpora import OWN, Corpora, accuracy, ndcg, unit
 
 import anysize as az
-from anysize.core.data import read
+from anysize.core.data.records import read
 from anysize.text import Encoder
 from recipes import jina_v3
 from tests.conftest import WORDS, sentences, write_pairs

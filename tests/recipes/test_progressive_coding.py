@@ -7,11 +7,11 @@ import torch
 
 import anysize as az
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder
 from recipes import progressive_coding
 from tests.conftest import sentences
-from tests.sparse.test_recapture import gpt  # noqa: F401
+from tests.sparse.pruning.test_recapture import gpt  # noqa: F401
 
 
 def test_from_somebodys_autoencoder_to_smaller_ones(gpt, tmp_path, capsys):  # noqa: F811

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anysize.core.data import Items
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index, Stage
 from anysize.search.codes import MIN_ROWS
 from tests.search.helpers import NESTING, HashModel, scores, vectors

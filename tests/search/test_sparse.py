@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
-from anysize.core.sizes import Nesting, Size
+from anysize.core.sizes.nesting import Nesting, Size
 from anysize.search import Index, Stage
 from tests.search.helpers import vectors
 

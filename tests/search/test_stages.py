@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search import Stage, default_stages, multiply_adds
 from anysize.search.stages import check_stages
 

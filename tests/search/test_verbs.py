@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from anysize.cli.main import run
-from anysize.core.sizes import Nesting
-from anysize.text.embedder import Embedder
+from anysize.core.sizes.nesting import Nesting
+from anysize.text.embedder.model import Embedder
 from tests.search.helpers import vectors
 
 

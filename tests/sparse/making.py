@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder
 
 WIDTH, LATENTS, ACTIVE = 12, 40, 6

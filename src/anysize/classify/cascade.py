@@ -16,7 +16,7 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.files import read_json, write_json
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 
 if TYPE_CHECKING:
     from anysize.classify.classifier import Classifier

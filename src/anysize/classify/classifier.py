@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from anysize.classify.heads import MRLHead
-from anysize.core.cost import Cost
 from anysize.core.errors import DataError, SizeError
-from anysize.core.model import NestedModel
-from anysize.core.sizes import Nesting, Size
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.cost import Cost
+from anysize.core.sizes.nesting import Nesting, Size
 
 
 class Classifier(NestedModel):

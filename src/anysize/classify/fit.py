@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.fitting import options_of
-from anysize.core.widths import default_dims
+from anysize.core.sizes.widths import default_dims
+from anysize.core.verbs.fit import options_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from anysize.classify.classifier import Classifier
-    from anysize.core.data import Data
+    from anysize.core.data.records import Data
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fit_classifier(
 
     from anysize.classify.classifier import Classifier
     from anysize.classify.heads import nested_cross_entropy
-    from anysize.core.sizes import Nesting
+    from anysize.core.sizes.nesting import Nesting
 
     if method is None:
         method = MRLClassifier(**options)

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch.nn import functional
 
 from anysize.core.errors import DataError, SizeError
-from anysize.core.objective import NestedTerms, nested_loss
-from anysize.core.sizes import Nesting, Size
+from anysize.core.losses.nested import NestedTerms, nested_loss
+from anysize.core.sizes.nesting import Nesting, Size
 
 
 class MRLHead(torch.nn.Module):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.frontier import Frontier, Record
+    from anysize.core.frontier.frontier import Frontier, Record
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 
@@ -72,7 +72,7 @@ class Chosen:
 def read_frontier(path: Path) -> Frontier:
     """The frontier in a file, or the one that `measure` left beside a model. Raises `AnysizeError` if there is none."""
     from anysize.core.errors import AnysizeError
-    from anysize.core.frontier import Frontier
+    from anysize.core.frontier.frontier import Frontier
 
     file = path / "frontier.json" if path.is_dir() else path
     if file.is_file():

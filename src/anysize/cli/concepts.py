@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.sparse.naming import Concept
+    from anysize.sparse.concepts.naming import Concept
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Concepts:
         from anysize.cli.measure import check_writable
         from anysize.cli.prune import autoencoder
         from anysize.core.files import write_json
-        from anysize.sparse.naming import embed_words, name_concepts, read_words
+        from anysize.sparse.concepts.naming import embed_words, name_concepts, read_words
 
         check_writable(self.out)
         words, sae = read_words(self.vocabulary), autoencoder(self.sae)

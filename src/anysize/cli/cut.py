@@ -30,7 +30,7 @@ class Cut:
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.files import new_directory
-        from anysize.core.model import NestedModel
+        from anysize.core.model.contract import NestedModel
         from anysize.core.registry import load
 
         model: Any = for_task(load(self.model, self.size), self.task, self.model)

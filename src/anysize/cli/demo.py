@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anysize.core.frontier import Frontier, Record
+    from anysize.core.frontier.frontier import Frontier, Record
     from anysize.search import Index
 
 MODEL = "all-MiniLM-L6-v2"
@@ -38,15 +38,15 @@ class Demo:
 
     def run(self) -> Shown:
         """Do it all, telling each step as it begins."""
-        from anysize.core.data import read
+        from anysize.backbones.sentence import supports_bf16
+        from anysize.core.data.records import read
         from anysize.core.errors import AnysizeError
         from anysize.core.files import check_replaceable, new_directory
-        from anysize.core.fitting import fit
-        from anysize.core.measuring import measure
+        from anysize.core.verbs.fit import fit
+        from anysize.core.verbs.measure import measure
         from anysize.search import Index
         from anysize.text.docstrings import collect, write_beir
-        from anysize.text.encoder import supports_bf16
-        from anysize.text.mrl import MRL
+        from anysize.text.embedder.method import MRL
 
         if self.limit < 200:
             raise AnysizeError(f"the demo needs at least 200 documented functions; --limit is {self.limit}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.model import NestedModel
+    from anysize.core.model.contract import NestedModel
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Fit:
 
     def run(self) -> Fitted:
         """Fit and save."""
-        from anysize.core.fitting import fit
+        from anysize.core.verbs.fit import fit
 
         return Fitted(self.out, fit(self.data, method=self.options, out=self.out, resume=self.resume))
 

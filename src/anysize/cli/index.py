@@ -42,9 +42,10 @@ class Index:
         import time
 
         from anysize.cli.tasks import for_task
-        from anysize.core import data, registry
+        from anysize.core import registry
+        from anysize.core.data import records as data
         from anysize.core.errors import AnysizeError
-        from anysize.core.sizes import Nesting
+        from anysize.core.sizes.nesting import Nesting
         from anysize.search import Index as Store
         from anysize.search.manifest import claim_check
 

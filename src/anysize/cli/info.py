@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.data import Data
+    from anysize.core.data.records import Data
 
 
 @dataclass
@@ -72,7 +72,7 @@ class About:
 def _model(path: Path) -> About:
     from anysize.core.errors import CheckpointError, SizeError
     from anysize.core.files import read_json
-    from anysize.core.sizes import Nesting
+    from anysize.core.sizes.nesting import Nesting
 
     manifest = read_json(path / "anysize.json", "an anysize model")
     try:
@@ -176,7 +176,7 @@ def _sentence_transformers(path: Path) -> About:
 
 
 def _file(path: Path) -> About:
-    from anysize.core.frontier import NESTED, Frontier
+    from anysize.core.frontier.frontier import NESTED, Frontier
 
     if path.suffix.lower() != ".json":
         return _data(path)
@@ -192,7 +192,7 @@ def _file(path: Path) -> About:
 
 
 def _data(path: Path) -> About:
-    from anysize.core.data import read
+    from anysize.core.data.records import read
 
     data = read(path)
     held = {split: sum(map(len, judged.values())) for split, judged in data.qrels.items()}

@@ -40,11 +40,11 @@ class Look:
 
         from anysize.cli.measure import check_writable
         from anysize.cli.prune import autoencoder
-        from anysize.core.data import read
+        from anysize.core.data.records import read
         from anysize.core.files import write_bytes
-        from anysize.sparse.evaluate import rows_of
-        from anysize.sparse.look_page import page
-        from anysize.sparse.looking import look
+        from anysize.sparse.looking.gather import look
+        from anysize.sparse.looking.page import page
+        from anysize.sparse.measuring.reconstruction import rows_of
 
         check_writable(self.html)
         sae, data = autoencoder(self.sae), read(self.data)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.frontier import Frontier
-    from anysize.core.sizes import Nesting, Size
+    from anysize.core.frontier.frontier import Frontier
+    from anysize.core.sizes.nesting import Nesting, Size
 
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -60,8 +60,8 @@ class Measure:
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.files import write_json
-        from anysize.core.measuring import measure
         from anysize.core.registry import load
+        from anysize.core.verbs.measure import measure
 
         within = fraction(self.within)
         for file in (self.json, self.html, self.png):
@@ -87,7 +87,7 @@ class Measure:
     def _sizes(self, nesting: Nesting) -> list[Size] | None:
         """The sizes asked for, or None for all."""
         from anysize.core.errors import SizeError
-        from anysize.core.menu import menu
+        from anysize.core.sizes.menu import menu
 
         if self.sizes is None:
             return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.text.pretrained import Pretrained
+    from anysize.text.pretrain.made import Pretrained
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Pretrain:
 
     def run(self) -> PretrainedAt:
         """Train and save."""
-        from anysize.core.pretraining import pretrain
+        from anysize.core.verbs.pretrain import pretrain
 
         made = pretrain(self.data, method=self.options, out=self.out, resume=self.resume)
         return PretrainedAt(self.out, made)

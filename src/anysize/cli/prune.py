@@ -47,10 +47,10 @@ class Prune:
 
         import numpy as np
 
-        from anysize.core.data import read
-        from anysize.sparse import saelens
-        from anysize.sparse.evaluate import reconstruction, split_of
-        from anysize.sparse.pruning import prune
+        from anysize.core.data.records import read
+        from anysize.sparse.formats import saelens
+        from anysize.sparse.measuring.reconstruction import reconstruction, split_of
+        from anysize.sparse.pruning.prune import prune
 
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json
-from anysize.core.sizes import Size
+from anysize.core.sizes.nesting import Size
 
 if TYPE_CHECKING:
-    from anysize.core.model import NestedModel
+    from anysize.core.model.contract import NestedModel
 
 MANIFEST = "anysize.json"
 

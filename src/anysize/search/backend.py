@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search.results import Results
 from anysize.search.stages import Stage
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search.items import Batch, batches, check_width, count
 from anysize.search.lock import writing
 from anysize.search.manifest import MANIFEST, Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search.build import Plan, append, build, compact
 from anysize.search.items import Encoder, check_vectors, check_width, embed
 from anysize.search.lock import writing

@@ -17,7 +17,7 @@ from typing import Any
 
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search.lock import LOCK
 from anysize.search.stages import Sparse
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
-from anysize.core.sizes import Nesting, Size
+from anysize.core.sizes.nesting import Nesting, Size
 from anysize.search.items import Encoder
 from anysize.search.manifest import Manifest
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 from anysize.search.items import Batch, Encoder, batches, check_vectors, check_width, embed
 from anysize.search.models import nesting_of
 from anysize.search.results import Hit, Results, StageReport

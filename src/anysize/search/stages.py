@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.sizes import Nesting
+from anysize.core.sizes.nesting import Nesting
 
 _FEW = 10
 """Below this many times the first shortlist, the exact scan is the plan: a funnel would save nothing worth a miss."""

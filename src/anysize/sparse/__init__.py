@@ -1,25 +1,25 @@
 """Sparse codes that nest: one sparse-autoencoder engine, by dictionary prefix and by activation rank."""
 
-from anysize.sparse.alignment import cknna
-from anysize.sparse.calibration import calibrate, threshold_for
-from anysize.sparse.codes import Codes
-from anysize.sparse.concepts import bias, concept_search, edit, neighbours_after
-from anysize.sparse.csr import CSR
-from anysize.sparse.evaluate import reconstruction
-from anysize.sparse.fitting import fit_together
-from anysize.sparse.fixed import BatchTopK, JumpReLU, ReLU, TopK
-from anysize.sparse.geometry import rsa
-from anysize.sparse.granularity import granularity_curve, recaptured
-from anysize.sparse.looking import look
-from anysize.sparse.measures import cosine, fvu, fvu_per_sample
-from anysize.sparse.methods import MSAE, MatryoshkaSAE
-from anysize.sparse.model import SparseAutoencoder
-from anysize.sparse.naming import directions, name_concepts
-from anysize.sparse.powerlaw import fit_power_law
-from anysize.sparse.probing import fit_probe, preserved
-from anysize.sparse.pruning import prune, sort_by_importance
-from anysize.sparse.recapture import LanguageModelLoss
-from anysize.sparse.scores import importance
+from anysize.sparse.autoencoder.codes import Codes
+from anysize.sparse.autoencoder.model import SparseAutoencoder
+from anysize.sparse.concepts.editing import bias, concept_search, edit, neighbours_after
+from anysize.sparse.concepts.naming import directions, name_concepts
+from anysize.sparse.learning.calibration import calibrate, threshold_for
+from anysize.sparse.looking.gather import look
+from anysize.sparse.measuring.alignment import cknna
+from anysize.sparse.measuring.errors_of_rows import cosine, fvu, fvu_per_sample
+from anysize.sparse.measuring.geometry import rsa
+from anysize.sparse.measuring.probing import fit_probe, preserved
+from anysize.sparse.measuring.reconstruction import reconstruction
+from anysize.sparse.methods.csr import CSR
+from anysize.sparse.methods.fit import fit_together
+from anysize.sparse.methods.fixed import BatchTopK, JumpReLU, ReLU, TopK
+from anysize.sparse.methods.options import MSAE, MatryoshkaSAE
+from anysize.sparse.pruning.granularity import granularity_curve, recaptured
+from anysize.sparse.pruning.importance import importance
+from anysize.sparse.pruning.powerlaw import fit_power_law
+from anysize.sparse.pruning.prune import prune, sort_by_importance
+from anysize.sparse.pruning.recapture import LanguageModelLoss
 
 __all__ = [
     "BatchTopK",

@@ -1,0 +1,1 @@
+"""Benchmarks of classify: each prints its figures and can write its row of evidence."""

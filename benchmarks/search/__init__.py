@@ -1,0 +1,1 @@
+"""Benchmarks of search: each prints its figures and can write its row of evidence."""

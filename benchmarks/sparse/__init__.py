@@ -1,0 +1,1 @@
+"""Benchmarks of sparse: each prints its figures and can write its row of evidence."""

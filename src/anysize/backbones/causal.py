@@ -1,0 +1,180 @@
+"""A causal language model of Hugging Face as a nested model: what codes are made from, whole in depth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
+from anysize.backbones.packaged import packaged
+from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.files import read_json
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.cost import Cost
+from anysize.core.quiet import quiet
+from anysize.core.registry import MANIFEST
+from anysize.core.sizes.nesting import Nesting, Size
+
+LENGTH = 256
+"""Tokens of a window where nobody says otherwise; models that read fewer get their own limit."""
+
+
+class CausalLM(NestedModel):
+    """
+    Gives the logits of every next token. `max_length` is the length of the windows it learns and is measured on.
+
+    Raises `SizeError` for a nesting that is not its number of blocks alone: it cannot be cut in depth.
+    """
+
+    kind = "causal-lm"
+    evaluators = ("next-token",)
+    rivals = ()
+
+    def __init__(self, nesting: Nesting, lm: Any, max_length: int) -> None:
+        super().__init__(nesting)
+        depth = int(lm.config.num_hidden_layers)
+        if list(nesting) != [Size(layers=depth)]:
+            raise SizeError(
+                f"a language model runs whole, with its {depth} layers; got {'; '.join(map(str, nesting))}, so leave "
+                "out layers and dims"
+            )
+        self.lm = lm
+        self.max_length = max_length
+        self.tokenizer: Any = None
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str] | Any, *, max_length: int | None = None) -> Self:
+        """
+        A Hugging Face causal language model by folder or hub name (or the model itself), in float32.
+
+        Raises `AnysizeError` if there is none.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if isinstance(path, nn.Module):
+            lm: Any = path
+            tokenizer = None
+        else:
+            try:
+                with quiet():
+                    lm = AutoModelForCausalLM.from_pretrained(os.fspath(path), dtype=torch.float32)
+                    tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
+            except (OSError, ValueError, KeyError) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise AnysizeError(f"cannot load the language model {os.fspath(path)!r} ({reason})") from None
+        length = max_length or min(LENGTH, int(getattr(lm.config, "max_position_embeddings", None) or LENGTH))
+        model = cls(Nesting(layers=(int(lm.config.num_hidden_layers),)), lm, length)
+        model.tokenizer = tokenizer
+        model.about = {"options": {"model": None if tokenizer is None else os.fspath(path)}}
+        return model.eval()
+
+    # Running
+
+    def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Ids and mask of some texts, cut at `max_length` and padded on the right."""
+        if self.tokenizer is None:
+            raise AnysizeError("this language model came without a tokenizer; give token ids, or load it by its folder")
+        listed = [self.tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"] for text in texts]
+        longest = max([len(ids) for ids in listed] + [1])
+        end = self.tokenizer.pad_token_id
+        filler = end if end is not None else self.tokenizer.eos_token_id or 0
+        ids = torch.full((len(listed), longest), filler)
+        mask = torch.zeros(len(listed), longest, dtype=torch.long)
+        for row, found in enumerate(listed):
+            ids[row, : len(found)] = torch.tensor(found, dtype=torch.long)
+            mask[row, : max(len(found), 1)] = 1  # a text without tokens still asks what comes first
+        return {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(iter(self.lm.parameters())).device
+
+    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+        """Logits (rows, tokens, vocabulary) for texts, or for token ids (rows, tokens)."""
+        for size in sizes or ():
+            self.nesting.resolve(size)
+        given = isinstance(example, torch.Tensor)
+        inputs = {"input_ids": example.to(self.device)} if given else self.tokens(list(example))
+        return {self.nesting.full: self.lm(**inputs, use_cache=False).logits.float()}
+
+    # The contract
+
+    def cost(self) -> Cost:
+        """Bytes of all weights; FLOPs of one token, attention over earlier ones left out."""
+        count = sum(weight.numel() for weight in self.lm.parameters())
+        linear = sum(part.weight.numel() for part in self.lm.modules() if isinstance(part, nn.Linear))
+        return Cost(bytes=4 * count, parameters=count, flops=2 * linear)
+
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+        """The Hugging Face model with its tokenizer attached (`save_pretrained` both); it shares nothing."""
+        import copy
+
+        if size or axes:
+            self.nesting.resolve(size, **axes)
+        lm = copy.deepcopy(self.lm)
+        lm.tokenizer = self.tokenizer
+        return lm
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """``original``: itself."""
+        return [self.at()] if name == "original" else super().arm(name, data)
+
+    def config(self) -> dict[str, Any]:
+        """The model's own configuration and the length of its windows."""
+        return {"transformer": config_of(self.lm), "max_length": self.max_length}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], nesting: Nesting) -> Self:
+        """An untrained model of that configuration; no code of a checkpoint runs."""
+        from transformers import AutoModelForCausalLM
+
+        full = configuration(config["transformer"])
+        with quiet():
+            return cls(nesting, AutoModelForCausalLM.from_config(full).eval(), int(config["max_length"]))
+
+    def saved_state(self) -> dict[str, torch.Tensor]:
+        """All weights, those that modules share (a tied head) once."""
+        tied = {f"lm.{name}" for name in self._tied()}
+        return {name: value for name, value in self.state_dict().items() if name not in tied}
+
+    def _tied(self) -> set[str]:
+        if not getattr(self.lm.config, "tie_word_embeddings", False):
+            return set()
+        known = getattr(self.lm, "_tied_weights_keys", None) or ()
+        return set(known)
+
+    def save_parts(self, directory: Path) -> None:
+        """The tokenizer, where there is one."""
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(str(directory / TOKENIZER))
+
+    def load_parts(self, directory: Path) -> None:
+        """The tokenizer, and the weights that modules share."""
+        self.lm.tie_weights()
+        if (directory / TOKENIZER).is_dir():
+            self.tokenizer = read_tokenizer(directory)
+
+
+def is_causal_lm(name: str) -> bool:
+    """Whether a folder, or a name on the hub, is a language model and not a sentence encoder."""
+    folder = Path(packaged(name) or name)
+    if (folder / MANIFEST).exists() or (folder / "modules.json").exists():
+        return False
+    if folder.is_dir():
+        there = (folder / "config.json").exists()
+        config: Any = read_json(folder / "config.json", "a Hugging Face model") if there else {}
+    else:
+        from transformers import PretrainedConfig
+
+        try:
+            config, _ = PretrainedConfig.get_config_dict(name)
+        except (OSError, ValueError):
+            return False
+    listed = config.get("architectures") if isinstance(config, dict) else None
+    return isinstance(listed, list) and any(str(name).endswith("ForCausalLM") for name in listed[:1])

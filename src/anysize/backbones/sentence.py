@@ -1,0 +1,155 @@
+"""The sentence encoder under a nested model: any sentence-transformers model, loaded late and only once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.backbones.batching import batches, estimated_lengths
+from anysize.backbones.cut_texts import say_cut
+from anysize.backbones.kept import FeatureStore
+from anysize.backbones.packaged import packaged
+from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.quiet import quiet
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+SHARD = 1024
+"""Texts between two marks of progress, and the most that a killed run computes again."""
+
+
+class Encoder:
+    """
+    A sentence-transformers model by name, by path, or as an object; it is loaded when first needed.
+
+    ``all-MiniLM-L6-v2`` loads from the package of the ``demo`` extra if that is installed, its weights checked
+    against the published ones; other names go to the Hugging Face hub.
+    """
+
+    def __init__(self, source: str | Path | SentenceTransformer) -> None:
+        self.name = str(source) if isinstance(source, str | Path) else type(source).__name__
+        self.store: FeatureStore | None = None
+        """Where embeddings are kept once computed, if anywhere."""
+        self._source = source
+        self._model: SentenceTransformer | None = None if isinstance(source, str | Path) else source
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The loaded model. Raises `AnysizeError` if there is no such model here and none can be fetched."""
+        if self._model is None:
+            self._model = _load(str(self._source))
+        return self._model
+
+    @property
+    def dimension(self) -> int:
+        """Length of its embeddings."""
+        return int(self.model.get_embedding_dimension() or 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over its weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False, bf16: bool = False
+    ) -> np.ndarray:
+        """
+        Embed texts: float32, shape (len(texts), dimension). `bf16` runs the layers in bfloat16.
+
+        Each distinct text is embedded once; what `store` knows already is not embedded again. Texts longer than the
+        model's limit are cut there, as everywhere in sentence-transformers; with `progress`, how many is said once.
+        """
+        if len(texts) == 0:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        if progress:
+            self.say_cut(texts)
+        return encode_distinct(
+            texts, lambda shard: self._run(shard, batch_size, bf16), store=self.store, progress=progress
+        )
+
+    def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
+        """Tell on standard error how many texts are longer than the model reads."""
+        prompt = self.model.prompts.get(self.model.default_prompt_name or "") or ""
+        say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
+
+    def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
+        import torch
+
+        length = self.model.max_seq_length or 8192
+        limit = None if math.isinf(length) else int(length)  # a static model reads any length
+        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
+        shorter = texts if limit is None else [text[: 20 * limit] for text in texts]
+        groups = [range(len(texts))] if limit is None else batches(estimated_lengths(shorter, limit), batch_size)
+        found = []
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
+            for rows in groups:
+                part = shorter[rows.start : rows.stop]
+                found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False))
+        return np.concatenate(found).astype(np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Write it as an ordinary sentence-transformers model."""
+        with quiet():
+            self.model.save(str(directory), create_model_card=False)
+
+
+def encode_distinct(
+    texts: Sequence[str],
+    run: Callable[[list[str]], np.ndarray],
+    *,
+    store: FeatureStore | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Embed each distinct text once, a shard at a time, what `store` knows not again; rows in the order of `texts`."""
+    from tqdm import tqdm
+
+    store = store if store is not None else FeatureStore()
+    # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
+    missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
+    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+        for start in range(0, len(missing), SHARD):
+            shard = missing[start : start + SHARD]
+            store.add(shard, run(shard))
+            bar.update(len(shard))
+    return store.take(texts)
+
+
+def _load(source: str) -> SentenceTransformer:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise AnysizeError("encoding texts needs the 'text' extra: pip install 'anysize[text]'") from None
+    path = packaged(source) or source
+    if not Path(path).exists() and (Path(path).is_absolute() or path.startswith(".")):
+        raise CheckpointError(f"the sentence-transformers model {path} does not exist")
+    if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
+        raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
+    try:
+        with quiet():
+            return SentenceTransformer(path, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if Path(path).exists():
+            raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged") from None
+        raise AnysizeError(
+            f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
+        ) from None
+
+
+def supports_bf16() -> bool:
+    """Whether bfloat16 is fast on this machine's processor (it is merely emulated where this is false)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    check: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())

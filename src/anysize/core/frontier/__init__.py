@@ -1,0 +1,1 @@
+"""Quality and cost of every size: records, tables, plots and pages."""

@@ -1,0 +1,78 @@
+"""How a frontier is shown, in words and colours: shared by the table, the picture and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anysize.core.frontier.frontier import Frontier
+
+ACCENT, INK, SOFT, GRID, PAPER = "#4c3fd1", "#22223b", "#6b7087", "#e8e8f0", "#ffffff"
+RIVALS = ("#d97706", "#0f9d8a", "#c2417c", "#5b7c99", "#8a6d3b", "#6a994e")
+UNITS = {"bytes": "bytes per item", "flops": "FLOPs per item", "parameters": "parameters", "ms": "ms per query"}
+_WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
+
+
+def title(metric: str) -> str:
+    """A metric's name as people write it: ``ndcg@10`` is nDCG@10."""
+    word, at, cutoff = metric.partition("@")
+    return _WORDS.get(word, word) + at + cutoff
+
+
+def percent(share: float) -> str:
+    """A share as people write it: 0.01 is ``1 %``."""
+    return f"{100 * share:.4g} %"
+
+
+def number(value: float) -> str:
+    """Three decimals, without the zero before the point, as in tables of papers."""
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
+
+
+def count(value: float) -> str:
+    """A cost in few characters: 1536, 22.7M, 0.31."""
+    for start, unit, letter in ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= start:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def colors(arms: tuple[str, ...]) -> dict[str, str]:
+    """A colour for each arm: the accent for the nested one, grey for the original, others in order."""
+    rivals = [arm for arm in arms if arm not in ("nested", "original")]
+    others = {arm: RIVALS[place % len(RIVALS)] for place, arm in enumerate(rivals)}
+    return {"nested": ACCENT, "original": SOFT, **others}
+
+
+def caption(frontier: Frontier) -> str:
+    """What was measured, in the words of the frontier's own description."""
+    task = frontier.meta.get("task") or frontier.meta.get("data")
+    model = frontier.meta.get("model")
+    return " · ".join(str(part) for part in (task, model and Path(str(model)).name) if part)
+
+
+def drawn_cost(frontier: Frontier) -> str:
+    """
+    The cost to draw against: bytes, unless every size has the same; then the first that every record knows.
+
+    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured.
+    """
+    first = ("ms",) if len({axis for record in frontier.records for axis in record.size}) > 1 else ()
+    for cost in (*first, "bytes", "parameters", "flops", "ms"):
+        known = [getattr(record, cost) for record in frontier.records]
+        if all(known) and len(set(known)) > 1:
+            return cost
+    return "bytes"
+
+
+def apart(values: list[float], gap: float) -> list[float]:
+    """Increasing places at least `gap` apart, each group of crowded ones centred on its values."""
+    groups: list[tuple[float, int]] = []  # (mean of the values, how many)
+    for value in values:
+        groups.append((value, 1))
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < gap * (groups[-1][1] + groups[-2][1]) / 2:
+            (after, more), (before, some) = groups.pop(), groups.pop()
+            groups.append(((before * some + after * more) / (some + more), some + more))
+    return [middle + gap * (place - (count - 1) / 2) for middle, count in groups for place in range(count)]

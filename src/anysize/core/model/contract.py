@@ -1,0 +1,242 @@
+"""The contract of every nested model: know your sizes, run at one, cut one out, save and load by size."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.model import checkpoint
+from anysize.core.model.cost import Cost
+from anysize.core.registry import MANIFEST
+from anysize.core.sizes.nesting import Nesting, Size
+
+FORMAT = 1
+
+
+class NestedModel(torch.nn.Module):
+    """
+    One set of weights that contains smaller working models as prefixes.
+
+    A family subclasses it, says what is nested (`nested_tensors`), how to make an empty one (`config`, `build`),
+    and how to run (`outputs`); views, saving, partial loading and extraction follow from that. `nesting` holds the
+    trained sizes, `size` the one this view runs at, `about` how the model was made.
+    """
+
+    kind: ClassVar[str]
+    """The name under which the class is registered in the entry-point group ``anysize.models``."""
+
+    evaluators: ClassVar[tuple[str, ...]] = ()
+    """Registered evaluators that can measure it, the preferred first."""
+
+    def __init__(self, nesting: Nesting) -> None:
+        super().__init__()
+        self.nesting = nesting
+        self.size = nesting.full
+        self.about: dict[str, Any] = {}
+        self._fingerprint: tuple[str, tuple[tuple[str, int], ...]] | None = None
+
+    # What a family says about itself
+
+    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+        """Run once and return the output at every size asked for (default: all trained sizes)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it runs")
+
+    def cost(self) -> Cost:
+        """What running at `self.size` costs: bytes per item, parameters, FLOPs per item."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it costs")
+
+    def config(self) -> dict[str, Any]:
+        """Everything besides weights and nesting that `build` needs; plain JSON values."""
+        raise NotImplementedError(f"{type(self).__name__} has no configuration")
+
+    @classmethod
+    def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
+        """An untrained model of this configuration and nesting, ready for `load_state_dict`."""
+        raise NotImplementedError(f"{cls.__name__} cannot be built from a configuration")
+
+    def nested_tensors(self) -> dict[str, tuple[str, int]]:
+        """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
+        return {}
+
+    def measured_by(self) -> tuple[str, ...]:
+        """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
+        return self.evaluators
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """
+        Views of a rival called `name` (``truncate``, ``pca``, ``single``, ``original``), one per size it offers.
+
+        Raises `AnysizeError`, naming the rivals there are.
+        """
+        raise AnysizeError(f"a model of kind {self.kind!r} has no rival called {name!r}")
+
+    def owned_tensors(self) -> dict[str, Size]:
+        """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""
+        return {}
+
+    def saved_state(self) -> dict[str, torch.Tensor]:
+        """The weights that are saved: all, unless a family holds modules that are not its own."""
+        return self.state_dict()
+
+    def save_parts(self, directory: Path) -> None:
+        """Write what is not in the state dict (for example a backbone in its own format)."""
+
+    def load_parts(self, directory: Path) -> None:
+        """Attach what `save_parts` wrote; called after the weights are loaded."""
+
+    # What follows from it
+
+    def forward(self, example: Any) -> torch.Tensor:
+        """The output at this view's size."""
+        return self.outputs(example, (self.size,))[self.size]
+
+    def at(self, size: Size | str | None = None, /, **axes: int) -> Self:
+        """
+        A view at a trained size, or a named one, that shares these weights and runs only what that size needs.
+
+        Raises `SizeError`, naming the trained sizes, for any other.
+        """
+        view = copy.copy(self)
+        view.size = self.nesting.resolve(size, **axes)
+        return view
+
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+        """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
+        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        small = type(self).build(self.config(), self.nesting.up_to(chosen))
+        owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
+        state = {name: value for name, value in self.saved_state().items() if _needed(owned.get(name), chosen)}
+        for name, length in keep.items():
+            state[name] = state[name].narrow(nested[name][1], 0, length)
+        _fill(small, {name: value.detach().clone() for name, value in state.items()})
+        small.about = dict(self.about)
+        small._keep_fingerprint(self.fingerprint)
+        return small.train(self.training)
+
+    @property
+    def fingerprint(self) -> str:
+        """
+        Identifies the weights this model came from; a partial load keeps the fingerprint of the whole.
+
+        It changes when the weights do, so a model that is trained further is another model.
+        """
+        if self._fingerprint is None or self._fingerprint[1] != self._versions():
+            digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+            for name, tensor in sorted(self.saved_state().items()):
+                digest.update(name.encode())
+                digest.update(checkpoint.raw_bytes(tensor))
+            self._keep_fingerprint(digest.hexdigest())
+        assert self._fingerprint is not None
+        return self._fingerprint[0]
+
+    def _keep_fingerprint(self, value: str) -> None:
+        self._fingerprint = (value, self._versions())
+
+    def _versions(self) -> tuple[tuple[str, int], ...]:
+        """Torch counts how often a tensor was written; moving it to another device does not count."""
+        return tuple((name, tensor._version) for name, tensor in self.saved_state().items())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
+        from anysize import __version__
+
+        nested = self.nested_tensors()
+        cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
+        with new_directory(path, marker=MANIFEST) as directory:
+            entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
+            self.save_parts(directory)
+            write_json(
+                directory / MANIFEST,
+                {
+                    "format": FORMAT,
+                    "kind": self.kind,
+                    "made_by": f"anysize {__version__}",
+                    "nesting": self.nesting.to_json(),
+                    "config": self.config(),
+                    "about": self.about,
+                    "fingerprint": self.fingerprint,
+                    "nested": {name: list(where) for name, where in nested.items()},
+                    "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
+                    "tensors": entries,
+                },
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
+        """
+        Read a model that `save` wrote; with a size, read only the weights of that size.
+
+        Raises `CheckpointError` (missing, damaged, of another kind or a newer format) or `SizeError`.
+        """
+        directory = Path(path)
+        manifest = read_manifest(directory, cls.kind)
+        nesting = Nesting.from_json(manifest["nesting"])
+        chosen = nesting.resolve(size, **axes)
+        model = cls.build(manifest["config"], nesting.up_to(chosen))
+        return model.filled(directory, manifest, entries_at(manifest, chosen), kept_at(model, chosen))
+
+    def filled(
+        self, directory: Path, manifest: Mapping[str, Any], entries: Mapping[str, Any], keep: Mapping[str, int]
+    ) -> Self:
+        """Take the weights that `entries` of a manifest name, each up to `keep[name]`; in place, gives itself."""
+        state = checkpoint.read_blocks(directory, entries, keep, known=manifest["tensors"])
+        try:
+            _fill(self, state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{directory} does not fit its own description ({error})") from None
+        self.about = manifest["about"]
+        self.load_parts(directory)
+        self._keep_fingerprint(manifest["fingerprint"])
+        return self.eval()
+
+
+def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
+    """The manifest's entries of the tensors that a size reads, whole or in part."""
+    owned = {name: Size(values) for name, values in manifest.get("owned", {}).items()}
+    return {name: entry for name, entry in manifest["tensors"].items() if _needed(owned.get(name), size)}
+
+
+def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
+    """What a saved model of this kind says of itself. Raises `CheckpointError` if it is damaged or of another kind."""
+    found = read_json(directory / MANIFEST, "an anysize model")
+    if not isinstance(found, dict) or "kind" not in found or "format" not in found:
+        raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged")
+    if found["kind"] != kind:
+        raise CheckpointError(f"{directory} holds a model of kind {found['kind']!r}, not {kind!r}")
+    if found["format"] != FORMAT:
+        raise CheckpointError(
+            f"{directory} has format {found['format']}; this version reads {FORMAT}, "
+            "so update anysize or save the model again"
+        )
+    missing = {"nesting", "config", "about", "fingerprint", "tensors"} - found.keys()
+    if missing:
+        raise CheckpointError(f"{directory / MANIFEST} lacks {', '.join(sorted(missing))}; it may be damaged")
+    return found
+
+
+def _fill(model: NestedModel, state: dict[str, torch.Tensor]) -> None:
+    """Give the model these tensors as they are, in the precision they have; whatever is not saved stays."""
+    expected = model.saved_state().keys()
+    for what, names in (("misses", expected - state.keys()), ("has an unknown", state.keys() - expected)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise RuntimeError(f"it {what} {min(names)}{more}")
+    model.load_state_dict(state, strict=False, assign=True)
+
+
+def _needed(owner: Size | None, chosen: Size) -> bool:
+    return owner is None or all(owner[axis] <= chosen[axis] for axis in owner)
+
+
+def kept_at(model: NestedModel, size: Size) -> dict[str, int]:
+    """How far a size reads each nested tensor along its dimension."""
+    return {name: size[axis] for name, (axis, _) in model.nested_tensors().items()}

@@ -1,0 +1,132 @@
+"""Fit: data in, a nested model out, with work kept beside the target so that a killed run can continue."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anysize.core.data.records import Data, read
+from anysize.core.errors import AnysizeError, DivergedError
+from anysize.core.files import check_replaceable, lock, read_json, write_json
+from anysize.core.registry import MANIFEST, find, load
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+
+def fit(
+    data: str | Path | Data,
+    *,
+    method: str | Any = "mrl",
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> NestedModel:
+    """
+    Make a model nested and, if `out` is given, save it there.
+
+    `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
+    ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
+    Raises `AnysizeError` if an unfinished run with other options stands there.
+    """
+    if isinstance(method, str):
+        method = find("methods", method)(**options)
+    elif options:
+        raise AnysizeError("options belong to a method's name; set them on the method object instead")
+    return produce(method, lambda: read(data), out, resume)
+
+
+def produce(
+    method: Any,
+    read_data: Callable[[], Data],
+    out: str | os.PathLike[str] | None,
+    resume: bool,
+    *,
+    marker: str = MANIFEST,
+    load: Callable[[Path], Any] = load,
+) -> Any:
+    """
+    What `method` makes of the data, saved to `out` if that is given: what `fit` and `pretrain` have in common.
+
+    What is made has ``save(path)`` and ``about``; `marker` is the file that tells a folder of ours, `load` reads one.
+    """
+    if out is None:
+        if resume:
+            raise AnysizeError("resume needs the place of the unfinished run: give out")
+        return method.fit(read_data())
+    target = Path(os.path.abspath(out))
+    check_replaceable(target, marker)
+    loaded = read_data()
+    workdir = _workdir(target)
+    if resume and target.exists() and not workdir.exists():
+        return _finished(load(target), target, workdir, method, loaded)
+    workdir.mkdir(parents=True, exist_ok=True)
+    first = _is_first_rank()
+    with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():
+        if first:
+            _begin(workdir, method, loaded, resume)
+        try:
+            made = method.fit(loaded, workdir=workdir, resume=resume)
+        except AnysizeError as error:
+            # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
+            kept = isinstance(error, DivergedError) and error.checkpoint is not None
+            if first and not resume and not kept:
+                shutil.rmtree(workdir, ignore_errors=True)
+            raise
+        if first:
+            made.save(target)
+    if first:
+        shutil.rmtree(workdir, ignore_errors=True)
+    return made
+
+
+def unfinished(out: str | os.PathLike[str]) -> bool:
+    """Whether a run that was to write there was stopped on the way, so that `resume` would continue it."""
+    return _workdir(Path(os.path.abspath(out))).exists()
+
+
+def _workdir(target: Path) -> Path:
+    return target.parent / f"{target.name}.partial"
+
+
+def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
+    """Check that what stands in `workdir` is this same run, or note down what this run is."""
+    started = workdir / "run.json"
+    run: dict[str, Any] = {"options": options_of(method), "method": type(method).__name__, "data": data.fingerprint}
+    if not started.exists():
+        if resume:
+            shutil.rmtree(workdir)
+            raise AnysizeError(f"there is no unfinished run at {workdir}; leave out --resume to start one")
+        write_json(started, run)
+        return
+    before = read_json(started, "an unfinished run")
+    if not resume:
+        raise AnysizeError(f"an unfinished run stands at {workdir}; add --resume to continue it, or delete that folder")
+    if before != run:
+        changed = [name for name in run["options"] if before["options"].get(name) != run["options"][name]]
+        what = f"options {', '.join(changed)}" if changed else "data"
+        raise AnysizeError(f"the unfinished run at {workdir} was started with different {what}; use the same to resume")
+
+
+def _finished(model: Any, target: Path, workdir: Path, method: Any, data: Data) -> Any:
+    """The model that stands at `target`, if this run would have made it: the earlier run had finished after all."""
+    made = (model.about.get("options"), model.about.get("data", {}).get("fingerprint"))
+    if made != (options_of(method), data.fingerprint):
+        raise AnysizeError(f"there is no unfinished run at {workdir}, and {target} was made with other options or data")
+    return model
+
+
+def options_of(method: Any) -> dict[str, Any]:
+    """A method's options as JSON gives them back, where tuples are lists: what a model says of how it was made."""
+    options: dict[str, Any] = json.loads(json.dumps(asdict(method)))
+    return options
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,63 @@
+"""Measure: one pass over the data, quality and cost at every size, rivals beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anysize.core.data.records import Data, read
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.frontier.frontier import NESTED, ORIGINAL, Frontier
+from anysize.core.registry import find
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+    from anysize.core.sizes.nesting import Size
+
+ARMS = ("truncate", "pca")
+
+
+def measure(
+    model: NestedModel,
+    data: str | Path | Data,
+    *,
+    arms: Iterable[str] | None = None,
+    sizes: Iterable[Size] | None = None,
+    by: str | None = None,
+) -> Frontier:
+    """
+    Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
+
+    `by` names one of the model's evaluators; without it, the first that the data suffice for. Without `arms`, the
+    rivals are those that the evaluator or the model's kind names (`rivals`), else truncation and PCA.
+
+    If the model was trained on this very data, only the part that training left out is used, where there is one.
+    Raises `DataError` if the data offers nothing to measure by.
+    """
+    known = model.measured_by()
+    if by is not None and by not in known:
+        raise AnysizeError(f"a {model.kind} is not measured by {by!r}; expected one of {', '.join(known)}")
+    loaded = read(data)
+    tried = [find("evaluators", name)() for name in (known if by is None else (by,))]
+    evaluator = next((one for one in tried if one.accepts(loaded)), None)
+    if evaluator is None:
+        raise DataError(
+            f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, scores, or items enough"
+        )
+    chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
+    views = {NESTED: [model.at(size) for size in chosen]}
+    usual = getattr(evaluator, "rivals", getattr(model, "rivals", ARMS))
+    asked = usual if arms is None else arms
+    for arm in dict.fromkeys([*asked, ORIGINAL]):
+        rivals = model.arm(arm, loaded)
+        views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]
+    learnt = [model.about.get("data", {}), *model.about.get("learnt_too", [])]
+    held_out = any(one.get("fingerprint") == loaded.fingerprint for one in learnt)
+    records = evaluator.evaluate(views, loaded, held_out=held_out)
+    meta = {
+        "data": loaded.name,
+        "model": model.about.get("options", {}).get("model"),
+        **evaluator.describe(loaded, held_out=held_out),
+    }
+    return Frontier(tuple(records), metric=evaluator.metric, meta=meta)

@@ -1,0 +1,1 @@
+"""What is measured, by what a model gives: retrieval, neighbours, similarity, accuracy, next token."""

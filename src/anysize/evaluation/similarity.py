@@ -1,0 +1,154 @@
+"""
+Measuring embedders on scored pairs, as in the STS tasks: eight correlations at every size, from one encode.
+
+Cer et al. 2017 (STS Benchmark, arXiv 1708.00055); the eight as in Nacar and Koubaa 2024, arXiv 2407.21139.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from anysize.core.data.records import Items
+from anysize.core.errors import DataError
+from anysize.core.frontier.frontier import Record
+from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
+from anysize.evaluation.once import FeaturesOnce
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data, ScoredPairs
+    from anysize.text.embedder.model import Embedder
+
+__all__ = [
+    "METRICS", "Interval", "SimilarityEvaluator", "paired_bootstrap", "pair_similarities", "pearson",
+    "similarity_metrics", "spearman",
+]  # fmt: skip
+
+Normalize = Literal["after_truncation", "none"]
+FUNCTIONS = ("cosine", "manhattan", "euclidean", "dot")
+METRICS = tuple(f"{correlation}_{function}" for function in FUNCTIONS for correlation in ("pearson", "spearman"))
+
+
+@dataclass(frozen=True)
+class SimilarityEvaluator:
+    """
+    Pearson's and Spearman's correlation with people's scores, of four similarities, at every size.
+
+    The main one is ``spearman_cosine``. A similarity is never chosen by its result, so there is no ``spearman_max``.
+    """
+
+    metric: ClassVar[str] = "spearman_cosine"
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    normalize: Normalize = "after_truncation"
+    """after_truncation: every size at unit length, so dot is cosine. none: as the model gives them, merely cut; a
+    loss over cosines leaves lengths untrained, so dot, Manhattan and Euclidean then say less about the model."""
+
+    def __post_init__(self) -> None:
+        _check(self.normalize)
+
+    def accepts(self, data: Data) -> bool:
+        """Whether the data holds scored pairs."""
+        return data.scored is not None
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        kept = " held out from training" if held_out else ""
+        return {"task": f"similarity: {len(_pairs(data, held_out))} scored pairs{kept}", "normalize": self.normalize}
+
+    def evaluate(self, views: Mapping[str, Sequence[Embedder]], data: Data, *, held_out: bool = False) -> list[Record]:
+        """One record per view; each encoder reads each distinct text once, whatever the number of sizes."""
+        pairs = _pairs(data, held_out)
+        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}
+        left, right = ([place[text] for text in column] for column in (pairs.first, pairs.second))
+        items = Items([str(row) for row in place.values()], texts=list(place))
+        features = FeaturesOnce(items, tasks=("text-matching",))
+        records = []
+        for arm, models in views.items():
+            for model in models:
+                (raw,) = features.of(model)
+                z = model.project(raw, normalize=self.normalize == "after_truncation")
+                metrics = similarity_metrics(z[left], z[right], pairs.scores, normalize=self.normalize)
+                cost = model.cost()
+                records.append(
+                    Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops)
+                )
+        return records
+
+
+def similarity_metrics(
+    left: Float[np.ndarray, "n d"],
+    right: Float[np.ndarray, "n d"],
+    scores: Sequence[float] | np.ndarray,
+    *,
+    normalize: Normalize = "after_truncation",
+) -> dict[str, float]:
+    """
+    The eight of `METRICS` for n pairs of embeddings, already cut, and the n scores that people gave.
+
+    At unit length the ranks by cosine, dot and Euclidean are one, and so are their Spearman correlations.
+    Raises `DataError` if a correlation does not exist: fewer than two pairs, or all scores or similarities equal.
+    """
+    found = pair_similarities(left, right, normalize=normalize)
+    if len(scores) != len(left):
+        raise DataError(f"{len(scores)} scores for {len(left)} pairs of embeddings; give one per pair")
+    if len(scores) < 2 or np.ptp(scores) == 0:
+        raise DataError(f"{len(scores)} scored pairs whose scores do not differ have no correlation; give others")
+    metrics = {}
+    for name, values in found.items():
+        if np.ptp(values) == 0:
+            raise DataError(f"all {len(values)} pairs have the same {name} similarity, so it correlates with nothing")
+        metrics[f"pearson_{name}"] = pearson(values, scores)
+        metrics[f"spearman_{name}"] = spearman(values, scores)
+    return metrics
+
+
+def pair_similarities(
+    left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "n d"], *, normalize: Normalize = "after_truncation"
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """
+    How alike each row of `left` is to that of `right`, by four functions; distances are negative, so more is nearer.
+
+    Computed in float64 and rounded to 12 digits of the largest, because the order of two equal pairs (the same text
+    twice, say) would otherwise be that of their rounding errors.
+    """
+    _check(normalize)
+    if left.shape != right.shape or left.ndim != 2 or not left.size:
+        raise DataError(f"similarities need two arrays of one shape (n, d); got {left.shape} and {right.shape}")
+    u, v = left.astype(np.float64), right.astype(np.float64)
+    unit_u, unit_v = _unit(u), _unit(v)
+    if normalize == "after_truncation":
+        u, v = unit_u, unit_v
+    values = {
+        "cosine": (unit_u * unit_v).sum(axis=1),
+        "manhattan": -np.abs(u - v).sum(axis=1),
+        "euclidean": -np.linalg.norm(u - v, axis=1),
+        "dot": (u * v).sum(axis=1),
+    }
+    return {name: _rounded(column) for name, column in values.items()}
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of zeros, which have no direction, stay as they are: their cosine with anything is 0."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    largest = np.abs(values).max()
+    return values if not largest > 0 else np.round(values / largest, 12) * largest
+
+
+def _pairs(data: Data, held_out: bool) -> ScoredPairs:
+    pairs = data.similarity(held_out=held_out)
+    if pairs is None:
+        raise DataError(f"{data.name} holds no scored pairs; expected the columns sentence1, sentence2, score")
+    return pairs
+
+
+def _check(normalize: str) -> None:
+    if normalize not in ("after_truncation", "none"):
+        raise DataError(f"cannot normalise {normalize!r}; choose after_truncation or none")

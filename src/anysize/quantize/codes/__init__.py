@@ -1,0 +1,1 @@
+"""Integers of many widths in one: slicing, scales, planes."""

@@ -1,0 +1,1 @@
+"""Standalone files at a width: ONNX, GGUF, compressed-tensors."""

@@ -1,0 +1,1 @@
+"""Layers that compute with codes, while they are trained and after."""

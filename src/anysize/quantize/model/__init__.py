@@ -1,0 +1,1 @@
+"""Models whose weights are codes, and how their widths are mixed."""

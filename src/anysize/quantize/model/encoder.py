@@ -1,0 +1,66 @@
+"""A sentence encoder at any width: `Quantized` with the face that the evaluators, the index and the server know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from anysize.core.sizes.nesting import Size
+from anysize.quantize.model.model import BITS, Quantized
+
+
+class QuantizedEncoder(Quantized):
+    """Embeds texts with codes for weights: ``at(bits=4).encode(texts)``; also with layers and dims, where trained."""
+
+    kind = "quantized-encoder"
+    evaluators = ("retrieval", "similarity", "neighbours")
+
+    @property
+    def times_encoding(self) -> bool:
+        """Whether a size decides how long a text takes to encode: as in the inner model."""
+        return bool(getattr(self.inner, "times_encoding", False))
+
+    @property
+    def encoder(self) -> Any:
+        """What reads texts."""
+        return getattr(self.inner, "encoder", None)
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Models of one origin have the same `features`: one inner model at one width."""
+        widths = self.size.bits if self.mixture is None else tuple(sorted(self.mixture.items()))
+        return (*self._inner_view.origin, widths)
+
+    @property
+    def _inner_view(self) -> Any:
+        return self.inner.at(self.inner_size)
+
+    def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
+        """What every size of this width is cut from; shape and options as in the inner model."""
+        with self.running() as view:
+            found: np.ndarray = view.features(inputs, **options)
+        return found
+
+    def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
+        """`features` to embeddings at this view's size: (n, dims), of unit length unless told otherwise."""
+        found: np.ndarray = self._inner_view.project(features, dims, normalize=normalize)
+        return found
+
+    def encode(self, inputs: Sequence[str], *, sizes: Iterable[Size | str] | None = None, **options: Any) -> Any:
+        """
+        Unit embeddings at this view's size: float32, shape (n, dims).
+
+        With `sizes`, a dict of them by size: one pass per width. Options: batch_size, progress, bf16.
+        """
+        if sizes is None:
+            with self.running() as view:
+                return view.encode(inputs, **options)
+        asked = [self.nesting.resolve(size) for size in sizes]
+        found: dict[Size, np.ndarray] = {}
+        for bits in dict.fromkeys(size[BITS] for size in asked):
+            here = [size for size in asked if size[BITS] == bits]
+            features = self.at(here[0]).features(inputs, **options)
+            found.update({size: self.at(size).project(features) for size in here})
+        return {size: found[size] for size in asked}

@@ -1,0 +1,51 @@
+"""A language model at any width: `Quantized` with the loss of the next token, which is what it is measured by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from anysize.quantize.model.model import Quantized
+
+if TYPE_CHECKING:
+    from anysize.backbones.causal import CausalLM
+
+
+class QuantizedLM(Quantized):
+    """Gives the logits of every next token with codes for weights: ``at(bits=4)(texts)``, and ``loss(windows)``."""
+
+    kind = "quantized-lm"
+    evaluators = ("next-token",)
+    inner: CausalLM
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the model within."""
+        return self.inner.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a window."""
+        return self.inner.max_length
+
+    @torch.no_grad()
+    def loss(self, windows: torch.Tensor, *, batch_size: int = 16) -> float:
+        """Mean cross-entropy in nats of every next token of windows (n, tokens + 1) at this view's size."""
+        total = 0.0
+        for part in windows.split(batch_size):
+            total += float(next_token_loss(self(part[:, :-1]), part, reduction="sum"))
+        return total / max(windows[:, 1:].numel(), 1)
+
+
+def next_token_loss(logits: torch.Tensor, windows: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
+    """Cross-entropy of logits (n, tokens, vocabulary) with what follows, in windows (n, tokens + 1)."""
+    wanted = windows[:, 1:].flatten().to(logits.device)
+    return functional.cross_entropy(logits.flatten(0, 1), wanted, reduction=reduction)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean over tokens of KL(teacher || student) of logits (n, tokens, vocabulary); the teacher has no gradient."""
+    wanted, given = (torch.log_softmax(logits.flatten(0, 1), dim=-1) for logits in (teacher.detach(), student))
+    return functional.kl_div(given, wanted, log_target=True, reduction="batchmean")

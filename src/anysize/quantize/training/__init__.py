@@ -1,0 +1,1 @@
+"""MatQuant: options, objective, QAT and OmniQuant."""

@@ -1,0 +1,95 @@
+"""
+What a quantised sentence encoder learns from: labelled texts, or the vectors of the float model it is made from.
+
+Every loss here is over unit vectors of one size, so it holds for any model whose outputs are those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from anysize.core.errors import DataError
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Texts in columns, row by row: a map-style data set. `labels` are scores, one a row, where people gave them."""
+
+    columns: Sequence[Sequence[str]]
+    labels: Sequence[float] | None
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, index: int) -> tuple[list[str], float | None]:
+        return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
+
+
+def columns(data: Data, learn_from: str) -> Columns:
+    """
+    What `data` offers: scored pairs, pairs or triplets with ``labels``; its texts with ``embeddings``.
+
+    ``auto`` takes labels where there are some. What is held out for measuring is left out. Raises `DataError` if
+    labels are asked for and there are none, or there is no text at all.
+    """
+    found: Columns | None = None
+    if data.scored is not None:
+        scored = data.training_scored()
+        assert scored is not None
+        found = Columns([scored.first, scored.second], scored.scores, "scored pairs")
+    else:
+        pairs = data.training_pairs()
+        if pairs is not None:
+            listed: list[list[str]] = [
+                pairs.anchors,
+                pairs.positives,
+                *([pairs.negatives] if pairs.negatives is not None else []),
+            ]
+            found = Columns(listed, None, "pairs" if pairs.negatives is None else "triplets")
+    if found is None and learn_from == "labels":
+        raise DataError(f"{data.name} has no labels to learn from; expected pairs, scored pairs or judgements")
+    if found is not None and learn_from != "embeddings":
+        return found
+    every = data.texts if found is None else [text for column in found.columns for text in column]
+    texts = [text for text in dict.fromkeys(every) if text.strip()]
+    if not texts:
+        raise DataError(f"{data.name} holds no text to learn from")
+    return Columns([texts], None, "texts")
+
+
+def collate(rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:
+    """A batch: texts by column, and the scores."""
+    labels = [label for _, label in rows if label is not None]
+    listed = [list(column) for column in zip(*(texts for texts, _ in rows), strict=True)]
+    return {"columns": listed, "scores": torch.tensor(labels) if labels else None}
+
+
+def in_batch_softmax(columns: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
+    """
+    Cross-entropy of every anchor finding its own positive among all positives and negatives of the batch.
+
+    `columns` are unit vectors (rows, dims): anchors, positives, perhaps negatives.
+    """
+    scores = scale * columns[0] @ torch.cat(list(columns[1:])).T
+    return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def cosent(columns: Sequence[torch.Tensor], labels: torch.Tensor, scale: float) -> torch.Tensor:
+    """CoSENT (Su 2022): log(1 + sum of exp(scale (cos_j - cos_i)) over rows where people scored i above j)."""
+    cosines = scale * (columns[0] * columns[1]).sum(-1)
+    wrong = (cosines[None, :] - cosines[:, None])[labels[:, None] > labels[None, :]]
+    return torch.logsumexp(torch.cat([wrong.new_zeros(1), wrong]), dim=0)
+
+
+def apart(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean of 1 - cosine over rows of unit vectors; the teacher has no gradient."""
+    return (1 - (student * teacher.detach()).sum(-1)).mean()

@@ -1,0 +1,53 @@
+"""The float model that is quantised: a saved nested model, or a language model or sentence encoder by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anysize.backbones.causal import CausalLM, is_causal_lm
+from anysize.core.errors import AnysizeError
+from anysize.core.registry import MANIFEST, find, load
+from anysize.core.sizes.nesting import Nesting, Size
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+
+def source(name: str, nesting: Nesting, max_length: int | None = None) -> NestedModel:
+    """
+    The model called `name`, nested in what `nesting` has beside bits (layers, dims); whole where it has nothing.
+
+    Raises `AnysizeError` if it is quantised already, `SizeError` if it has not these sizes.
+    """
+    if (Path(name) / MANIFEST).exists():
+        model: Any = load(name)
+        if "bits" in model.nesting.axes:
+            raise AnysizeError(f"{name} is quantised already; start from the model with float weights")
+        inner = _beside_bits(nesting, model.nesting.full)
+        for size in inner:
+            model.nesting.resolve(size)
+        model = type(model).load(name, inner.full)
+    elif is_causal_lm(name):
+        model = CausalLM.from_pretrained(name, max_length=max_length)
+        inner = _beside_bits(nesting, model.nesting.full)
+        if inner != model.nesting:
+            model = CausalLM(inner, model.lm, model.max_length)  # refuses it in words
+    else:
+        kind = find("models", "encoder")
+        model = kind.from_pretrained(name, layers=(1,))
+        whole = Size(layers=model.encoder.depth, dims=model.encoder.width)
+        model = kind(_beside_bits(nesting, whole), model.encoder)
+        model.about = {"options": {"model": name}}
+    if max_length is not None and isinstance(model, CausalLM):
+        model.max_length = max_length
+    elif max_length is not None and hasattr(model, "encoder"):
+        model.encoder.settings["max_length"] = max_length
+    return model.eval()
+
+
+def _beside_bits(nesting: Nesting, whole: Size) -> Nesting:
+    """The sizes of the float model that a nesting reaches, the axes it does not name at their largest value."""
+    from anysize.quantize.model.model import inner_nesting
+
+    return inner_nesting(nesting, dict(whole)) if len(nesting.axes) > 1 else Nesting.pairs([whole])

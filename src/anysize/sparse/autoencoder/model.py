@@ -1,0 +1,268 @@
+"""
+One sparse autoencoder whose dictionary nests by prefixes (``latents``), by activation rank (``active``), or both.
+
+Matryoshka SAE (Bussmann et al. 2025, arXiv 2503.17547, section 3) nests ``latents``, MSAE (Zaigrajew et al. 2025,
+arXiv 2502.20578) and CSR (Wen et al. 2025, arXiv 2503.01776) nest ``active``:
+``z = activation((x' - b_dec) W_enc + b_enc)``, ``x' ~ z W_dec + b_dec``, with ``x' = (x - mean) * scale``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.cost import Cost
+from anysize.core.sizes.nesting import Nesting, Size
+from anysize.sparse.autoencoder.activations import ACTIVATIONS, Activation, above, strongest
+from anysize.sparse.autoencoder.codes import Codes
+from anysize.sparse.autoencoder.decoding import decode_prefixes, decode_ranks, decode_sum
+
+_CHUNK = 1 << 22  # pre-activations held at a time: 16 MB of float32
+
+
+class SparseAutoencoder(NestedModel):
+    """
+    Encodes vectors into few active latents of a dictionary, and back, at any trained size.
+
+    `latents` is the number of dictionary rows where the nesting does not say it, `active` the number of latents that
+    a code should have: exactly at most so many with ``topk``, on average with ``batchtopk``, and unknown (None) with
+    ``relu`` and, unless it was trained for a number, ``jumprelu``. An axis ``active`` of the nesting says it instead
+    and needs ``topk``. At a prefix, ``topk`` chooses anew among the prefix's latents; the other activations look at
+    each latent alone.
+    """
+
+    kind = "sae"
+    evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
+    formats = ("saelens", "sparse-encoder")
+
+    W_enc: torch.nn.Parameter
+    W_dec: torch.nn.Parameter
+    b_enc: torch.nn.Parameter
+    b_dec: torch.nn.Parameter
+    threshold: torch.Tensor
+    """(F,) What a pre-activation must exceed, for ``batchtopk`` and ``jumprelu``; zeros elsewhere."""
+    mean: torch.Tensor
+    """(d,) Taken off every input."""
+    scale: torch.Tensor
+    """() Multiplied onto every centred input."""
+
+    def __init__(
+        self,
+        nesting: Nesting,
+        width: int,
+        *,
+        activation: Activation = "topk",
+        latents: int | None = None,
+        active: float | None = None,
+    ) -> None:
+        super().__init__(nesting)
+        for axis in nesting.axes:
+            if axis not in ("latents", "active"):
+                raise SizeError(f"a sparse autoencoder is nested in latents, active or both; got {axis}")
+        if activation not in ACTIVATIONS:
+            raise AnysizeError(f"{activation!r} is not an activation; expected one of {', '.join(ACTIVATIONS)}")
+        if "active" in nesting.axes and activation != "topk":
+            raise SizeError(f"only topk codes nest in active; got {activation}")
+        full = nesting.full["latents"] if "latents" in nesting.axes else latents
+        if full is None:
+            raise SizeError("say how many latents there are")
+        if "active" in nesting.axes:
+            active = nesting.full["active"]
+        if activation in ("topk", "batchtopk") and active is None:
+            raise SizeError(f"{activation} needs a number of active latents")
+        if activation == "topk" and active != int(active or 0):
+            raise SizeError(f"topk keeps a whole number of latents active; got {active}")
+        if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
+            raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
+        self.width, self.activation, self.active = width, activation, active
+        self._embed: Callable[[list[str]], np.ndarray] | None = None
+        self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
+        self.b_enc = torch.nn.Parameter(torch.zeros(full))
+        self.W_dec = torch.nn.Parameter(torch.zeros(full, width))
+        self.b_dec = torch.nn.Parameter(torch.zeros(width))
+        self.register_buffer("threshold", torch.zeros(full))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(()))
+
+    # Sizes
+
+    @property
+    def latents(self) -> int:
+        """Dictionary rows at this view's size."""
+        return self._latents(self.size)
+
+    def _latents(self, size: Size) -> int:
+        return size["latents"] if "latents" in size else self.b_enc.shape[0]
+
+    def _active(self, size: Size) -> float | None:
+        return size.get("active", self.active)
+
+    def _within(self, size: Size) -> int:
+        """Active latents that a code of this size has at most."""
+        latents = self._latents(size)
+        return min(math.ceil(self._active(size) or latents), latents)
+
+    # Running
+
+    def standardize(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """
+        Inputs (n, d) as the weights see them: centred and scaled.
+
+        Raises `DataError` for another width or values that are not finite.
+        """
+        rows = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, np.float32))
+        if rows.dim() != 2 or rows.shape[1] != self.width:
+            raise DataError(
+                f"this autoencoder reads vectors of width {self.width}; got shape {tuple(rows.shape)}, so give the "
+                "activations that it was fitted on"
+            )
+        if not bool(torch.isfinite(rows).all()):
+            raise DataError("the vectors hold NaN or infinite values; remove those rows")
+        return (rows.to(self.W_enc) - self.mean) * self.scale
+
+    @torch.no_grad()
+    def pre_activations(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """``(x' - b_dec) W_enc + b_enc`` at this view's latents: (n, m)."""
+        return self._pre(self.standardize(x), self.latents)
+
+    def _pre(self, x: torch.Tensor, latents: int) -> torch.Tensor:
+        return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
+
+    @torch.no_grad()
+    def encode(self, x: np.ndarray | torch.Tensor) -> Codes:
+        """Vectors (n, d) to codes over this view's latents; the dense (n, m) is never held whole."""
+        return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(x)])
+
+    def encode_dense(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Vectors (n, d) to codes (n, m) with their zeros."""
+        return self.encode(x).dense()
+
+    def _parts(self, x: np.ndarray | torch.Tensor) -> Iterator[torch.Tensor]:
+        """Standardised rows, so many at a time that their pre-activations stay small."""
+        step = max(1, _CHUNK // self.latents)
+        for start in range(0, max(1, len(x)), step):
+            yield self.standardize(x[start : start + step])
+
+    def _codes(self, pre: torch.Tensor, size: Size) -> Codes:
+        active = self._active(size)
+        if self.activation == "topk":
+            assert active is not None
+            return strongest(pre, active)
+        return above(pre, self.threshold[: pre.shape[1]])
+
+    def features(self, texts: Sequence[str]) -> np.ndarray:
+        """
+        The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
+
+        Raises `AnysizeError` if it was fitted on vectors, and so knows of none.
+        """
+        from anysize.sparse.rows.source import Source
+
+        options = self.about.get("options", {})
+        if options.get("site") is not None:
+            raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
+        if self._embed is None:
+            self._embed = Source(options.get("model"), None, options.get("max_length", 256)).runner()
+        return self._embed(list(texts))
+
+    @torch.no_grad()
+    def decode(self, codes: Codes | torch.Tensor) -> torch.Tensor:
+        """Codes (or dense ones, (n, m)) to vectors (n, d) in the space of the inputs."""
+        if isinstance(codes, torch.Tensor):
+            return self._unstandardize(codes.to(self.W_dec) @ self.W_dec[: codes.shape[1]] + self.b_dec)
+        return self._unstandardize(decode_sum(codes, self.W_dec) + self.b_dec)
+
+    def _unstandardize(self, x: torch.Tensor) -> torch.Tensor:
+        return x / self.scale + self.mean
+
+    @torch.no_grad()
+    def outputs(
+        self, example: np.ndarray | torch.Tensor, sizes: tuple[Size, ...] | None = None
+    ) -> dict[Size, torch.Tensor]:
+        """The reconstruction at every size: one product with the encoder, and one sparse decode of the largest."""
+        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        widest = self.at(max(asked, key=self._latents))
+        parts = [self._reconstructions(widest._pre(part, widest.latents), asked) for part in widest._parts(example)]
+        return {size: self._unstandardize(torch.cat([part[size] for part in parts]) + self.b_dec) for size in asked}
+
+    def _reconstructions(self, pre: torch.Tensor, asked: list[Size]) -> dict[Size, torch.Tensor]:
+        """``z W_dec`` at every size asked for."""
+        found: dict[Size, torch.Tensor] = {}
+        if self.activation != "topk":
+            latents = sorted({self._latents(size) for size in asked})
+            codes = above(pre, self.threshold[: pre.shape[1]])
+            by_latents = dict(zip(latents, decode_prefixes(codes, self.W_dec, latents), strict=True))
+            return {size: by_latents[self._latents(size)] for size in asked}
+        for length in sorted({self._latents(size) for size in asked}):
+            here = {size: self._within(size) for size in asked if self._latents(size) == length}
+            active = sorted(set(here.values()))
+            codes = strongest(pre[:, :length], active[-1])
+            by_active = dict(zip(active, decode_ranks(codes, self.W_dec, active), strict=True))
+            found.update({size: by_active[count] for size, count in here.items()})
+        return found
+
+    # The contract
+
+    def cost(self) -> Cost:
+        """Bytes of one stored code (a float32 and an index for each active latent); weights and FLOPs both ways."""
+        latents = self.latents
+        active = self._within(self.size)
+        parameters = latents * (2 * self.width + 2) + self.width
+        return Cost(bytes=self.bytes_of(active), parameters=parameters, flops=2 * self.width * (latents + active))
+
+    def bytes_of(self, active: float) -> int:
+        """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
+        return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
+
+    def export(self, path: str | os.PathLike[str], form: str = "saelens") -> str:
+        """Write this view's size in the layout of SAELens or as a SparseEncoder; returns whose format it is."""
+        if form == "sparse-encoder":
+            from anysize.sparse.formats.sparse_encoder import write_sparse_encoder
+
+            write_sparse_encoder(self, path)
+            return "SparseEncoder"
+        from anysize.sparse.formats.saelens import write
+
+        write(self, path)
+        return "SAELens"
+
+    def measured_by(self) -> tuple[str, ...]:
+        """Codes of CSR are made to search with, so that is measured first."""
+        first = self.evaluators[1:] if self.about.get("method") == "csr" else ()
+        return tuple(dict.fromkeys((*first, *self.evaluators)))
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """Those that `anysize.sparse.methods.rivals` trains, and the dense vectors beside which codes are searched."""
+        from anysize.sparse.methods.rivals import rival
+
+        return list(rival(self, name, data))
+
+    def config(self) -> dict[str, Any]:
+        """Width, activation, and the numbers that no axis of the nesting says."""
+        latents = None if "latents" in self.nesting.axes else self.b_enc.shape[0]
+        active = None if "active" in self.nesting.axes else self.active
+        return {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
+
+    @classmethod
+    def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
+        """An autoencoder of that shape, all zeros."""
+        return cls(
+            nesting,
+            config["width"],
+            activation=config["activation"],
+            latents=config["latents"],
+            active=config["active"],
+        )
+
+    def nested_tensors(self) -> dict[str, tuple[str, int]]:
+        """Whatever belongs to a latent is cut along the latents, where they nest."""
+        if "latents" not in self.nesting.axes:
+            return {}
+        return {"W_enc": ("latents", 1), **{name: ("latents", 0) for name in ("b_enc", "W_dec", "threshold")}}

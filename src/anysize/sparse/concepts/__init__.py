@@ -1,0 +1,1 @@
+"""Names for latents, and edits by them."""

@@ -1,0 +1,1 @@
+"""Other people's layouts of autoencoders and sparse encoders."""

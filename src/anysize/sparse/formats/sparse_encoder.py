@@ -1,0 +1,70 @@
+"""
+CSR as sentence-transformers runs it: a `SparseEncoder` of the encoder's own modules and a `SparseAutoEncoder`.
+
+Its module computes ``ReLU(TopK((x - pre_bias) W + latent_bias))``. With ``x' = (x - m) s`` of ours that is
+``W = s W_enc``, ``pre_bias = m + b_dec / s``, ``latent_bias = b_enc``: the same codes. Its decoder, which only further
+training there uses, is always the encoder transposed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from anysize.core.errors import AnysizeError
+from anysize.core.files import new_directory
+from anysize.core.quiet import quiet
+
+if TYPE_CHECKING:
+    from anysize.sparse.autoencoder.model import SparseAutoencoder
+
+
+def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
+    """
+    Write this view's size as a directory that ``SparseEncoder(path)`` loads; its similarity is the cosine.
+
+    Raises `AnysizeError` for codes that are cut by a threshold, which that module has not, and for an autoencoder that
+    was not fitted on whole texts.
+    """
+    from anysize.sparse.rows.source import Source
+
+    if sae.activation not in ("topk", "relu"):
+        raise AnysizeError(
+            f"a SparseEncoder keeps each code's k largest latents, and {sae.activation} codes are cut by a threshold; "
+            "cut this one in the layout of SAELens, or fit with --method csr or --codes topk"
+        )
+    options = sae.about.get("options", {})
+    if options.get("model") is None or options.get("site") is not None:
+        what = "tokens of a language model" if options.get("site") else "vectors"
+        raise AnysizeError(
+            f"a SparseEncoder reads texts, and this autoencoder was fitted on {what}; fit it with --model"
+        )
+    base = Source(options["model"]).sentence_transformer()
+    with quiet():
+        from sentence_transformers import SparseEncoder
+
+        encoder = SparseEncoder(
+            modules=[*base, module_of(sae)],
+            device=str(base.device),
+            prompts=dict(base.prompts),
+            default_prompt_name=base.default_prompt_name,
+            similarity_fn_name="cosine",
+        )
+    with new_directory(path, marker="modules.json") as directory, quiet():
+        encoder.save(str(directory), create_model_card=False)
+
+
+@torch.no_grad()
+def module_of(sae: SparseAutoencoder) -> Any:
+    """The module that makes these codes of vectors (n, d), its statistics of dead latents empty."""
+    from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
+
+    latents = sae.latents
+    active = latents if sae.activation == "relu" else min(latents, int(sae.size.get("active", sae.active or latents)))
+    made: Any = SparseAutoEncoder(sae.width, latents, k=active, k_aux=min(512, latents))
+    made.encoder.weight.copy_((sae.W_enc[:, :latents] * sae.scale).T)
+    made.pre_bias.copy_(sae.mean + sae.b_dec / sae.scale)
+    made.latent_bias.copy_(sae.b_enc[:latents])
+    return made

@@ -1,0 +1,1 @@
+"""How sparse autoencoders are trained: recipes, kernels, losses, the loop."""

@@ -1,0 +1,1 @@
+"""How good codes are: reconstruction, search, probing, geometry."""

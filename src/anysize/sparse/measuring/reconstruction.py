@@ -1,0 +1,173 @@
+"""
+Measuring autoencoders: how much of the variance a reconstruction explains, with how many active latents.
+
+Explained variance is ``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over the whole set (one minus FVU). Public tools have
+averaged a ratio per sample, or got the denominator wrong; both are other quantities.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from anysize.core.data.shards import Shards
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.frontier.frontier import ORIGINAL, Record
+from anysize.core.model.cost import latency_ms
+from anysize.sparse.measuring.dense import DENSE
+from anysize.sparse.rows.source import Source
+from anysize.sparse.rows.stored import is_held_out
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+    from anysize.sparse.autoencoder.model import SparseAutoencoder
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an autoencoder makes of some rows."""
+
+    fvu: float
+    """Fraction of variance unexplained."""
+    cosine: float
+    """Mean cosine of centred rows and reconstructions (the mean of the rows is taken off both)."""
+    l0: float
+    dead: float
+    """Share of latents that never fire on these rows."""
+
+
+@torch.no_grad()
+def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
+    """
+    FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision.
+
+    Raises `DataError` if there is but one row or all are the same.
+    """
+    device = sae.b_dec.device
+    mean = torch.stack([part.double().sum(0) for part in chunks(rows)]).sum(0).to(device) / len(rows)
+    left = spread = cosine = entries = squares = 0.0
+    fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
+    for part in (chunk.to(device) for chunk in chunks(rows)):
+        codes = sae.encode(part)
+        found, wanted = sae.decode(codes).double() - mean, part.double() - mean
+        left += float((found - wanted).square().sum())
+        spread += float(wanted.square().sum())
+        squares += float(part.double().square().sum())
+        cosine += float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).sum())
+        entries += len(codes.indices)
+        fired[codes.indices] = True
+    if not spread > 1e-12 * squares:
+        raise DataError(f"all of {len(rows)} rows to rebuild are the same, so there is no variance to explain")
+    return Reconstruction(
+        fvu=left / spread,
+        cosine=cosine / len(rows),
+        l0=entries / len(rows),
+        dead=float((~fired).double().mean()),
+    )
+
+
+class ReconstructionEvaluator:
+    """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
+
+    metric = "explained"
+    rivals = ()
+
+    def accepts(self, data: Data) -> bool:
+        """Whether there are at least two items."""
+        return len(data.items()) > 1
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        kept = " held out from training" if held_out else ""
+        return {"task": f"reconstruction of rows of {data.name}{kept}"}
+
+    def evaluate(
+        self, views: Mapping[str, Sequence[SparseAutoencoder]], data: Data, *, held_out: bool = False
+    ) -> list[Record]:
+        """
+        One record per view. Bytes are those of the codes as they are: a float32 and an index per active latent.
+
+        Raises `AnysizeError` for dense vectors, which rebuild nothing.
+        """
+        views = {arm: models for arm, models in views.items() if arm != ORIGINAL}
+        dense = [arm for arm in views if arm in DENSE]
+        if dense:
+            raise AnysizeError(
+                f"the arm {dense[0]} rebuilds nothing; measure it by sparse-retrieval or sparse-accuracy"
+            )
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            model = next(iter(views.values()))[0]
+            if held_out:
+                split = split_of(model, data, Path(scratch))
+                rows: Any = split.rows[np.flatnonzero(split.held)]
+            else:
+                rows = rows_of(model, data, Path(scratch))
+            return [_record(view, arm, rows) for arm, models in views.items() for view in models]
+
+
+def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
+    """The rows of `data` that this autoencoder reads: its vectors, or its texts through the model it was fitted on."""
+    options, source = sae.about.get("options", {}), _source(sae, data)
+    cache = options.get("cache") if source.model is not None else None
+    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows, and which of them training leaves out."""
+
+    rows: Any
+    held: np.ndarray
+    """(n,) bool."""
+
+
+def split_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Split:
+    """The rows of `data`, and which of them training on it leaves out: single ones, or if streamed groups of texts."""
+    source = _source(sae, data)
+    if source.model is None or not sae.about.get("options", {}).get("stream"):
+        rows = rows_of(sae, data, folder)
+        return Split(rows, is_held_out(np.arange(len(rows)), len(rows)))
+    groups = source.groups(data)
+    seen, held = (source.rows(groups.texts_of(held=part), folder / str(part)) for part in (False, True))
+    rows = Shards([*_parts(seen), *_parts(held)])
+    return Split(rows, np.arange(len(rows)) >= len(seen))
+
+
+def _source(sae: SparseAutoencoder, data: Data) -> Source:
+    options = sae.about.get("options", {})
+    if data.items().vectors is not None or not options.get("model"):
+        return Source()
+    return Source(options["model"], options.get("site"), options.get("max_length", 256))
+
+
+def _parts(rows: Any) -> list[np.ndarray]:
+    return rows.parts if isinstance(rows, Shards) else [rows]
+
+
+def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
+    found, cost = reconstruction(view, rows), view.cost()
+    one = torch.as_tensor(np.array(rows[:1]))
+    metrics = {"explained": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
+    return Record(
+        view.size,
+        arm,
+        metrics,
+        view.bytes_of(found.l0),
+        ms=latency_ms(lambda: view.encode(one)),
+        parameters=cost.parameters,
+        flops=cost.flops,
+    )
+
+
+def chunks(rows: Any) -> Iterator[torch.Tensor]:
+    """Rows a few thousand at a time, as float32 tensors."""
+    for start in range(0, len(rows), _CHUNK):
+        yield torch.from_numpy(np.array(rows[start : start + _CHUNK], dtype=np.float32))

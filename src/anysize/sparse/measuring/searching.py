@@ -1,0 +1,133 @@
+"""
+Measuring codes by what CSR makes them for (Wen et al. 2025, arXiv 2503.01776, section 4): search, and 1-NN classes.
+
+The standard nDCG is used; the authors' code takes the best order of what was retrieved for the ideal one, which gives
+a query with one of fifty answers found a 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.errors import DataError
+from anysize.core.frontier.frontier import ORIGINAL, Record
+from anysize.core.model.cost import latency_ms
+from anysize.evaluation.nearest import rank_by
+from anysize.evaluation.ranking import evaluate
+from anysize.sparse.measuring.scoring import Scorer, Scorers
+from anysize.sparse.rows.stored import is_held_out
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data, Items
+    from anysize.sparse.autoencoder.model import SparseAutoencoder
+    from anysize.sparse.measuring.dense import Dense
+
+Views = Mapping[str, Sequence["SparseAutoencoder | Dense"]]
+
+
+class SparseRetrievalEvaluator:
+    """Exact search by codes at every size: nDCG, recall and MRR, beside dense vectors of as many coordinates."""
+
+    metric = "ndcg@10"
+    metrics = ("ndcg@10", "recall@10", "recall@100", "mrr@10")
+    rivals = ("truncate", "pca")
+
+    def accepts(self, data: Data) -> bool:
+        """Whether the data judges which documents answer which queries."""
+        return data.is_judged
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        task = data.judged(held_out=held_out)
+        kept = " held out from training" if held_out and data.pairs is not None else ""
+        return {"task": f"retrieval by codes: {len(task.queries)} queries{kept} over {len(task.corpus)} documents"}
+
+    def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
+        """One record per view; bytes are those of the codes as they are. Each text is embedded once."""
+        task = data.judged(held_out=held_out)
+        model: Any = next(iter(views.values()))[0]
+        corpus, queries = (vectors_of(model, part) for part in (task.corpus, task.queries))
+        records = []
+        for arm, view, scorer in _scorers(views, corpus):
+            found = _nearest(scorer, queries, len(corpus), 100)
+            records.append(_record(view, arm, evaluate(task, found, self.metrics), scorer, queries, len(corpus)))
+        return records
+
+
+class SparseAccuracyEvaluator:
+    """The share of items whose nearest neighbour, by the cosine of codes, has their label, at every size."""
+
+    metric = "1-nn accuracy"
+    rivals = ("truncate", "pca")
+
+    def accepts(self, data: Data) -> bool:
+        """Whether the items have labels."""
+        return data.labels is not None and len(data.items()) > 1
+
+    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
+        """What is measured, for the frontier's caption."""
+        asked = int(_asked(len(data.items())).sum())
+        kept = " held out from training" if held_out else ""
+        return {"task": f"1-NN classification of {asked} items{kept} by {len(data.items()) - asked} others"}
+
+    def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
+        """One record per view. The tenth of the items that training would hold out is asked for among the others."""
+        model: Any = next(iter(views.values()))[0]
+        vectors, labels = vectors_of(model, data.items()), np.array([str(label) for label in data.labels or []])
+        asked = _asked(len(vectors))
+        corpus, queries = vectors[~asked], vectors[asked]
+        records = []
+        for arm, view, scorer in _scorers(views, corpus):
+            nearest = _nearest(scorer, queries, len(corpus), 1)[:, 0]
+            right = float(np.mean(labels[~asked][nearest] == labels[asked]))
+            records.append(_record(view, arm, {self.metric: right}, scorer, queries, len(corpus)))
+        return records
+
+
+def vectors_of(model: SparseAutoencoder, items: Items) -> np.ndarray:
+    """
+    The vectors (n, d) that an autoencoder reads of items: theirs, or those of their texts.
+
+    Raises `DataError` for texts where the autoencoder was fitted on vectors, or for vectors of another width.
+    """
+    if items.vectors is not None:
+        found = np.asarray(items.vectors, np.float32)
+    elif model.about.get("options", {}).get("model") is None:
+        raise DataError("this autoencoder was fitted on vectors and knows of no encoder; give it vectors, not texts")
+    else:
+        found = model.features(items.texts or [])
+    model.standardize(found[:1])
+    return found
+
+
+def _asked(count: int) -> np.ndarray:
+    return is_held_out(np.arange(count), count)
+
+
+def _scorers(views: Views, corpus: np.ndarray) -> Iterator[tuple[str, SparseAutoencoder | Dense, Scorer]]:
+    scorers = Scorers(corpus)
+    for arm, models in views.items():
+        for view in models:
+            yield arm, view, scorers.of(view)
+
+
+def _nearest(scorer: Scorer, queries: np.ndarray, documents: int, k: int) -> np.ndarray:
+    return rank_by(lambda rows: scorer.scores(queries[rows]), len(queries), documents, min(k, documents))[0]
+
+
+def _record(
+    view: SparseAutoencoder | Dense,
+    arm: str,
+    metrics: dict[str, float],
+    scorer: Scorer,
+    queries: np.ndarray,
+    documents: int,
+) -> Record:
+    """Its time is that of one query from its vector on: making the code, scoring all documents, choosing ten."""
+    ms = latency_ms(lambda: _nearest(scorer, queries[:1], documents, 10), repeats=15)
+    if arm != ORIGINAL:
+        metrics = {**metrics, "-l0": -scorer.active}
+    return Record(view.size, arm, metrics, scorer.bytes, ms=ms, parameters=scorer.parameters, flops=scorer.flops)

@@ -1,0 +1,1 @@
+"""The methods by name: Matryoshka SAE, MSAE, CSR, and those of one size."""

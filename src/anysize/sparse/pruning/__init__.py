@@ -1,0 +1,1 @@
+"""Progressive coding: latents by importance, and what is lost without the rest."""

@@ -1,0 +1,1 @@
+"""The rows that autoencoders learn from: read from a model, stored, streamed."""

@@ -1,0 +1,129 @@
+"""
+The rows that an autoencoder reads: vectors as they are, or texts through an encoder or a module inside a model.
+
+Texts become .npy shards in a folder, a few thousand at a time, so that a killed run goes on where it stopped, the
+whole may be larger than the memory, and another run can use them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.data.shards import Shards, read_shards
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.registry import MANIFEST, find, load
+from anysize.core.training.processes import place, wait
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+    from anysize.sparse.rows.stream import Groups
+
+_TEXTS = 1024  # a shard holds the rows of so many
+_NOTE = "rows.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What turns texts into rows: an encoder, or a module (`site`) of a Hugging Face model, whose tokens are rows."""
+
+    model: str | None = None
+    site: str | None = None
+    max_length: int = 256
+    """Tokens of a text that are read, with a `site`."""
+    device: str | None = None
+    """Where a model with a `site` runs; without a name on CUDA if it is there."""
+
+    def __post_init__(self) -> None:
+        if self.site is not None and self.model is None:
+            raise AnysizeError(f"the site {self.site} is a module of a model; name the model too")
+
+    def of(self, data: Data, folder: Path) -> np.ndarray | Shards:
+        """The rows of everything that `data` holds. `folder` keeps those made from texts."""
+        items = data.items()
+        if items.vectors is not None:
+            if self.model is not None:
+                raise DataError(f"{data.name} holds vectors already; leave out the model")
+            return items.vectors
+        return self.rows(readable(data), folder)
+
+    def groups(self, data: Data) -> Groups:
+        """The texts of `data` in the groups in which they are read without storing their rows."""
+        from anysize.backbones.site import GROUP
+        from anysize.sparse.rows.stream import Groups
+
+        return Groups(readable(data), _TEXTS if self.site is None else GROUP)
+
+    def rows(self, texts: Sequence[str], folder: Path) -> np.ndarray | Shards:
+        """The rows of texts: one each with an encoder, one for each token with a site."""
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        if not texts:
+            raise DataError("there are no texts to read")
+        made = hashlib.sha256(json.dumps([self.model, self.site, self.max_length, list(texts)]).encode()).hexdigest()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / _NOTE).exists():
+            write_json(folder / _NOTE, {"made": made})
+        elif read_json(folder / _NOTE, "a folder of rows")["made"] != made:
+            raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
+        names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
+        rank, world = place()
+        mine = [number for number in range(rank, len(names), world) if not names[number].exists()]
+        if mine:
+            _make(mine, names, texts, self.runner())
+        wait()  # until the other processes have made theirs
+        return read_shards(folder)
+
+    def runner(self) -> Callable[[list[str]], np.ndarray]:
+        """What turns a list of texts into rows, with its model loaded. Raises `AnysizeError` if none is named."""
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        if self.site is not None:
+            from anysize.backbones.site import Site
+
+            return Site(self.model, self.site, self.max_length, self.device).rows
+        encoder = self._encoder()
+        return lambda texts: np.asarray(encoder.encode(texts), np.float32)
+
+    def sentence_transformer(self) -> Any:
+        """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
+        encoder = self._encoder()
+        found = encoder.extract() if hasattr(encoder, "extract") else encoder.model
+        if not hasattr(found, "get_embedding_dimension"):
+            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which is no sentence-transformers model")
+        return found
+
+    def _encoder(self) -> Any:
+        assert self.model is not None
+        if not (Path(self.model) / MANIFEST).exists():
+            return find("encoders", "text")(self.model)
+        encoder: Any = load(self.model)
+        if not hasattr(encoder, "encode") or encoder.kind == "sae":
+            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
+        return encoder
+
+
+def readable(data: Data) -> list[str]:
+    """The texts of `data` that hold something. Raises `DataError` if it holds vectors, or no such text."""
+    found = [text for text in data.texts if text.strip()]
+    if not found:
+        raise DataError("there are no texts to read")
+    return found
+
+
+def _make(missing: Sequence[int], names: list[Path], texts: Sequence[str], run: Callable[[list[str]], Any]) -> None:
+    import io
+
+    from tqdm import tqdm
+
+    for number in tqdm(missing, desc="reading texts", unit="k texts", disable=None if place()[0] == 0 else True):
+        content = io.BytesIO()
+        np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
+        write_bytes(names[number], content.getvalue())

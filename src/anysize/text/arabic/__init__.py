@@ -1,0 +1,1 @@
+"""What Arabic nested embeddings need: normalisation, translated triplets, vocabulary reports."""

@@ -1,0 +1,1 @@
+"""Encoders nested in layers and dimensions: 2DMSE and Starbucks."""

@@ -1,0 +1,138 @@
+"""Fitting a sentence encoder at several depths and widths: texts in columns, one nested loss, the house trainer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from anysize.core.errors import DataError
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.fit import options_of
+from anysize.text.depth.model import NestedEncoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from anysize.core.data.records import Data
+    from anysize.text.depth.methods import LayeredMethod
+    from anysize.text.losses.layered import LayeredLoss
+
+MakeLoss = Callable[["SentenceTransformer", torch.nn.Module], "LayeredLoss"]
+
+
+class Columns(torch.utils.data.Dataset):
+    """Texts in columns, row by row, with a label each where there are labels."""
+
+    def __init__(self, columns: Sequence[Sequence[str]], labels: Sequence[float] | None = None) -> None:
+        self.columns, self.labels = columns, labels
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, index: int) -> tuple[list[str], float | None]:
+        return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
+
+
+class Training(torch.nn.Module):
+    """The model and its loss, as the trainer wants them: the loss of a batch of texts."""
+
+    def __init__(self, model: SentenceTransformer, loss: LayeredLoss) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = (loss,)  # in a tuple: what it holds is the model's own, and is saved once
+
+    def collate(self, rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:
+        """Token ids of each column, and the labels."""
+        columns = [self.model.preprocess(list(texts)) for texts in zip(*(texts for texts, _ in rows), strict=True)]
+        labels = [label for _, label in rows if label is not None]
+        return {"columns": [dict(column) for column in columns], "labels": torch.tensor(labels) if labels else None}
+
+    def forward(self, columns: list[dict[str, Any]], labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """The nested loss of one batch."""
+        return {"loss": self._loss[0](columns, labels)}
+
+
+def training_columns(data: Data) -> tuple[Columns, str]:
+    """What to learn from, and what it is called. Raises `DataError` if the data has neither pairs nor scored pairs."""
+    if data.scored is not None:
+        scored = data.training_scored()
+        assert scored is not None
+        return Columns([scored.first, scored.second], scored.scores), "scored pairs"
+    pairs = data.training_pairs()
+    if pairs is None:
+        raise DataError(
+            f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
+        )
+    columns = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
+    return Columns(columns), "pairs" if pairs.negatives is None else "triplets"
+
+
+def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None, resume: bool) -> NestedEncoder:
+    """
+    Tune every weight of `method.model` with the loss that `make` builds, and wrap the result.
+
+    In-batch softmax for pairs and triplets, CoSENT for scored pairs. Blocks deeper than the largest size are dropped.
+    """
+    from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MultipleNegativesRankingLoss
+
+    from anysize.backbones.blocks import checkpoint_activations
+    from anysize.backbones.layered import Backbone
+    from anysize.backbones.sentence import Encoder
+    from anysize.core.training.trainer import TrainingPlan, train
+
+    if workdir is None:
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            return fit(method, data, make, Path(scratch), resume)
+    model, nesting = method.base()
+    columns, what = training_columns(data)
+    if len(columns) < 2:
+        raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
+    texts = [text for column in columns.columns for text in column]
+    Encoder(model).say_cut(texts, "; --max-length sets where")
+    inner = (
+        CoSENTLoss(model, scale=method.scale)
+        if columns.labels is not None
+        else MultipleNegativesRankingLoss(model, scale=method.scale)
+    )
+    if method.gradient_checkpointing:
+        checkpoint_activations(model[0].auto_model)
+    training = Training(model, make(model, inner))
+    plan = TrainingPlan(
+        epochs=method.epochs,
+        batch_size=min(method.batch_size, len(columns)),
+        learning_rate=method.learning_rate,
+        seed=method.seed,
+        warmup_ratio=0.1,
+        bf16=method.bf16,
+    )
+    losses = train(training, columns, plan, workdir, resume=resume, collate=training.collate)
+    encoder = NestedEncoder(nesting, Backbone.of(model))
+    encoder.about = {
+        "method": method.name,
+        "options": options_of(method),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "learnt_from": what,
+        "rows": len(columns),
+        "losses": losses,
+    }
+    return encoder.eval()
+
+
+def base_of(source: str, max_length: int | None, nesting: Callable[[int, int], Nesting]) -> Any:
+    """The sentence-transformers model to tune, without blocks that no size runs, and the nesting for its shape."""
+    from anysize.backbones.blocks import find_stack, truncated
+    from anysize.backbones.sentence import Encoder
+
+    model = Encoder(source).model
+    if max_length is not None:
+        model.max_seq_length = max_length
+    transformer: Any = model[0]
+    stack = find_stack(transformer.auto_model)
+    sizes = nesting(stack.depth, int(model.get_embedding_dimension() or 0))
+    if sizes.full.layers < stack.depth:
+        transformer.model = truncated(transformer.auto_model, sizes.full.layers, stack)
+    return model.train(), sizes

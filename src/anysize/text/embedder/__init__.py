@@ -1,0 +1,1 @@
+"""Embeddings nested in their dimensions: MRL as a head or by fine-tuning."""

@@ -1,0 +1,150 @@
+"""
+Nested embeddings: every prefix of the vector is an embedding of its own (Kusupati et al. 2022, section 3).
+
+An `Embedder` is an optional sentence encoder followed by an optional linear head. The head's rows are ordered: its
+first m rows make the m-dimensional embedding, so a smaller size stores, loads and multiplies less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from anysize.backbones.sentence import Encoder
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.cost import Cost
+from anysize.core.sizes.nesting import Nesting, Size
+from anysize.text.embedder.head import as_tensor
+
+ENCODER = "encoder"
+
+
+class Embedder(NestedModel):
+    """
+    Embeds texts (or vectors, when there is no encoder) at any trained size.
+
+    `weight` has shape (full dims, in_features); without a head (`weight is None`) the encoder's own coordinates are
+    the nested ones. Outputs are sliced first and normalised after, so every size has unit length.
+    """
+
+    kind = "embedder"
+    times_encoding = False
+    """Whether a size decides how long a text takes to encode: here the encoder runs whole at every size."""
+    evaluators = ("retrieval", "similarity", "neighbours")
+
+    def __init__(
+        self, nesting: Nesting, in_features: int, *, encoder: Encoder | None = None, weight: torch.Tensor | None = None
+    ) -> None:
+        super().__init__(nesting)
+        self.in_features = in_features
+        self.encoder = encoder
+        self.weight = None if weight is None else torch.nn.Parameter(weight, requires_grad=False)
+        self._encoder_fingerprint: str | None = None
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Models of one origin have the same `features`."""
+        return (id(self.encoder),)
+
+    def features(self, inputs: Sequence[str] | np.ndarray, **options: Any) -> np.ndarray:
+        """
+        What the head reads, shape (n, in_features): the encoder's embeddings, or the vectors themselves.
+
+        Raises `DataError` for vectors of another width or with values that are not finite, and `AnysizeError` for
+        texts where there is no encoder.
+        """
+        if isinstance(inputs, np.ndarray):
+            vectors = np.asarray(inputs, dtype=np.float32)
+            if vectors.ndim != 2 or vectors.shape[1] != self.in_features:
+                raise DataError(f"this model reads vectors of shape (n, {self.in_features}); got {vectors.shape}")
+            if not np.isfinite(vectors).all():
+                raise DataError("the vectors hold NaN or infinite values; remove those rows")
+            return vectors
+        if isinstance(inputs, str):
+            raise DataError("give a list of texts, not one text")
+        if self.encoder is None:
+            raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
+        return self.encoder.encode(list(inputs), **options)
+
+    @torch.no_grad()
+    def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
+        """Features (n, in_features) to embeddings (n, dims) at this view's size, of unit length if `normalize`."""
+        dims = dims or self.size.dims
+        x = as_tensor(features)
+        z = x[:, :dims] if self.weight is None else x @ self.weight[:dims].T
+        return (torch.nn.functional.normalize(z, dim=-1) if normalize else z).numpy()
+
+    def encode(self, inputs: Sequence[str] | np.ndarray, **options: Any) -> np.ndarray:
+        """Unit embeddings at this view's size: float32, shape (n, dims). Options go to `Encoder.encode`."""
+        return self.project(self.features(inputs, **options))
+
+    def outputs(
+        self, example: Sequence[str] | np.ndarray, sizes: tuple[Size, ...] | None = None
+    ) -> dict[Size, torch.Tensor]:
+        """Every size from one pass of the encoder and one product with the head."""
+        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        x = as_tensor(self.features(example))
+        z = x if self.weight is None else x @ self.weight[: max(size.dims for size in asked)].detach().T
+        return {size: torch.nn.functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
+
+    def cost(self) -> Cost:
+        """Bytes of one stored float32 embedding; parameters and FLOPs of the head alone (the encoder's are fixed)."""
+        weights = 0 if self.weight is None else self.size.dims * self.in_features
+        return Cost(bytes=4 * self.size.dims, parameters=weights, flops=2 * weights)
+
+    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+        """
+        A standalone sentence-transformers model of that size (`save` it); without an encoder, a smaller Embedder.
+
+        The head becomes its `Dense` layer, followed by `Normalize`; it loads without anysize.
+        """
+        if self.encoder is None:
+            return super().extract(size, **axes)
+        from anysize.text.embedder.export import sentence_transformer
+
+        return sentence_transformer(self.at(size, **axes) if size or axes else self)
+
+    def arm(self, name: str, data: Any) -> list[NestedModel]:
+        """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.rivals`."""
+        from anysize.text.rivals import rival
+
+        return rival(self, name, data)
+
+    # Saving
+
+    def config(self) -> dict[str, Any]:
+        """in_features, whether there is a head, and the encoder's fingerprint."""
+        if self.encoder is not None and self._encoder_fingerprint is None:
+            self._encoder_fingerprint = self.encoder.fingerprint()
+        return {
+            "in_features": self.in_features,
+            "head": self.weight is not None,
+            "encoder": self._encoder_fingerprint,
+        }
+
+    @classmethod
+    def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
+        """An Embedder of that shape, its head all zeros, its encoder not yet attached."""
+        head = torch.zeros(nesting.full.dims, config["in_features"]) if config["head"] else None
+        model = cls(nesting, config["in_features"], weight=head)
+        model._encoder_fingerprint = config["encoder"]
+        return model
+
+    def nested_tensors(self) -> dict[str, tuple[str, int]]:
+        """The head is cut in its rows."""
+        return {} if self.weight is None else {"weight": ("dims", 0)}
+
+    def save_parts(self, directory: Path) -> None:
+        """The encoder, in its own format, so that the saved model stands alone."""
+        if self.encoder is not None:
+            self.encoder.save(directory / ENCODER)
+
+    def load_parts(self, directory: Path) -> None:
+        """Point at the encoder beside the weights; it is read when the first text arrives."""
+        if self._encoder_fingerprint is not None:
+            self.encoder = Encoder(directory / ENCODER)

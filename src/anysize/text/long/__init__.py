@@ -1,0 +1,1 @@
+"""Texts longer than a model reads: windows and late chunking."""

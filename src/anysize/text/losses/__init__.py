@@ -1,0 +1,1 @@
+"""Drop-in losses for sentence-transformers: dimensions, layers, and both."""

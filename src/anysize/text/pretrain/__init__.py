@@ -1,0 +1,1 @@
+"""Pretraining that prepares an encoder for depth: SMAE and MLM."""

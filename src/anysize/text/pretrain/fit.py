@@ -1,0 +1,94 @@
+"""Pre-training an encoder on windows of text: masked batches, one loss over all sizes, the house trainer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from anysize.core.errors import AnysizeError
+from anysize.core.verbs.fit import options_of
+from anysize.text.pretrain.made import Pretrained
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+    from anysize.text.pretrain.methods import Pretrainer
+
+_LOOKED_AT = 8
+"""Batches on which the losses of each size are told in the end."""
+
+
+def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> Pretrained:
+    """
+    Train `method.model` on the texts of `data`.
+
+    Raises `AnysizeError` if no model was named or none of that kind can be pre-trained, `SizeError` if the menu
+    exceeds it, `DataError` if there is no text.
+    """
+    from transformers import set_seed
+
+    from anysize.backbones.blocks import find_stack, truncated
+    from anysize.core.training.trainer import TrainingPlan, train
+    from anysize.text.pretrain.base import load_base
+    from anysize.text.pretrain.masks import NestedWholeWordMask
+    from anysize.text.pretrain.mlm_head import NestedHead
+    from anysize.text.pretrain.objective import SMAEObjective, losses_by_size
+    from anysize.text.pretrain.windows import TokenWindows
+
+    if workdir is None:
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            return fit(method, data, Path(scratch), resume)
+    if method.model is None:
+        raise AnysizeError("name the model to start from with --model: a folder or a hub name")
+    set_seed(method.seed)  # a head, or all weights, may be drawn at random
+    base = load_base(method.model)
+    stack, width = find_stack(base.encoder), int(base.encoder.config.hidden_size)
+    sizes = method.nesting(stack.depth, width)
+    limit = base.max_length if method.max_length is None else method.max_length
+    if limit > base.max_length:
+        raise AnysizeError(f"max-length {limit} exceeds the {base.max_length} tokens that {method.model} can read")
+    head = NestedHead(base.masked)
+    encoder = truncated(base.encoder, sizes.full.layers, stack) if sizes.full.layers < stack.depth else base.encoder
+    windows = TokenWindows(data.texts, base.tokenizer, limit)
+    masks = NestedWholeWordMask(
+        method.encoder_mask,
+        method.decoder_share,
+        base.tokenizer.mask_token_id,
+        base.tokenizer.pad_token_id,
+        np.setdiff1d(np.arange(encoder.config.vocab_size), base.tokenizer.all_special_ids),
+        method.seed,
+    )
+
+    def collate(rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        return masks(rows, *windows.take(rows))
+
+    module = SMAEObjective(encoder, head, sizes, decoder=method.has_decoder)
+    plan = TrainingPlan(
+        epochs=method.epochs,
+        batch_size=min(method.batch_size, len(windows)),
+        learning_rate=method.learning_rate,
+        seed=method.seed,
+        weight_decay=0.001,
+        bf16=method.bf16,
+    )
+    losses = train(module, windows, plan, workdir, resume=resume, collate=collate)
+    starts = range(0, min(len(windows), _LOOKED_AT * plan.batch_size), plan.batch_size)
+    looked_at = [collate(range(start, min(start + plan.batch_size, len(windows)))) for start in starts]
+    made = Pretrained(encoder.eval(), base.tokenizer, limit)
+    made.about = {
+        "method": method.name,
+        "options": options_of(method),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "max_length": limit,
+        "sizes": sizes.to_json(),
+        "from_scratch": not base.trained,
+        "windows": len(windows),
+        "tokens": windows.tokens,
+        "losses": losses,
+        "losses_by_size": losses_by_size(module, looked_at),
+    }
+    return made

@@ -1,0 +1,116 @@
+"""The methods of `anysize pretrain`: ``smae`` (arXiv 2410.13230) and ``mlm``, plain masked-language modelling."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from anysize.core.errors import AnysizeError
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+    from anysize.core.sizes.nesting import Nesting
+    from anysize.text.pretrain.made import Pretrained
+
+
+@dataclass(frozen=True)
+class Pretrainer:
+    """What both have in common."""
+
+    name: ClassVar[str]
+    marker: ClassVar[str] = "pretraining.json"
+    has_decoder: ClassVar[bool] = False
+
+    model: str | None = None
+    """The encoder to start from: a folder or a hub name; a folder with config.json and tokenizer alone starts anew."""
+    epochs: float = 1.0
+    """Passes over the text."""
+    batch_size: int = 32
+    """Windows of text per step and process."""
+    learning_rate: float = 1e-4
+    """Peak learning rate, warmed up and decayed linearly."""
+    max_length: int | None = None
+    """Tokens per window of text, and the most that the result reads. Default: the model's own limit."""
+    encoder_mask: float = 0.2
+    """The share of tokens that is masked, in whole words."""
+    bf16: bool = False
+    """Train in bfloat16 (about twice as fast where the processor has it)."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "max_length"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        decoder = self.decoder_share if self.decoder_share is not None else self.encoder_mask
+        if not 0 < self.encoder_mask <= decoder < 1:
+            raise AnysizeError(
+                "masks are shares of the tokens, above 0 and below 1, and the decoder's is not below the encoder's; "
+                f"got {self.encoder_mask}" + (f" and {decoder}" if self.has_decoder else "")
+            )
+
+    @property
+    def decoder_share(self) -> float | None:
+        """The share of tokens that is masked for the decoder; None without one."""
+        return None
+
+    def nesting(self, depth: int, width: int) -> Nesting:
+        """The sizes to train for a model of this depth and width. Raises `SizeError` if it has not so much."""
+        raise NotImplementedError
+
+    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Pretrained:
+        """Learn from the texts of `data`; `workdir` keeps checkpoints, from which `resume` continues."""
+        from anysize.text.pretrain.fit import fit
+
+        return fit(self, data, workdir, resume)
+
+    def load(self, path: str | os.PathLike[str]) -> Pretrained:
+        """Read what was made."""
+        from anysize.text.pretrain.made import Pretrained
+
+        return Pretrained.load(path)
+
+
+@dataclass(frozen=True)
+class SMAE(Pretrainer):
+    """
+    Starbucks Masked Autoencoding: every size of a menu guesses masked words, and its first state helps one block to.
+
+    Give the menu that you will tune for (`fit --method starbucks`). Blocks deeper than its largest size are dropped.
+    """
+
+    name: ClassVar[str] = "smae"
+    has_decoder: ClassVar[bool] = True
+
+    sizes: tuple[str, ...] | None = None
+    """The menu as layers:dims, for example 2:24,4:96,6:384, with names if you like. Default: the model's diagonal."""
+    decoder_mask: float = 0.4
+    """The share of tokens that is masked for the decoder; the encoder's words are among them."""
+
+    @property
+    def decoder_share(self) -> float | None:
+        """The share of tokens that is masked for the decoder."""
+        return self.decoder_mask
+
+    def nesting(self, depth: int, width: int) -> Nesting:
+        """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
+        from anysize.core.sizes.menu import diagonal, menu
+        from anysize.text.depth.methods import within
+
+        return diagonal(depth, width) if self.sizes is None else within(menu(self.sizes), depth, width)
+
+
+@dataclass(frozen=True)
+class MLM(Pretrainer):
+    """Masked-language modelling of the whole encoder, as BERT was trained: the rival of ``smae``."""
+
+    name: ClassVar[str] = "mlm"
+
+    def nesting(self, depth: int, width: int) -> Nesting:
+        """The one full size."""
+        from anysize.core.sizes.nesting import Nesting, Size
+
+        return Nesting.pairs([Size(layers=depth, dims=width)])

@@ -1,0 +1,1 @@
+"""One encoder with an adapter per task (jina-embeddings-v3)."""

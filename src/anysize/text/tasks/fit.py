@@ -1,0 +1,153 @@
+"""Fitting task adapters in two stages: the whole encoder on pairs, then adapters over it, frozen (arXiv 2409.10173)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anysize.backbones.cut_texts import say_cut
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.training.trainer import TrainingPlan
+from anysize.core.verbs.fit import options_of
+from anysize.text.tasks.data import TaskSet, adapters_of, read_task_sets
+from anysize.text.tasks.model import TaskEncoder
+
+if TYPE_CHECKING:
+    from anysize.backbones.sentence import Encoder
+    from anysize.core.data.records import Data
+    from anysize.text.tasks.method import Tasks
+
+
+def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEncoder:
+    """The encoder that `method` describes, trained on `data` (pairs, or nothing) and on the data of its tasks."""
+    from anysize.text.tasks.model import TaskLoRA
+    from anysize.text.tasks.training import train_adapters
+
+    if workdir is None:
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            return fit(method, data, Path(scratch), resume)
+    if method.model is None:
+        raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
+    sets = read_task_sets(method.task)
+    _same_data(sets, workdir / "tasks.json")
+    base, first = _base(method, data, workdir, resume)
+    encoder = TaskLoRA(
+        base.model,
+        adapters_of(sets),
+        dims=method.nesting(base.dimension).levels("dims"),
+        r=method.r,
+        lora_alpha=method.lora_alpha,
+        lora_dropout=method.lora_dropout,
+        embedding=method.embedding,
+        instructions=None if method.instructions else {},
+        seed=method.seed,
+    )
+    _say_cut(encoder, sets)
+    plan = TrainingPlan(
+        epochs=method.epochs,
+        batch_size=method.batch_size,
+        learning_rate=method.learning_rate,
+        seed=method.seed,
+        warmup_ratio=0.1,
+        bf16=method.bf16,
+    )
+    losses = train_adapters(
+        encoder, sets, plan, workdir / "adapters", steps=method.steps, temperature=method.temperature, resume=resume
+    )
+    encoder.about = {
+        "method": method.name,
+        "options": options_of(method),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "learnt_too": [{"task": one.task, "name": one.name, "fingerprint": one.fingerprint} for one in sets],
+        "learnt_from": f"rows for {', '.join(dict.fromkeys(one.task for one in sets))}",
+        "rows": sum(map(len, sets)),
+        "base_losses": first,
+        "losses": losses,
+    }
+    return encoder
+
+
+def _say_cut(encoder: TaskEncoder, sets: Sequence[TaskSet]) -> None:
+    """Tell how many texts are longer, behind their instruction, than the model reads."""
+    texts = [
+        encoder.prompt_of(one.adapter_of(place)) + text
+        for one in sets
+        for place, column in enumerate(one.columns)
+        for text in column
+    ]
+    limit = encoder.encoder.settings["max_length"]
+    say_cut(texts, encoder.encoder.tokenizer, limit, advice="; --max-length sets where")
+
+
+def _same_data(sets: Sequence[TaskSet], kept: Path) -> None:
+    """Note what the tasks learn from; raise `AnysizeError` if this run was started with other content."""
+    now = [[one.task, one.name, one.fingerprint] for one in sets]
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, now)
+    elif (before := read_json(kept, "an unfinished run")) != now:
+        changed = next((one[0] for one, other in zip(now, before, strict=False) if one != other), "the tasks")
+        raise AnysizeError(
+            f"the unfinished run at {kept.parent} was started with different data for {changed}; use the same to resume"
+        )
+
+
+def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encoder, list[dict[str, float]]]:
+    """The encoder under the adapters, tuned on pairs if there are any, and the losses of that."""
+    from anysize.backbones.sentence import Encoder
+
+    assert method.model is not None
+    tuned = workdir / "base"
+    if tuned.exists():
+        base = Encoder(str(tuned))
+        losses = json.loads((tuned / "losses.json").read_text("utf-8"))
+        if method.max_length is not None:
+            base.model.max_seq_length = method.max_length
+        return base, losses
+    base = Encoder(method.model)
+    if method.max_length is not None:
+        base.model.max_seq_length = method.max_length
+    if data.corpus is None and data.pairs is None and data.scored is None:
+        return base, []
+    losses = _tune(method, data, base, workdir / "pairs", resume)
+    with new_directory(tuned, marker="modules.json") as folder:
+        base.save(folder)
+        write_json(folder / "losses.json", losses)
+    return base, losses
+
+
+def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool) -> list[dict[str, float]]:
+    """Train every weight of the encoder on pairs, in both directions and at every width."""
+    from anysize.core.training.trainer import train
+    from anysize.text.depth.fit import Columns, Training
+    from anysize.text.losses.dims import MatryoshkaLoss
+    from anysize.text.tasks.losses import InfoNCELoss, TripletInfoNCELoss
+
+    pairs = data.training_pairs()
+    if pairs is None or len(pairs) < 2:
+        raise DataError(
+            f"{data.name} has no pairs to tune the encoder on; expected anchor, positive[, negative], "
+            "or write none to train the adapters alone"
+        )
+    columns = Columns([pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])])
+    model: Any = base.model.train()
+    base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where")
+    temperature = method.temperature or 0.05
+    inner = (InfoNCELoss if pairs.negatives is None else TripletInfoNCELoss)(model, temperature)
+    dims = list(method.nesting(base.dimension).levels("dims"))
+    training = Training(model, MatryoshkaLoss(model, inner, matryoshka_dims=dims))  # type: ignore[arg-type]
+    plan = TrainingPlan(
+        epochs=method.base_epochs,
+        batch_size=min(method.batch_size, len(columns)),
+        learning_rate=method.base_learning_rate,
+        seed=method.seed,
+        warmup_ratio=0.1,
+        bf16=method.bf16,
+    )
+    losses = train(training, columns, plan, workdir, resume=resume, collate=training.collate)
+    model.eval()
+    return losses

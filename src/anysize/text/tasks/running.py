@@ -1,0 +1,173 @@
+"""Running an encoder that has one adapter per task: texts and their tasks in, vectors of any trained width out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from anysize.backbones.batching import batches, estimated_lengths
+from anysize.backbones.cut_texts import say_cut
+from anysize.backbones.layered import Backbone
+from anysize.backbones.sentence import encode_distinct
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.contract import NestedModel
+from anysize.core.sizes.nesting import Size
+from anysize.text.embedder.head import as_tensor
+from anysize.text.tasks.adapters import Adapters
+
+INSTRUCTIONS = {
+    "retrieval.query": "Represent the query for retrieving evidence documents: ",
+    "retrieval.passage": "Represent the document for retrieval: ",
+}
+"""What jina-embeddings-v3 puts before a text; the other tasks have none."""
+_APART = "\0"
+
+
+class TaskRunning(NestedModel):
+    """What `TaskEncoder` does with texts."""
+
+    encoder: Backbone
+    adapters: Adapters
+    tasks: tuple[str, ...]
+    instructions: dict[str, str]
+    task: str | None
+
+    @property
+    def in_features(self) -> int:
+        """The width of what every size is cut from."""
+        return self.encoder.width
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Models of one origin have the same `features`."""
+        return (id(self.encoder), self.task)
+
+    def for_task(self, task: str) -> Self:
+        """A view that shares all weights and takes texts without a task for this one's."""
+        self.check_tasks([task])
+        view = copy.copy(self)
+        view.task = task
+        return view
+
+    def vectors(self, texts: Sequence[str], tasks: Sequence[str]) -> torch.Tensor:
+        """Sentence vectors (rows, width), not normalised, in one pass; with a gradient where that is wanted."""
+        return self.pooled(self.tokens(texts, tasks), tasks)
+
+    def tokens(self, texts: Sequence[str], tasks: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Token ids and masks of texts, each behind the instruction of its task, cut at the model's limit."""
+        limit = self.encoder.settings["max_length"]
+        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
+        written = [self.prompt_of(task) + text[: 20 * limit] for task, text in zip(tasks, texts, strict=True)]
+        batch = self.encoder.tokenizer(written, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        return {name: value.to(self.encoder.device) for name, value in batch.items()}
+
+    def pooled(self, inputs: Mapping[str, Any], tasks: Sequence[str]) -> torch.Tensor:
+        """As `vectors`, from `tokens`; one task stands for all rows."""
+        depth = self.encoder.depth
+        if len(set(tasks)) == 1:
+            self.adapters.use(tasks[0])
+            return self.encoder(inputs, [depth])[depth]
+        with self.adapters.by_row(tasks):
+            return self.encoder(inputs, [depth])[depth]
+
+    def prompt_of(self, task: str) -> str:
+        """What goes before a task's texts: its instruction, or else the base model's own prompt."""
+        return self.instructions.get(task, self.encoder.prompt)
+
+    @torch.no_grad()
+    def features(
+        self,
+        inputs: Sequence[str],
+        *,
+        task: str | Sequence[str] | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        bf16: bool = False,
+    ) -> np.ndarray:
+        """What every size is cut from, not normalised: float32, shape (n, width). Tasks as in `encode`."""
+        if isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs):
+            raise DataError("give a list of texts")
+        tasks = self.tasks_of(len(inputs), task)
+        if not len(inputs):
+            return np.zeros((0, self.in_features), dtype=np.float32)
+        limit = self.encoder.settings["max_length"]
+        longest = max(map(self.prompt_of, sorted(set(tasks))), key=len)
+        if progress:
+            say_cut(inputs, self.encoder.tokenizer, limit, longest)
+        # A text is known by its task and its words together, so each pair is embedded once.
+        keys = [f"{name}{_APART}{text}" for name, text in zip(tasks, inputs, strict=True)]
+
+        def run(shard: list[str]) -> np.ndarray:
+            found = []
+            # Longest first as they come, and no text longer than its key behind the longest instruction.
+            for rows in batches(estimated_lengths([longest + key for key in shard], limit), batch_size):
+                parts = [key.split(_APART, 1) for key in shard[rows.start : rows.stop]]
+                with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
+                    z = self.vectors([text for _, text in parts], [name for name, _ in parts])
+                found.append(z.float().cpu())
+            return torch.cat(found).numpy()
+
+        return encode_distinct(keys, run, progress=progress)
+
+    @torch.no_grad()
+    def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
+        """`features` to embeddings (n, dims) at this view's size, of unit length unless told otherwise."""
+        z = as_tensor(features)[:, : dims or self.size.dims]
+        return (functional.normalize(z, dim=-1) if normalize else z).numpy()
+
+    def encode(
+        self,
+        inputs: Sequence[str],
+        *,
+        task: str | Sequence[str] | None = None,
+        truncate_dim: int | None = None,
+        **options: Any,
+    ) -> np.ndarray:
+        """
+        Unit embeddings for a task, or for one task per text: float32, shape (n, dims).
+
+        `truncate_dim` is a trained width (default: this view's). Options: batch_size, progress, bf16. Raises
+        `AnysizeError` if no task is given or there is no adapter for it, `SizeError` for a width that is not trained.
+        """
+        size = self.size if truncate_dim is None else self.nesting.resolve(dims=truncate_dim)
+        return self.project(self.features(inputs, task=task, **options), size.dims)
+
+    def encode_query(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
+        """`encode` for ``retrieval.query``."""
+        return self.encode(inputs, task="retrieval.query", **options)
+
+    def encode_document(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
+        """`encode` for ``retrieval.passage``."""
+        return self.encode(inputs, task="retrieval.passage", **options)
+
+    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+        """Every size from one pass over texts, or over a mapping of ``texts`` and their ``task``."""
+        texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
+        z = self.vectors(list(texts), self.tasks_of(len(texts), task))
+        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
+
+    def tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
+        """The task of each of `count` texts. Raises `AnysizeError` if none is given here or by `for_task`."""
+        given = self.task if task is None else task
+        if given is None:
+            raise AnysizeError(
+                "say which task the texts are for, by task=... or by for_task(...); this model has: "
+                f"{', '.join(self.tasks)}"
+            )
+        tasks = [given] * count if isinstance(given, str) else list(given)
+        if len(tasks) != count:
+            raise AnysizeError(f"{len(tasks)} tasks for {count} texts; give one task, or one per text")
+        self.check_tasks(tasks if count else [given] if isinstance(given, str) else [])
+        return tasks
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Raise `AnysizeError` for a task without an adapter, naming those there are."""
+        for task in dict.fromkeys(tasks):
+            if task not in self.tasks:
+                raise AnysizeError(f"this model has no adapter for {task!r}; it has: {', '.join(self.tasks)}")

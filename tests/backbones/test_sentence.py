@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anysize.backbones import sentence as module
+from anysize.backbones.kept import FeatureStore
+from anysize.backbones.sentence import Encoder
+from anysize.core.errors import AnysizeError, CheckpointError
+from tests.conftest import WIDTH, sentences
+
+
+def count_calls(encoder, monkeypatch) -> list[str]:
+    """Every text that reaches the sentence-transformers model from now on."""
+    reached: list[str] = []
+    real = encoder.model.encode
+
+    def spy(texts, **options):
+        reached.extend(texts)
+        return real(texts, **options)
+
+    monkeypatch.setattr(encoder.model, "encode", spy)
+    return reached
+
+
+def test_it_embeds_as_sentence_transformers_does_in_the_order_given(encoder):
+    texts = [*sentences(7), "balan", *sentences(3)]
+    found = encoder.encode(texts)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, encoder.model.encode(texts), atol=1e-5)
+    assert encoder.dimension == WIDTH
+
+
+def test_each_distinct_text_is_embedded_once(encoder, monkeypatch):
+    reached = count_calls(encoder, monkeypatch)
+    found = encoder.encode(["balan demer", "gofen", "balan demer"])
+    assert sorted(reached) == ["balan demer", "gofen"]
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_what_the_store_knows_is_not_embedded_again(encoder, monkeypatch, tmp_path):
+    encoder.store = FeatureStore(tmp_path)
+    before = encoder.encode(["balan demer"])
+    reached = count_calls(encoder, monkeypatch)
+    encoder.store = FeatureStore(tmp_path)
+    after = encoder.encode(["balan demer", "gofen"])
+    assert reached == ["gofen"]
+    np.testing.assert_array_equal(before[0], after[0])
+
+
+def test_work_is_stored_shard_by_shard(encoder, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHARD", 4)
+    encoder.store = FeatureStore(tmp_path)
+    encoder.encode(sentences(10))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_texts_of_zero_and_of_100_000_characters(encoder, monkeypatch):
+    long = "balan demer " * 8400
+    reached = count_calls(encoder, monkeypatch)
+    found = encoder.encode(["", long, "balan"])
+    assert np.isfinite(found).all()
+    assert max(map(len, reached)) <= 20 * 32
+    # Only what the model reads counts: the cut must not change the vector.
+    np.testing.assert_allclose(found[1], encoder.model.encode(long), atol=1e-5)
+    np.testing.assert_allclose(found[0], encoder.model.encode(""), atol=1e-5)
+
+
+def test_no_texts_give_no_rows(encoder):
+    assert encoder.encode([]).shape == (0, WIDTH)
+
+
+def test_bfloat16_agrees_to_the_digits_it_has(encoder):
+    texts = sentences(6)
+    exact, rough = encoder.encode(texts), encoder.encode(texts, bf16=True)
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_progress_goes_nowhere_unless_asked(encoder, capfd):
+    encoder.model  # noqa: B018 (loading is tested below)
+    capfd.readouterr()
+    encoder.encode(sentences(5))
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_name_that_is_nowhere_is_one_sentence():
+    with pytest.raises(AnysizeError, match="cannot load the model 'no-such-model-here'") as raised:
+        Encoder("no-such-model-here").encode(["a"])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_no_model_says_what_it_lacks(tmp_path):
+    with pytest.raises(CheckpointError, match=r"modules\.json"):
+        Encoder(tmp_path).encode(["a"])
+
+
+def test_a_static_model_which_reads_any_length():
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    static = StaticEmbedding(tokenizer, embedding_dim=4)
+    a, b, both = Encoder(SentenceTransformer(modules=[static], device="cpu")).encode(["a", "b", "a b " * 5_000])
+    np.testing.assert_allclose(both, (a + b) / 2, atol=1e-3)
+
+
+def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):
+    encoder.save(tmp_path / "e")
+    np.testing.assert_allclose(Encoder(tmp_path / "e").encode(["gofen"]), encoder.encode(["gofen"]), atol=1e-6)
+    assert Encoder(tmp_path / "e").fingerprint() == encoder.fingerprint()
+    assert capfd.readouterr().out == ""

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from anysize.core.data.records import Data, Items, Pairs
+from anysize.core.errors import DataError
+from anysize.core.sizes.nesting import Nesting
+from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
+from anysize.text.embedder.model import Embedder
+from tests.conftest import WIDTH, sentences, spread_vectors
+
+
+def judged(seed: int = 0) -> Data:
+    """30 documents, 6 queries, one to three relevant documents with gains 1 and 2, as vectors."""
+    rng = np.random.default_rng(seed)
+    documents = rng.standard_normal((30, WIDTH)).astype(np.float32)
+    queries = documents[:6] + rng.standard_normal((6, WIDTH)).astype(np.float32)
+    qrels = {f"q{row}": {f"d{row}": 2.0, f"d{row + 6}": 1.0, f"d{row + 12}": 0.0} for row in range(6)}
+    qrels["q5"] = {"d5": 1.0}
+    return Data(
+        "j",
+        "f",
+        Items([f"d{row}" for row in range(30)], vectors=documents),
+        Items([f"q{row}" for row in range(6)], vectors=queries),
+        {"test": qrels},
+    )
+
+
+def views(model):
+    return {"nested": [model.at(size) for size in model.nesting]}
+
+
+def plain_ndcg(data: Data, dims: int) -> float:
+    documents, total = data.corpus.vectors[:, :dims].astype(float), 0.0
+    for row, name in enumerate(data.queries.ids):
+        query = data.queries.vectors[row, :dims].astype(float)
+        scores = documents @ query / np.linalg.norm(documents, axis=1) / np.linalg.norm(query)
+        gains = data.qrels["test"][name]
+        order = sorted(range(30), key=lambda at: -scores[at])[:10]
+        found = sum(gains.get(f"d{at}", 0) / math.log2(place + 2) for place, at in enumerate(order))
+        best = sum(gain / math.log2(place + 2) for place, gain in enumerate(sorted(gains.values(), reverse=True)))
+        total += found / best
+    return total / len(data.queries)
+
+
+def test_retrieval_agrees_with_a_plain_computation_at_each_size():
+    data = judged()
+    records = RetrievalEvaluator().evaluate(views(Embedder(Nesting(dims=(4, 16, WIDTH)), WIDTH)), data)
+    assert [(record.arm, record.size.dims, record.bytes) for record in records] == [
+        ("nested", 4, 16),
+        ("nested", 16, 64),
+        ("nested", WIDTH, 128),
+    ]
+    for record in records:
+        assert record.metrics["ndcg@10"] == pytest.approx(plain_ndcg(data, record.size.dims), abs=1e-6)
+        assert set(record.metrics) == {"ndcg@10", "recall@10", "recall@100", "mrr@10"}
+        assert record.metrics["recall@100"] == 1.0
+        assert record.ms > 0
+
+
+def test_retrieval_reads_each_text_once_for_all_sizes(encoder, monkeypatch):
+    reached = []
+    real = encoder.model.encode
+
+    def spy(texts, **options):
+        reached.extend(texts)
+        return real(texts, **options)
+
+    texts = sentences(14)
+    data = Data("p", "f", pairs=Pairs(texts[:7], texts[7:]))
+    model = Embedder(Nesting(dims=(4, 8, 16)), WIDTH, encoder=encoder)
+    monkeypatch.setattr(encoder.model, "encode", spy)
+    RetrievalEvaluator().evaluate({"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
+    assert sorted(reached) == sorted(texts)
+
+
+def test_held_out_keeps_only_the_anchors_that_training_did_not_see(encoder):
+    anchors, positives = sentences(40), sentences(40, seed=9)
+    data = Data("p", "f", pairs=Pairs(anchors, positives))
+    model = Embedder(Nesting(dims=(4,)), WIDTH, encoder=encoder)
+    left = 40 - len(data.training_pairs())
+    evaluator = RetrievalEvaluator()
+    assert 0 < left < 40
+    held = evaluator.describe(data, held_out=True)["task"]
+    assert held == f"retrieval: {left} queries held out from training over 40 documents"
+    assert evaluator.describe(data, held_out=False)["task"] == "retrieval: 40 queries over 40 documents"
+    assert len(evaluator.evaluate(views(model), data, held_out=True)) == 1
+
+
+def test_the_test_split_comes_before_dev():
+    data = judged()
+    both = Data("j", "f", data.corpus, data.queries, {"dev": {"q0": {"d1": 1.0}}, "test": data.qrels["test"]})
+    only = Data("j", "f", data.corpus, data.queries, {"dev": {"q0": {"d1": 1.0}}})
+    assert RetrievalEvaluator().describe(both, held_out=False)["task"].startswith("retrieval: 6 queries")
+    assert RetrievalEvaluator().describe(only, held_out=False)["task"].startswith("retrieval: 1 queries")
+
+
+def test_what_retrieval_accepts():
+    data = judged()
+    assert RetrievalEvaluator().accepts(data)
+    assert RetrievalEvaluator().accepts(Data("p", "f", pairs=Pairs(["a"], ["b"])))
+    assert not RetrievalEvaluator().accepts(Data("t", "f", corpus=data.corpus))
+    assert not RetrievalEvaluator().accepts(Data("t", "f", data.corpus, data.queries, {"train": data.qrels["test"]}))
+
+
+def test_judgements_that_find_nothing_relevant_are_refused():
+    data = judged()
+    none = Data("j", "f", data.corpus, data.queries, {"test": {"q0": {"d0": 0.0}}})
+    with pytest.raises(DataError, match="relevant"):
+        RetrievalEvaluator().evaluate(views(Embedder(Nesting(dims=(4,)), WIDTH)), none)
+
+
+def test_neighbours_agree_with_a_plain_computation():
+    vectors = spread_vectors(40)
+    data = Data("v", "f", corpus=Items([str(row) for row in range(40)], vectors=vectors))
+    evaluator = NeighbourEvaluator()
+    records = evaluator.evaluate(views(Embedder(Nesting(dims=(4, 28, WIDTH)), WIDTH)), data)
+
+    def nearest(rows):
+        unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
+        scores = unit @ unit.T
+        np.fill_diagonal(scores, -np.inf)
+        return [set(np.argsort(-row)[:10]) for row in scores]
+
+    for record in records:
+        pairs = zip(nearest(vectors), nearest(vectors[:, : record.size.dims]), strict=True)
+        expected = np.mean([len(one & other) / 10 for one, other in pairs])
+        assert record.metrics == {"neighbours@10": pytest.approx(expected, abs=1e-6)}
+    assert records[-1].metrics["neighbours@10"] == 1.0
+    assert "40 items among 40" in evaluator.describe(data, held_out=False)["task"]
+
+
+def test_a_sample_of_items_asks_but_all_answer(monkeypatch):
+    monkeypatch.setattr(NeighbourEvaluator, "sample", 5)
+    vectors = spread_vectors(60)
+    data = Data("v", "f", corpus=Items([str(row) for row in range(60)], vectors=vectors))
+    (record,) = NeighbourEvaluator().evaluate(views(Embedder(Nesting(dims=(28,)), WIDTH)), data)
+    kept = record.metrics["neighbours@10"]
+    assert round(kept * 50) == pytest.approx(kept * 50)
+    assert "5 items among 60" in NeighbourEvaluator().describe(data, held_out=False)["task"]
+
+
+def test_neighbours_need_enough_items():
+    def data(count):
+        return Data("v", "f", corpus=Items([str(row) for row in range(count)], vectors=spread_vectors(count)))
+
+    assert not NeighbourEvaluator().accepts(data(11))
+    assert NeighbourEvaluator().accepts(data(12))
