@@ -26,8 +26,8 @@ import anysize as az
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.records import Pairs, read
 from anysize.core.files import write_json
+from anysize.core.sizes.widths import default_dims
 from anysize.text import TaskEncoder, Tasks
-from anysize.text.embedder.method import default_dims
 
 Scores = dict[str, dict[str, dict[str, float]]]
 """Arm -> task -> width -> its metric."""

@@ -27,7 +27,7 @@ from anysize.core.files import write_json
 from anysize.core.registry import load
 from anysize.core.sizes.nesting import Size
 from anysize.quantize import MatQuant, Quantized
-from anysize.quantize.training.rivals import original
+from anysize.quantize.training.rivals import floats_of
 
 BITS = (8, 6, 4, 3, 2)
 ARMS = ("int8 alone, sliced", "int4 alone", "int2 alone", "int2 alone, symmetric", "matquant",
@@ -116,7 +116,7 @@ class Runs:
                 continue
             self._in_time()
             if arm == "float":
-                views: dict[int, Any] = {32: original(whole)}
+                views: dict[int, Any] = {32: floats_of(whole)}
             elif arm == "untrained, sliced":
                 views = views_of(minmax.sliced().fit(bench.data), BITS)
             else:

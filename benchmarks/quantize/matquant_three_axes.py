@@ -27,7 +27,7 @@ from anysize.core.sizes.nesting import Size
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
 from anysize.quantize.training.columns import columns
-from anysize.quantize.training.rivals import original
+from anysize.quantize.training.rivals import floats_of
 from benchmarks.evidence import write_row
 
 MODEL, LAYERS, DIMS, BITS = "all-MiniLM-L6-v2", (2, 3, 4, 5, 6), (48, 96, 192, 384), (8, 4, 2)
@@ -84,7 +84,7 @@ def main() -> None:
     valid = dataclasses.replace(valid, scored=valid.scored.take(list(range(0, len(valid.scored.scores), 5))))
     whole = args.cache / "float.json"
     if not whole.exists():
-        plain = original(method(0, 1.0))
+        plain = floats_of(method(0, 1.0))
         (only,) = plain.nesting
         cost = plain.cost()
         write_json(whole, {

@@ -29,6 +29,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.nearest import rank, unit
 from anysize.evaluation.ranking import evaluate
 from anysize.sparse import CSR
+from anysize.text.embedder.fit import head as fit_head
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
@@ -124,7 +125,7 @@ def one_seed(task: Task, seed: int) -> dict[str, Any]:
     start = time.process_time()
     method = MRL(dims=DIMS, batch_size=BATCH, learning_rate=1e-3, epochs=epochs(len(task.corpus)), seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
-        head = method.head({"vector": task.corpus}, Path(scratch))
+        head = fit_head(method, {"vector": task.corpus}, Path(scratch))
     seconds[HEAD] = time.process_time() - start
     turned = Embedder(Nesting(dims=DIMS), task.corpus.shape[1], weight=principal_rows(task.corpus, DIMS[-1]))
     for arm, model in ((HEAD, head), (PCA, turned), (CUT, None)):

@@ -166,7 +166,7 @@ def beside(model: SentenceTransformer) -> dict[str, tuple[torch.nn.Module, torch
 
 def alone(layers: int, dims: int) -> torch.nn.Module:
     """The loss of one size, of a model of that depth."""
-    model, sizes = Starbucks(model=MODEL, sizes=(f"{layers}:{dims}",)).base()
+    model, sizes = base_of(Starbucks(model=MODEL, sizes=(f"{layers}:{dims}",)))
     without_dropout(model)
     return StarbucksLoss(model, peers.MultipleNegativesRankingLoss(model), sizes)
 

@@ -21,10 +21,11 @@ import numpy as np
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.records import Data, read
-from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.nesting import Nesting, Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.text.docstrings import collect, write_beir
+from anysize.text.embedder.fit import head, training_features
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
@@ -73,20 +74,20 @@ def arms(data: Data, encoder: Encoder, seed: int, options: dict) -> dict[str, di
     corpus = base.features(train.items().texts)
     rotated = Embedder(base.nesting, encoder.dimension, encoder=encoder, weight=principal_rows(corpus, 384))
     found: dict[str, dict[int, float]] = defaultdict(dict)
-    columns = method.training_features(train, encoder)
+    columns = training_features(method, train, encoder)
     unlabelled = {"vector": corpus}
     learners = {"nested": columns, "nested, no labels": unlabelled}
     views = {"truncate": base, "pca": rotated}
     for arm, rows in learners.items():
         with tempfile.TemporaryDirectory() as scratch:
-            views[arm] = method.head(rows, Path(scratch))
+            views[arm] = head(method, rows, Path(scratch))
         views[arm].encoder = encoder
     for arm, model in views.items():
         for dims in DIMS:
             found[arm][dims] = score(model.at(dims=dims), test)
     for dims in DIMS:
         with tempfile.TemporaryDirectory() as scratch:
-            twin = method.single(dims).head(columns, Path(scratch))
+            twin = head(method.single(Size(dims=dims)), columns, Path(scratch))
         twin.encoder = encoder
         found["single"][dims] = score(twin, test)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ class CausalLM(NestedModel):
 
     kind = "causal-lm"
     evaluators = ("next-token",)
-    rivals = ()
+    rivals: ClassVar[Mapping[str, str]] = {"original": "anysize.backbones.causal:original"}
 
     def __init__(self, nesting: Nesting, lm: Any, max_length: int) -> None:
         super().__init__(nesting)
@@ -121,10 +121,6 @@ class CausalLM(NestedModel):
         lm.tokenizer = self.tokenizer
         return lm
 
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """``original``: itself."""
-        return [self.at()] if name == "original" else super().arm(name, data)
-
     def config(self) -> dict[str, Any]:
         """The model's own configuration and the length of its windows."""
         return {"transformer": config_of(self.lm), "max_length": self.max_length}
@@ -159,6 +155,11 @@ class CausalLM(NestedModel):
         self.lm.tie_weights()
         if (directory / TOKENIZER).is_dir():
             self.tokenizer = read_tokenizer(directory)
+
+
+def original(model: CausalLM, data: Any) -> list[CausalLM]:
+    """The rival ``original``: the model itself, whole."""
+    return [model.at()]
 
 
 def is_causal_lm(name: str) -> bool:

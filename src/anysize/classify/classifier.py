@@ -92,10 +92,6 @@ class Classifier(NestedModel):
         products = self.size.dims * len(self.classes)
         return Cost(bytes=4 * self.size.dims, parameters=products + len(self.classes), flops=2 * products)
 
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """None: without the data it was fitted on there is no rival head, and heads have no untouched original."""
-        return []
-
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Self:
         """A smaller classifier with only the weights of that size; it keeps using the same backbone."""
         small: Self = super().extract(size, **axes)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.method import Method, options_of
+from anysize.core.registry import load
 from anysize.core.sizes.widths import default_dims
-from anysize.core.verbs.fit import options_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MRLClassifier:
+class MRLClassifier(Method):
     """
     Learns a classifier for every size, over vectors or over the embeddings of a saved anysize model.
 
     Features are read as they are: prefixes of ordinary vectors are as good as their first coordinates happen to be, so
     make the vectors nested first (`fit` with the method mrl), or train `MRLHead` together with the network.
     """
+
+    name: ClassVar[str] = "mrl-classifier"
+    runs: ClassVar[str] = "anysize.classify.fit:fit"
 
     model: str | None = None
     """A saved anysize model that embeds texts. Not needed for vectors."""
@@ -51,35 +55,30 @@ class MRLClassifier:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {getattr(self, name)}")
+        super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
             raise AnysizeError(f"label-smoothing is a share from 0 to below 1; got {self.label_smoothing}")
 
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Classifier:
-        """
-        Learn from labelled vectors, or labelled texts with a `model`; seconds, so `resume` just starts again.
 
-        Raises `DataError` if there are no labels, or texts without a model.
-        """
-        if data.labels is None:
-            raise DataError(f"{data.name} has no labels to learn from; add a column label")
-        items = data.items()
-        if items.vectors is not None:
-            features = items.vectors
-        elif self.model is None:
-            raise DataError(f"{data.name} holds texts; name a saved anysize model that embeds them")
-        else:
-            from anysize.core.registry import load
+def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Classifier:
+    """
+    Learn from labelled vectors, or labelled texts with a `model`; seconds, so `resume` just starts again.
 
-            embedder: Any = load(self.model)
-            if not hasattr(embedder, "encode"):
-                raise AnysizeError(f"{self.model} holds a {embedder.kind}, which embeds no texts")
-            features = embedder.encode(items.texts)
-        model = fit_classifier(features, data.labels, self.dims, method=self)
-        model.about |= {"data": {"name": data.name, "fingerprint": data.fingerprint}}
-        return model
+    Raises `DataError` if there are no labels, or texts without a model.
+    """
+    if data.labels is None:
+        raise DataError(f"{data.name} has no labels to learn from; add a column label")
+    items = data.items()
+    if items.vectors is not None:
+        features = items.vectors
+    elif method.model is None:
+        raise DataError(f"{data.name} holds texts; name a saved anysize model that embeds them")
+    else:
+        embedder: Any = load(method.model)
+        if not hasattr(embedder, "encode"):
+            raise AnysizeError(f"{method.model} holds a {embedder.kind}, which embeds no texts")
+        features = embedder.encode(items.texts)
+    return fit_classifier(features, data.labels, method.dims, method=method)
 
 
 def fit_classifier(

@@ -9,6 +9,7 @@ A new system, ours or a stranger's package, is one file and one line in its ``py
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 from pathlib import Path
@@ -35,6 +36,12 @@ def find(group: str, name: str) -> Any:
     if not found:
         raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; there are: {', '.join(names(group))}")
     return found[0].load()
+
+
+def named(name: str) -> Any:
+    """What ``"module:name"`` names: so a class names what is built on it, which it cannot import."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:

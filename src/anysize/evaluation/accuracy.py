@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import Record
 from anysize.core.model.cost import latency_ms
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from anysize.core.data.records import Data
 
 
-class AccuracyEvaluator:
+class AccuracyEvaluator(Evaluator):
     """The share of rows whose most probable class is their label, and milliseconds to classify one row."""
 
     metric = "accuracy"

@@ -9,6 +9,7 @@ import torch
 
 from anysize.core.data.held_out import held_out as kept_back
 from anysize.core.errors import DataError
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import Record
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def windows(texts: Sequence[str], tokenizer: Any, length: int, name: str) -> tor
     return torch.tensor(ids[: len(ids) // width * width]).view(-1, width)
 
 
-class NextTokenEvaluator:
+class NextTokenEvaluator(Evaluator):
     """``log_likelihood``: the negative of the cross-entropy of every next token, in nats; and ``accuracy``."""
 
     metric = "log_likelihood"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import ORIGINAL, Record
 from anysize.core.model.cost import latency_ms
 from anysize.evaluation.nearest import neighbour_overlap, rank
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Views = Mapping[str, Sequence["Embedder"]]
 
 
-class RetrievalEvaluator:
+class RetrievalEvaluator(Evaluator):
     """Exact search at every size: ``ndcg@10``, ``recall@10``, ``recall@100``, ``mrr@10`` and milliseconds per query."""
 
     metric = "ndcg@10"
@@ -51,7 +52,7 @@ class RetrievalEvaluator:
         return records
 
 
-class NeighbourEvaluator:
+class NeighbourEvaluator(Evaluator):
     """No judgements: the share of each item's 10 nearest neighbours, under the untouched model, that a size keeps."""
 
     metric = "neighbours@10"

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import Record
 from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
 from anysize.evaluation.once import FeaturesOnce
@@ -34,7 +35,7 @@ METRICS = tuple(f"{correlation}_{function}" for function in FUNCTIONS for correl
 
 
 @dataclass(frozen=True)
-class SimilarityEvaluator:
+class SimilarityEvaluator(Evaluator):
     """
     Pearson's and Spearman's correlation with people's scores, of four similarities, at every size.
 

@@ -33,7 +33,7 @@ _HOMES = {
     "TwoDMSE": "anysize.text.depth.methods",
     "by_sentences": "anysize.text.long.spans",
     "by_tokens": "anysize.text.long.spans",
-    "default_dims": "anysize.text.embedder.method",
+    "default_dims": "anysize.core.sizes.widths",
     "filter_translated_triplets": "anysize.text.arabic.translated",
     "from_published_jina": "anysize.text.tasks.jina_tasks",
     "late_chunk": "anysize.text.long.late_chunking",

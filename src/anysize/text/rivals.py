@@ -4,45 +4,57 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from anysize.backbones.sentence import Encoder
+from anysize.core.data.records import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
-from anysize.core.verbs.rivals import check_arm, check_same_data, method_of
+from anysize.core.verbs.rivals import check_same_data, method_of
+from anysize.core.verbs.rivals import single as one_each
+from anysize.evaluation.principal import principal_rows
+from anysize.text.embedder.fit import head, training_features
+from anysize.text.embedder.model import Embedder
 
-if TYPE_CHECKING:
-    from anysize.text.embedder.model import Embedder
 
-RIVALS = ("truncate", "pca", "single", "original")
+def original(model: Embedder, data: Data) -> list[NestedModel]:
+    """The untouched base at its own width. Raises `AnysizeError` where the base is not known."""
+    return [_base(model)]
 
 
-def rival(model: Embedder, name: str, data: Any) -> list[NestedModel]:
-    """
-    Views of one rival of `model`, smallest first.
+def truncate(model: Embedder, data: Data) -> list[NestedModel]:
+    """The first coordinates of the untouched base."""
+    return _cut(model, _base(model))
 
-    ``original``: the untouched base at its own width. ``truncate``: its first coordinates. ``pca``: its principal
-    directions, fitted on `data`'s corpus. ``single``: for each size, a model trained for that size alone with the
-    same method, data and steps, so `data` must be what `model` was fitted on. Raises `AnysizeError` for any other
-    name or data, or where the base is not known.
-    """
-    check_arm(name, RIVALS)
-    if name == "single":
-        return _single(model, data)
-    base = _base(model)
-    if name == "original":
-        return [base]
-    if name == "pca":
-        base = _principal(base, data)
+
+def pca(model: Embedder, data: Data) -> list[NestedModel]:
+    """The principal directions of the untouched base, fitted on `data`'s corpus."""
+    return _cut(model, _principal(_base(model), data))
+
+
+def single(model: Embedder, data: Data) -> list[NestedModel]:
+    """For each size, a model trained for it alone; heads share one pass of the encoder. `data` as `model` had them."""
+    method = method_of(model)
+    if method.tune == "full":
+        return one_each(model, data)
+    check_same_data(model, data, "single")
+    columns = training_features(method, data, model.encoder)
+    twins: list[NestedModel] = []
+    for size in model.nesting:
+        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+            twin = head(method.single(size), columns, Path(scratch))
+        twin.encoder = model.encoder
+        twins.append(twin)
+    return twins
+
+
+def _cut(model: Embedder, base: Embedder) -> list[NestedModel]:
     widths = [dims for dims in model.nesting.levels("dims") if dims <= base.nesting.full.dims]
     cut = _renested(base, tuple(widths))
     return [cut.at(dims=dims) for dims in widths]
 
 
 def _base(model: Embedder) -> Embedder:
-    from anysize.backbones.sentence import Encoder
-    from anysize.text.embedder.model import Embedder
-
     encoder = model.encoder
     if model.weight is None:
         name = model.about.get("options", {}).get("model")
@@ -52,10 +64,7 @@ def _base(model: Embedder) -> Embedder:
     return Embedder(Nesting(dims=(model.in_features,)), model.in_features, encoder=encoder)
 
 
-def _principal(base: Embedder, data: Any) -> Embedder:
-    from anysize.text.embedder.head import principal_rows
-    from anysize.text.embedder.model import Embedder
-
+def _principal(base: Embedder, data: Data) -> Embedder:
     items = data.items()
     features = base.features(items.vectors if items.vectors is not None else items.texts or [])
     return Embedder(
@@ -64,22 +73,5 @@ def _principal(base: Embedder, data: Any) -> Embedder:
 
 
 def _renested(base: Embedder, dims: tuple[int, ...]) -> Embedder:
-    from anysize.text.embedder.model import Embedder
-
     weight = None if base.weight is None else base.weight[: dims[-1]].detach()
     return Embedder(Nesting(dims=dims), base.in_features, encoder=base.encoder, weight=weight)
-
-
-def _single(model: Embedder, data: Any) -> list[NestedModel]:
-    method = method_of(model)
-    check_same_data(model, data, "single")
-    twins: list[NestedModel] = []
-    if method.tune == "full":
-        return [method.single(size.dims).fit(data) for size in model.nesting]
-    columns = method.training_features(data, model.encoder)
-    for size in model.nesting:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            twin = method.single(size.dims).head(columns, Path(scratch))
-        twin.encoder = model.encoder
-        twins.append(twin)
-    return twins

@@ -15,6 +15,7 @@ from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.verbs.rivals import rival
 from tests.core.model.test_battery import EXAMPLE, Projection, Shifted, filled
 from tests.core.model.test_checkpoint import flip
 
@@ -205,7 +206,7 @@ def test_a_family_that_says_nothing_is_told_so():
         model(EXAMPLE)
     model.kind = "bare"
     with pytest.raises(AnysizeError, match="has no rival called 'pca'"):
-        model.arm("pca", None)
+        rival(model, "pca", None)
 
 
 def test_the_fingerprint_changes_when_training_goes_on(model, saved):

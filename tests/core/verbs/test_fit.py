@@ -19,6 +19,7 @@ from anysize.core.files import lock, write_json
 from anysize.core.registry import load
 from anysize.core.training import trainer as training
 from anysize.core.verbs.fit import fit
+from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, spread_vectors, write_pairs
 
@@ -26,7 +27,7 @@ METHOD = MRL(dims=(4, 8), epochs=10, batch_size=32, seed=3)  # 128 rows: 40 step
 
 CHILD = """
 import os, signal, sys
-from anysize.core import training
+from anysize.core.training import trainer as training
 from anysize.core.verbs.fit import fit
 from anysize.text.embedder.method import MRL
 from tests.core.verbs.test_fit import METHOD, at_step
@@ -176,7 +177,7 @@ def test_a_full_model_is_tuned_for_two_steps_and_resumes(tmp_path, encoder_path,
     method = MRL(model=str(encoder_path), tune="full", dims=(8, WIDTH), batch_size=16, learning_rate=1e-3)
     assert len(data.training_pairs()) // 16 == 2
     undisturbed = state(fit(data, method=method).encoder.model)
-    assert not same(undisturbed, state(method.encoder().model))
+    assert not same(undisturbed, state(encoder_of(method).model))
     interrupt(2)  # after the checkpoint of step 1, before that of step 2
     with pytest.raises(KeyboardInterrupt):
         fit(data, method=method, out=tmp_path / "m")

@@ -5,7 +5,7 @@ import anysize as az
 from anysize.core.data.records import Data, Items
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import find
-from anysize.core.verbs.rivals import check_arm, check_same_data, method_of
+from anysize.core.verbs.rivals import check_same_data, method_of, rival
 
 
 def test_a_model_gives_back_the_method_that_made_it_and_refuses_other_data(tmp_path):
@@ -21,5 +21,5 @@ def test_a_model_gives_back_the_method_that_made_it_and_refuses_other_data(tmp_p
     again.about = {}
     with pytest.raises(AnysizeError, match="does not say how it was made"):
         method_of(again)
-    with pytest.raises(AnysizeError, match="no arm is called 'svd'; there are: pca, single"):
-        check_arm("svd", ("pca", "single"))
+    with pytest.raises(AnysizeError, match="no rival called 'svd'; there are: truncate, pca, single, original"):
+        rival(again, "svd", data)

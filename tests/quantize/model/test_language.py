@@ -13,6 +13,7 @@ from anysize.quantize import CausalLM, MatQuant, QuantizedLM, Scheme
 from anysize.quantize.model.language import divergence, next_token_loss
 from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.model.mixing import average_bits, blocks, by_pattern, by_sensitivity, sensitivity
+from anysize.quantize.training.fit import float_model
 from anysize.quantize.training.objective import LanguageTraining
 from anysize.testing import check_nested_model
 from tests.conftest import WORDS, sentences
@@ -120,7 +121,7 @@ def test_divergence_is_that_of_torch_distributions():
 def test_the_nested_loss_is_its_definition(options):
     method = MatQuant(**{**options, "bits": (8, 4), "distill": "8->2", "weights": ("0.25", "0.5")})
     asked = method.widths()
-    model = prepared(method.source(), method.nesting(), bits=asked.trained, modules="linear")
+    model = prepared(float_model(method), method.nesting(), bits=asked.trained, modules="linear")
     part = torch.randint(3, 200, (3, 9))
     loss = LanguageTraining(model, asked)(part)["loss"]
     logits = {bits: model.at(bits=bits)(part[:, :-1]) for bits in (2, 4, 8)}
@@ -146,7 +147,7 @@ def test_training_helps_two_bits(options, texts, base, rate):
     if base == "qat":
         assert model.at(bits=2).loss(part) < untrained.at(bits=2).loss(part) - 0.3
     else:
-        floats = method.source()
+        floats = float_model(method)
         with torch.no_grad():
             target = floats(part[:, :-1])
             apart = [float((one.at(bits=2)(part[:, :-1]) - target).square().mean()) for one in (model, untrained)]
@@ -229,7 +230,7 @@ def test_refusals(options, texts, lm, tmp_path):
     with pytest.raises(DataError, match="holds 1 tokens"):
         windows([""], lm().tokenizer, 8, "it")
     lm().save(tmp_path / "ours")
-    assert MatQuant(**{**options, "model": str(tmp_path / "ours")}).source().max_length == 16
+    assert float_model(MatQuant(**{**options, "model": str(tmp_path / "ours")})).max_length == 16
     assert az.measure(az.load(tmp_path / "ours"), texts).metric == "log_likelihood"
     whole = windows(["one", "two"], lm().tokenizer, 100, "it")
     assert whole.shape == (1, 4)  # two words, each with its end

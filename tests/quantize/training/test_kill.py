@@ -15,7 +15,7 @@ from tests.conftest import sentences
 KILLED_AT_THE_SECOND_BLOCK = """
 import os, signal, sys
 from anysize.cli.main import run
-from anysize.quantize import omniquant
+from anysize.quantize.training import omniquant
 fit_block = omniquant._fit_block
 def dying(method, block, parts, states, calls, place):
     if place == 1:

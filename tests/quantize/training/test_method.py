@@ -9,10 +9,12 @@ import anysize as az
 from anysize.core.data.records import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.verbs.rivals import rival
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.model.making import prepared
 from anysize.quantize.training.columns import cosent, in_batch_softmax
+from anysize.quantize.training.fit import float_model
 from anysize.quantize.training.objective import Training
 from anysize.quantize.training.omniquant import Call, _first_inputs, real_tokens
 from anysize.quantize.training.widths import widths
@@ -56,7 +58,7 @@ def closeness(model, floats, bits):
 
 def test_omniquant_leaves_padding_out(options):
     method = MatQuant(**options)
-    model = prepared(method.source(), method.nesting(), modules="ffn")
+    model = prepared(float_model(method), method.nesting(), modules="ffn")
     texts = [" ".join(WORDS[:count]) for count in (1, 5, 2)]
     blocks = list(next(iter(stacks(model.inner).values())))
     (state,), calls = _first_inputs(model, blocks, [texts])
@@ -70,7 +72,7 @@ def test_omniquant_leaves_padding_out(options):
 @pytest.mark.parametrize(("base", "rate", "epochs"), [("qat", 2e-3, 8), ("omniquant", 2e-2, 8)])
 def test_training_brings_two_bits_nearer_to_the_float_model(options, texts, base, rate, epochs):
     method = MatQuant(**{**options, "base": base, "learning_rate": rate, "epochs": epochs, "weights": ("1",) * 3})
-    floats = method.source().encode(sentences(40, 3))
+    floats = float_model(method).encode(sentences(40, 3))
     model, untrained = method.fit(read(texts)), MatQuant(**{**options, "base": "minmax"}).fit(read(texts))
     near, before = closeness(model, floats, 2), closeness(untrained, floats, 2)
     assert 1 - near < 0.75 * (1 - before), (near, before)
@@ -86,7 +88,7 @@ def test_the_nested_loss_is_its_definition(options, pairs, encoder_path):
     method = MatQuant(**{**options, "bits": (8, 4), "distill": "8->2", "weights": ("0.25", "0.5")})
     asked = method.widths()
     assert (asked.weights, asked.pulls, asked.teacher) == ({8: 0.25, 4: 0.5, 2: 0.0}, {2: 1.0}, 8)
-    model = prepared(method.source(), method.nesting(), bits=asked.trained, modules="linear")
+    model = prepared(float_model(method), method.nesting(), bits=asked.trained, modules="linear")
     one, two = sentences(6), sentences(6, 4)
     loss = Training(model, asked, scale=20.0)([one, two])["loss"]
     vectors = {bits: (model.at(bits=bits)(one), model.at(bits=bits)(two)) for bits in (2, 4, 8)}
@@ -109,7 +111,7 @@ def test_a_width_that_weighs_nothing_is_not_run(options, texts):
 
     single = {**options, "weights": ("0", "0", "1")}
     method = MatQuant(**single)
-    model = prepared(method.source(), method.nesting(), bits=method.widths().trained, modules="linear")
+    model = prepared(float_model(method), method.nesting(), bits=method.widths().trained, modules="linear")
     assert [size.bits for size in Training(model, method.widths(), scale=20.0).sizes] == [2]
     assert MatQuant(**single, base="omniquant").fit(read(texts)).about["inputs_at_bits"] == 2
     assert widths((8, 4, 2), 8, weights=(0, 1, 0), distill="8->2").looked_at == (8, 4, 2)
@@ -131,7 +133,7 @@ def test_losses_are_those_of_sentence_transformers(encoder_path):
 
 def test_only_what_becomes_codes_moves_unless_all_shall(options, pairs):
     method = MatQuant(**{**options, "modules": ("ffn",), "epochs": 3})
-    base, model = method.source(), method.fit(read(pairs))
+    base, model = float_model(method), method.fit(read(pairs))
     words = "encoder.transformer.embeddings.word_embeddings.weight"
     assert torch.equal(base.state_dict()[words], model.inner.state_dict()[words])
     free = MatQuant(**{**options, "modules": ("ffn",), "train": "all"}).fit(read(pairs))
@@ -206,14 +208,14 @@ def test_every_rival_stands_in_the_frontier(options, pairs):
     two, eight = (r for r in frontier.records if r.arm == "nested")
     assert two.bytes < eight.bytes < whole.bytes
     assert {r.arm for r in az.measure(model, pairs).records} == {"nested", "minmax", "original"}
-    rivals = model.arm("minmax", read(pairs))
+    rivals = rival(model, "minmax", read(pairs))
     assert [rival.plan.scheme.parent_bits for rival in rivals] == [2, 8]
     grids = {int(part.sliced(2).max()) for part in rivals[0].layers().values()}
     assert grids == {3}  # all four levels between the smallest and the largest weight: its own scales
     with pytest.raises(AnysizeError, match="minmax, sliced, single, original"):
-        model.arm("pca", read(pairs))
+        rival(model, "pca", read(pairs))
     with pytest.raises(AnysizeError, match="fitted on"):
-        model.arm("single", read(write_pairs(pairs.parent / "other.jsonl", seed=5)))
+        rival(model, "single", read(write_pairs(pairs.parent / "other.jsonl", seed=5)))
 
 
 def test_scored_pairs_triplets_and_judgements_train_too(options, tmp_path):
@@ -297,7 +299,7 @@ def test_with_texts_alone_a_width_keeps_the_neighbours_of_the_float_model(option
     frontier = az.measure(model, texts)
     assert frontier.metric == "neighbours@10"
     kept = {record.size.bits: record.metrics["neighbours@10"] for record in frontier.arm("nested")}
-    floats, listed = method.source().encode(sentences(96)), sentences(96)
+    floats, listed = float_model(method).encode(sentences(96)), sentences(96)
     for bits, share in kept.items():
         expected = neighbour_overlap(floats, model.at(bits=bits).encode(listed))
         assert share == pytest.approx(expected, abs=0.02)

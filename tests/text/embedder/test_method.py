@@ -6,9 +6,11 @@ import torch
 
 from anysize.core.data.records import Data, Items, Pairs, read
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.widths import default_dims
 from anysize.evaluation.nearest import neighbour_overlap, rank
-from anysize.text.embedder.method import MRL, default_dims
+from anysize.text.embedder.fit import encoder_of, head, training_features
+from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, sentences, spread_vectors, write_pairs
 
 
@@ -47,7 +49,7 @@ def test_from_pairs_it_learns_what_a_cut_does_not_show(tmp_path):
 
     anchors, positives = side(), side()
     method = MRL(dims=(8, 16), epochs=40, batch_size=100, learning_rate=1e-2, keep=0)
-    model = method.head({"anchor": anchors[:200], "positive": positives[:200]}, tmp_path)
+    model = head(method, {"anchor": anchors[:200], "positive": positives[:200]}, tmp_path)
 
     def right(one, other):
         return float((rank(one, other, k=1)[0][:, 0] == np.arange(len(one))).mean())
@@ -85,21 +87,21 @@ def test_the_corpus_and_negatives_take_part(encoder_path):
     corpus = Items([f"d{row}" for row in range(40)], texts=texts)
     queries = Items([f"q{row}" for row in range(12)], texts=sentences(12, seed=5))
     judged = {"train": {f"q{row}": {f"d{row}": 1.0} for row in range(12)}}
-    columns = MRL(model=str(encoder_path)).training_features(Data("b", "f", corpus, queries, judged))
+    columns = training_features(MRL(model=str(encoder_path)), Data("b", "f", corpus, queries, judged))
     assert {name: column.shape for name, column in columns.items()} == {
         "anchor": (12, WIDTH),
         "positive": (12, WIDTH),
         "corpus": (40, WIDTH),
     }
     pairs = Pairs(texts[:20], texts[20:], texts[:20])
-    columns = MRL(model=str(encoder_path)).training_features(Data("p", "f", pairs=pairs))
+    columns = training_features(MRL(model=str(encoder_path)), Data("p", "f", pairs=pairs))
     assert columns["negative"].shape == columns["anchor"].shape
 
 
 def test_empty_texts_are_not_learnt_from(encoder_path):
     texts = ["", *sentences(9), "  "]
     data = Data("t", "f", corpus=Items([str(row) for row in range(11)], texts=texts))
-    assert MRL(model=str(encoder_path)).training_features(data)["vector"].shape == (9, WIDTH)
+    assert training_features(MRL(model=str(encoder_path)), data)["vector"].shape == (9, WIDTH)
 
 
 def test_one_seed_gives_one_model():
@@ -118,7 +120,7 @@ def test_a_memory_mapped_read_only_file_trains_without_a_warning(tmp_path):
 
 def test_the_full_model_is_tuned_and_has_no_head(encoder_path, tmp_path, capfd):
     data = read(write_pairs(tmp_path / "p.jsonl"))
-    base = MRL(model=str(encoder_path)).encoder().fingerprint()
+    base = encoder_of(MRL(model=str(encoder_path))).fingerprint()
     model = MRL(model=str(encoder_path), tune="full", dims=(8, WIDTH), batch_size=16, learning_rate=1e-3).fit(data)
     assert model.weight is None
     assert model.encoder.fingerprint() != base
@@ -129,7 +131,7 @@ def test_the_full_model_is_tuned_and_has_no_head(encoder_path, tmp_path, capfd):
 
 def test_the_single_twin_differs_in_its_size_alone():
     method = MRL(model="m", dims=(8, 16), seed=4)
-    assert method.single(8) == MRL(model="m", dims=(8,), seed=4)
+    assert method.single(Size(dims=8)) == MRL(model="m", dims=(8,), seed=4)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": 0.0}, {"scale": -1.0}])

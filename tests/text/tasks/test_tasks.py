@@ -14,6 +14,7 @@ from anysize.core.data.records import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.registry import MANIFEST
 from anysize.core.training.trainer import TrainingPlan
+from anysize.core.verbs.rivals import rival
 from anysize.testing import check_nested_model
 from anysize.text import TaskEncoder, TaskLoRA, Tasks
 from anysize.text.tasks.adapters import TASKS
@@ -153,7 +154,11 @@ def test_each_text_of_a_task_is_run_once(model, monkeypatch):
         (lambda model: model.encode("text", task="separation"), DataError, "list of texts"),
         (lambda model: model.encode(TEXTS, task="separation", truncate_dim=9), SizeError, "8, 16, 32"),
         (lambda model: model.extract(dims=8), AnysizeError, "say which task"),
-        (lambda model: model.arm("single", None), AnysizeError, "leave out the arm single"),
+        (
+            lambda model: rival(model, "single", None),
+            AnysizeError,
+            "no rival called 'single'",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_said(model, ask, error, words):
@@ -528,7 +533,7 @@ def test_a_fit_interrupted_while_the_base_is_tuned_resumes_to_the_same_weights(
 
 
 def test_a_run_whose_task_data_changed_is_not_resumed(encoder_path, given, tmp_path, monkeypatch, anysize):
-    import anysize.text.tasks.training as home
+    import anysize.text.tasks.fit as home
 
     words = ["fit", "none", "--method", "tasks", "--model", encoder_path, "--dims", "8,32", "--batch-size", "8",
              "--task", given[1], "--out", tmp_path / "out"]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
@@ -36,6 +36,13 @@ class NestedModel(torch.nn.Module):
 
     evaluators: ClassVar[tuple[str, ...]] = ()
     """Registered evaluators that can measure it, the preferred first."""
+
+    rivals: ClassVar[Mapping[str, str]] = {}
+    """What it can be measured beside: a rival's name -> ``"module:function"``, ``function(model, data)`` -> its views,
+    smallest first. ``original`` is the untouched model that it was made from."""
+
+    usual: ClassVar[tuple[str, ...]] = ()
+    """Those of its rivals that it is measured beside without being asked."""
 
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
@@ -70,14 +77,6 @@ class NestedModel(torch.nn.Module):
     def measured_by(self) -> tuple[str, ...]:
         """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
         return self.evaluators
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """
-        Views of a rival called `name` (``truncate``, ``pca``, ``single``, ``original``), one per size it offers.
-
-        Raises `AnysizeError`, naming the rivals there are.
-        """
-        raise AnysizeError(f"a model of kind {self.kind!r} has no rival called {name!r}")
 
     def owned_tensors(self) -> dict[str, Size]:
         """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""

@@ -48,3 +48,10 @@ def _entry(entry: str | Sequence[int]) -> tuple[str, tuple[int, ...]]:
     if not all(part.strip().isdecimal() for part in parts):
         return name, ()
     return name if equals else "", tuple(int(part) for part in parts)
+
+
+def within(sizes: Nesting, depth: int, width: int) -> Nesting:
+    """These sizes, if a model of this depth and width has them all. Raises `SizeError` if not."""
+    if sizes.full.layers > depth or sizes.full.dims > width:
+        raise SizeError(f"{sizes.full} exceeds the model, which has layers={depth},dims={width}")
+    return sizes

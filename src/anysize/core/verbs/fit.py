@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.data.records import Data, read
 from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.files import check_replaceable, lock, read_json, write_json
+from anysize.core.method import options_of
 from anysize.core.registry import MANIFEST, find, load
 
 if TYPE_CHECKING:
@@ -120,12 +119,6 @@ def _finished(model: Any, target: Path, workdir: Path, method: Any, data: Data) 
     if made != (options_of(method), data.fingerprint):
         raise AnysizeError(f"there is no unfinished run at {workdir}, and {target} was made with other options or data")
     return model
-
-
-def options_of(method: Any) -> dict[str, Any]:
-    """A method's options as JSON gives them back, where tuples are lists: what a model says of how it was made."""
-    options: dict[str, Any] = json.loads(json.dumps(asdict(method)))
-    return options
 
 
 def _is_first_rank() -> bool:

@@ -10,12 +10,11 @@ from anysize.core.data.records import Data, read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.frontier import NESTED, ORIGINAL, Frontier
 from anysize.core.registry import find
+from anysize.core.verbs.rivals import rival
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
     from anysize.core.sizes.nesting import Size
-
-ARMS = ("truncate", "pca")
 
 
 def measure(
@@ -30,7 +29,7 @@ def measure(
     Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
 
     `by` names one of the model's evaluators; without it, the first that the data suffice for. Without `arms`, the
-    rivals are those that the evaluator or the model's kind names (`rivals`), else truncation and PCA.
+    rivals are those that the evaluator or the model's kind names (`usual`).
 
     If the model was trained on this very data, only the part that training left out is used, where there is one.
     Raises `DataError` if the data offers nothing to measure by.
@@ -47,11 +46,10 @@ def measure(
         )
     chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
     views = {NESTED: [model.at(size) for size in chosen]}
-    usual = getattr(evaluator, "rivals", getattr(model, "rivals", ARMS))
+    usual = model.usual if evaluator.usual is None else evaluator.usual
     asked = usual if arms is None else arms
-    for arm in dict.fromkeys([*asked, ORIGINAL]):
-        rivals = model.arm(arm, loaded)
-        views[arm] = [view for view in rivals if arm == ORIGINAL or view.size in chosen]
+    for arm in dict.fromkeys([*asked, *({ORIGINAL} & model.rivals.keys())]):
+        views[arm] = [view for view in rival(model, arm, loaded) if arm == ORIGINAL or view.size in chosen]
     learnt = [model.about.get("data", {}), *model.about.get("learnt_too", [])]
     held_out = any(one.get("fingerprint") == loaded.fingerprint for one in learnt)
     records = evaluator.evaluate(views, loaded, held_out=held_out)

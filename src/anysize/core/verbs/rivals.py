@@ -1,21 +1,35 @@
-"""What every family's rivals begin with: how a model was trained, and that they learn from the same data."""
+"""Rivals: what a model is measured beside, by name, and what training one begins with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
-from anysize.core.registry import find
+from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data
     from anysize.core.model.contract import NestedModel
 
 
-def check_arm(name: str, rivals: tuple[str, ...]) -> None:
-    """Raise `AnysizeError`, naming those that there are, for an arm that is none of `rivals`."""
-    if name not in rivals:
-        raise AnysizeError(f"no arm is called {name!r}; there are: {', '.join(rivals)}")
+def rival(model: NestedModel, name: str, data: Data) -> list[NestedModel]:
+    """
+    Views of the model's rival called `name`, one per size that it offers, smallest first.
+
+    Raises `AnysizeError`, naming those that there are, for another name; or where the rival cannot be made.
+    """
+    if name not in model.rivals:
+        there = ", ".join(model.rivals) or "none"
+        raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
+    views: list[NestedModel] = named(model.rivals[name])(model, data)
+    return views
+
+
+def single(model: NestedModel, data: Data) -> list[NestedModel]:
+    """The rival ``single``: for each size, a model trained for it alone with the same method, data and steps."""
+    method = method_of(model)
+    check_same_data(model, data, "single")
+    return [method.single(size).fit(data) for size in model.nesting]
 
 
 def method_of(model: NestedModel) -> Any:

@@ -12,7 +12,7 @@ import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -41,7 +41,13 @@ class Quantized(NestedModel):
     Bytes are those of the weights that a size reads: planes, scales, and what is not quantised.
     """
 
-    rivals = ("minmax",)
+    rivals: ClassVar[Mapping[str, str]] = {
+        "minmax": "anysize.quantize.training.rivals:minmax",
+        "sliced": "anysize.quantize.training.rivals:sliced",
+        "single": "anysize.core.verbs.rivals:single",
+        "original": "anysize.quantize.training.rivals:original",
+    }
+    usual = ("minmax",)
     formats = FORMATS
 
     def __init__(self, nesting: Nesting, inner: NestedModel, plan: Plan, plain: dict[Size, Cost]) -> None:
@@ -168,12 +174,6 @@ class Quantized(NestedModel):
 
         said = export(self, path, form, **options)
         return str(said.get("model", said["format"]))
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """The rivals ``minmax``, ``sliced``, ``single`` and ``original``; see `anysize.quantize.training.rivals`."""
-        from anysize.quantize.training.rivals import rival
-
-        return rival(self, name, data)
 
     def config(self) -> dict[str, Any]:
         """The inner model's kind and configuration, and how its layers are stored."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.method import Method
+from anysize.core.sizes.nesting import Nesting, Size
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.sizes.nesting import Nesting, Size
     from anysize.quantize.codes.scheme import Scheme
-    from anysize.quantize.model.model import Quantized
     from anysize.quantize.training.widths import Widths
 
 
 @dataclass(frozen=True)
-class MatQuant:
+class MatQuant(Method):
     """
     Matryoshka Quantization: 8-bit codes whose most significant bits are good 4-bit and 2-bit codes.
 
@@ -27,6 +24,8 @@ class MatQuant:
     """
 
     name: ClassVar[str] = "matquant"
+    runs: ClassVar[str] = "anysize.quantize.training.fit:fit"
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale", "calibration")
 
     model: str | None = None
     """The float model: an anysize model, or a sentence encoder or causal language model by folder or hub name."""
@@ -83,10 +82,7 @@ class MatQuant:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "scale", "calibration", "max_length"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        super().__post_init__()
         if self.sizes is not None and (self.layers is not None or self.dims is not None):
             raise SizeError("give either sizes, or layers, dims and bits; not both")
         self.scheme()
@@ -114,8 +110,6 @@ class MatQuant:
 
     def nesting(self) -> Nesting:
         """The sizes of the model: bits, beside layers and dims where they were named; untrained widths weigh 0."""
-        from anysize.core.sizes.nesting import Nesting
-
         asked = self.widths()
         if self.sizes is not None:
             menu = self._menu()
@@ -125,56 +119,10 @@ class MatQuant:
         return Nesting.pairs(list(grid), [asked.weights.get(size.bits, 0.0) for size in grid])
 
     def _menu(self) -> Nesting:
-        from anysize.core.sizes.nesting import Nesting, Size
-
         menu = Nesting.pairs([Size.parse(entry.replace(":", ",")) for entry in self.sizes or ()])
         if "bits" not in menu.axes:
             raise SizeError(f"sizes of a quantised model name bits; got {menu[0]}, expected {menu[0]},bits=4")
         return menu
-
-    def source(self) -> Any:
-        """The float model, nested as the sizes need. Raises `AnysizeError` if none was named."""
-        from anysize.quantize.training.source import source
-
-        if self.model is None:
-            raise AnysizeError("name the model to quantise with --model, for example all-MiniLM-L6-v2")
-        return source(self.model, self.nesting(), self.max_length)
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Quantized:
-        """Learn from `data`; `workdir` keeps what is done, from which `resume` continues."""
-        from anysize.core.verbs.fit import options_of
-        from anysize.quantize.model.making import finished, prepared
-        from anysize.quantize.training.qat import teacher_for, train_codes
-
-        if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch), resume=resume)
-        inner = self.source()
-        teacher = teacher_for(self, data, inner) if self.base == "qat" else None
-        model = prepared(
-            inner,
-            self.nesting(),
-            bits=self.widths().trained,
-            modules=self.modules,
-            scheme=self.scheme(),
-            layout=self.layout,
-        )
-        if self.base == "qat":
-            learnt = train_codes(self, data, model, teacher, workdir, resume)
-        elif self.base == "omniquant":
-            from anysize.quantize.training.omniquant import calibrate
-
-            learnt = calibrate(self, data, model, workdir, resume)
-        else:
-            learnt = {"learnt_from": "texts, for min-max scales are those of the weights", "rows": 0}
-        model = finished(model)
-        model.about = {
-            "method": self.name,
-            "options": options_of(self),
-            "data": {"name": data.name, "fingerprint": data.fingerprint},
-            **learnt,
-        }
-        return model
 
     def single(self, size: Size) -> MatQuant:
         """The same training for one size alone, with scales of its own width: the fixed-size twin."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,19 @@ class SparseAutoencoder(NestedModel):
 
     kind = "sae"
     evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
+    rivals: ClassVar[Mapping[str, str]] = {
+        "batchtopk": "anysize.sparse.methods.rivals:batchtopk",
+        "topk": "anysize.sparse.methods.rivals:topk",
+        "jumprelu": "anysize.sparse.methods.rivals:jumprelu",
+        "sorted": "anysize.sparse.methods.rivals:by_energy",
+        "pruned": "anysize.sparse.methods.rivals:pruned",
+        "single": "anysize.core.verbs.rivals:single",
+        "truncate": "anysize.sparse.measuring.dense:truncate",
+        "pca": "anysize.sparse.measuring.dense:pca",
+        "truncate-bytes": "anysize.sparse.measuring.dense:truncate_bytes",
+        "pca-bytes": "anysize.sparse.measuring.dense:pca_bytes",
+        "original": "anysize.sparse.measuring.dense:original",
+    }
     formats = ("saelens", "sparse-encoder")
 
     W_enc: torch.nn.Parameter
@@ -237,12 +250,6 @@ class SparseAutoencoder(NestedModel):
         """Codes of CSR are made to search with, so that is measured first."""
         first = self.evaluators[1:] if self.about.get("method") == "csr" else ()
         return tuple(dict.fromkeys((*first, *self.evaluators)))
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """Those that `anysize.sparse.methods.rivals` trains, and the dense vectors beside which codes are searched."""
-        from anysize.sparse.methods.rivals import rival
-
-        return list(rival(self, name, data))
 
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""

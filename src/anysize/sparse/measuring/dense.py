@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from anysize.core.sizes.nesting import Size
 
 if TYPE_CHECKING:
+    from anysize.core.data.records import Data
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 DENSE = ("truncate", "pca", "truncate-bytes", "pca-bytes", "original")
@@ -30,9 +31,27 @@ class Dense:
     name: str
 
 
-def dense_arm(model: SparseAutoencoder, name: str) -> list[Dense]:
-    """One for each trained size; of the untouched vectors one, whose coordinates all count as active."""
-    if name != "original":
-        return [Dense(size, name) for size in model.nesting]
+def truncate(model: SparseAutoencoder, data: Data) -> list[Dense]:
+    """For each size, the first coordinates: as many as its codes have active latents."""
+    return [Dense(size, "truncate") for size in model.nesting]
+
+
+def pca(model: SparseAutoencoder, data: Data) -> list[Dense]:
+    """For each size, the first principal directions: as many as its codes have active latents."""
+    return [Dense(size, "pca") for size in model.nesting]
+
+
+def truncate_bytes(model: SparseAutoencoder, data: Data) -> list[Dense]:
+    """For each size, the first coordinates: as many as fill the bytes of its codes."""
+    return [Dense(size, "truncate-bytes") for size in model.nesting]
+
+
+def pca_bytes(model: SparseAutoencoder, data: Data) -> list[Dense]:
+    """For each size, the first principal directions: as many as fill the bytes of its codes."""
+    return [Dense(size, "pca-bytes") for size in model.nesting]
+
+
+def original(model: SparseAutoencoder, data: Data) -> list[Dense]:
+    """The untouched vectors, whose coordinates all count as active."""
     full = model.nesting.full
-    return [Dense(full.replace(active=model.width) if "active" in full else full, name)]
+    return [Dense(full.replace(active=model.width) if "active" in full else full, "original")]

@@ -18,6 +18,7 @@ import torch
 
 from anysize.core.data.shards import Shards
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import ORIGINAL, Record
 from anysize.core.model.cost import latency_ms
 from anysize.sparse.measuring.dense import DENSE
@@ -74,11 +75,11 @@ def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
     )
 
 
-class ReconstructionEvaluator:
+class ReconstructionEvaluator(Evaluator):
     """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
 
     metric = "explained"
-    rivals = ()
+    usual = ()
 
     def accepts(self, data: Data) -> bool:
         """Whether there are at least two items."""

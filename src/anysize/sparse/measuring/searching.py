@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
+from anysize.core.evaluator import Evaluator
 from anysize.core.frontier.frontier import ORIGINAL, Record
 from anysize.core.model.cost import latency_ms
 from anysize.evaluation.nearest import rank_by
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 Views = Mapping[str, Sequence["SparseAutoencoder | Dense"]]
 
 
-class SparseRetrievalEvaluator:
+class SparseRetrievalEvaluator(Evaluator):
     """Exact search by codes at every size: nDCG, recall and MRR, beside dense vectors of as many coordinates."""
 
     metric = "ndcg@10"
     metrics = ("ndcg@10", "recall@10", "recall@100", "mrr@10")
-    rivals = ("truncate", "pca")
+    usual = ("truncate", "pca")
 
     def accepts(self, data: Data) -> bool:
         """Whether the data judges which documents answer which queries."""
@@ -57,11 +58,11 @@ class SparseRetrievalEvaluator:
         return records
 
 
-class SparseAccuracyEvaluator:
+class SparseAccuracyEvaluator(Evaluator):
     """The share of items whose nearest neighbour, by the cosine of codes, has their label, at every size."""
 
     metric = "1-nn accuracy"
-    rivals = ("truncate", "pca")
+    usual = ("truncate", "pca")
 
     def accepts(self, data: Data) -> bool:
         """Whether the items have labels."""

@@ -23,6 +23,7 @@ class CSR(SparseOptions):
     """
 
     name: ClassVar[str] = "csr"
+    positive: ClassVar[tuple[str, ...]] = (*SparseOptions.positive, "temperature")
     axes: ClassVar[tuple[str, ...]] = ("active",)
 
     beta: float = 1 / 32
@@ -42,8 +43,6 @@ class CSR(SparseOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.temperature > 0:
-            raise AnysizeError(f"temperature must be above zero; got {self.temperature}")
         if self.beta < 0 or self.gamma < 0 or self.multi_topk_weight < 0:
             raise AnysizeError("beta, gamma and multi-topk-weight must be at least 0")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.method import stamp
 from anysize.core.training.processes import device_of, joined
-from anysize.core.verbs.fit import options_of
 from anysize.sparse.learning.calibration import calibrate
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import Plan, train
@@ -38,6 +38,11 @@ _SHARED = (
     "center",
     "rescale",
 )
+
+
+def fit(method: SparseOptions, data: Data, workdir: Path, resume: bool) -> SparseAutoencoder:
+    """What every method of this room does: learn from vectors, or from texts with a model."""
+    return fit_together([method], data, workdir=workdir, resume=resume)[0]
 
 
 def fit_together(
@@ -76,9 +81,7 @@ def fit_together(
         if sae.activation in ("batchtopk", "jumprelu") and sae.active is not None:
             calibrate(sae, held_out, sae.active)
         sae.about = {
-            "method": method.name,
-            "options": options_of(method),
-            "data": {"name": data.name, "fingerprint": data.fingerprint},
+            **stamp(method, data),
             "learnt_from": "vectors" if first.model is None else "texts" if first.site is None else "tokens",
             "rows": rows.count,
             "steps": plan.steps,

@@ -64,6 +64,7 @@ class JumpReLU(SparseOptions):
     """
 
     name: ClassVar[str] = "jumprelu"
+    positive: ClassVar[tuple[str, ...]] = (*SparseOptions.positive, "bandwidth", "threshold", "l0_target", "l0")
     anneals: ClassVar[bool] = False
 
     l0: float | None = None
@@ -81,10 +82,6 @@ class JumpReLU(SparseOptions):
         super().__post_init__()
         if self.l0 is not None and self.active is not None:
             raise AnysizeError("l0 weighs the number of active latents and active fixes it; give one of the two")
-        for name in ("bandwidth", "threshold", "l0_target", "l0"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
         if not 0 <= self.l0_rise <= 1:
             raise AnysizeError(f"l0-rise is a share of the steps from 0 to 1; got {self.l0_rise}")
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.method import Method
+from anysize.core.sizes.nesting import Nesting, Size
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.sizes.nesting import Nesting, Size
     from anysize.sparse.autoencoder.activations import Activation
-    from anysize.sparse.autoencoder.model import SparseAutoencoder
     from anysize.sparse.learning.recipe import Recipe
     from anysize.sparse.rows.source import Source
 
 
 @dataclass(frozen=True)
-class SparseOptions:
+class SparseOptions(Method):
     """What all methods of this family have in common."""
 
-    name: ClassVar[str]
+    runs: ClassVar[str] = "anysize.sparse.methods.fit:fit"
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "dead_after", "buffer")
     axes: ClassVar[tuple[str, ...]] = ("latents",)
     """Axes that the method nests even if one value was given."""
     trains_levels: ClassVar[bool] = True
@@ -90,10 +88,7 @@ class SparseOptions:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "dead_after", "max_length", "buffer"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        super().__post_init__()
         for name in ("warmup", "decay", "k_anneal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise AnysizeError(
@@ -138,8 +133,6 @@ class SparseOptions:
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""
-        from anysize.core.sizes.nesting import Nesting
-
         latents = self.latents or self._default_latents(width)
         active = self.active or self.default_active(latents[-1])
         axes: dict[str, tuple[int, ...]] = {}
@@ -193,15 +186,6 @@ class SparseOptions:
         full = 1 << max(4, (4 * width - 1).bit_length())
         nests = "latents" in self.axes and self.trains_levels
         return tuple(full // part for part in (16, 8, 4, 2, 1)) if nests else (full,)
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> SparseAutoencoder:
-        """Learn from vectors, or from texts with a model; `workdir` keeps what is done, from which `resume` goes on."""
-        from anysize.sparse.methods.fit import fit_together
-
-        if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch))
-        return fit_together([self], data, workdir=workdir, resume=resume)[0]
 
     def single(self, size: Size) -> SparseOptions:
         """The same training for one size alone: the fixed-size twin."""

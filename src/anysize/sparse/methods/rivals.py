@@ -9,47 +9,61 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.data.records import Data
 from anysize.core.errors import AnysizeError
-from anysize.core.verbs.rivals import check_arm, check_same_data, method_of
+from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.sparse.autoencoder.model import SparseAutoencoder
-from anysize.sparse.measuring.dense import DENSE, dense_arm
 from anysize.sparse.measuring.reconstruction import Split, split_of
 from anysize.sparse.methods.fixed import BatchTopK, JumpReLU, TopK
 from anysize.sparse.methods.options import SparseOptions
 from anysize.sparse.pruning.importance import importance
 from anysize.sparse.pruning.prune import prune, sort_by_importance
 
-TRAINED = ("batchtopk", "topk", "jumprelu", "sorted", "pruned", "single")
+
+def batchtopk(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
+    """A BatchTopK autoencoder of the full size, cut in the order of its latents."""
+    return _cut(model, _trained(model, data, "batchtopk", BatchTopK))
 
 
-def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
-    """
-    Views of one rival of `model`, smallest first; all are trained with the same data, steps, batches and seed.
+def topk(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
+    """A TopK autoencoder of the full size, cut in the order of its latents."""
+    return _cut(model, _trained(model, data, "topk", TopK))
 
-    ``batchtopk``, ``topk`` and ``jumprelu``: a fixed autoencoder of the full size, cut in the order of its latents.
-    ``sorted``: the BatchTopK one, its latents sorted by energy before it is cut, which costs no training. ``pruned``:
-    that, with the bias and the number of active latents refitted at each size. ``single``: for each size, one trained
-    at that size alone. ``truncate``, ``pca`` and ``original`` are dense vectors, with which only search compares.
-    Raises `AnysizeError` otherwise.
-    """
-    if name in DENSE:
-        return list(dense_arm(model, name))
-    check_arm(name, (*TRAINED, *DENSE[:-1]))
-    method: SparseOptions = method_of(model)
-    check_same_data(model, data, name)
-    if name == "single":
-        return [method.single(size).fit(data) for size in model.nesting]
-    kinds: dict[str, type[SparseOptions]] = {"topk": TopK, "jumprelu": JumpReLU}
-    twin = fixed_twin(method, kinds.get(name, BatchTopK), model).fit(data)
-    if name in ("sorted", "pruned"):
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            rows = training_rows(split_of(model, data, Path(scratch)))
-        if name == "pruned":
-            if "latents" not in model.nesting.axes:
-                raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
-            return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
-        twin = sorted_by_energy(twin, rows)
+
+def jumprelu(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
+    """A JumpReLU autoencoder of the full size, cut in the order of its latents."""
+    return _cut(model, _trained(model, data, "jumprelu", JumpReLU))
+
+
+def by_energy(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
+    """The BatchTopK one, its latents sorted by energy before it is cut, which costs no training."""
+    twin = _trained(model, data, "sorted", BatchTopK)
+    return _cut(model, sorted_by_energy(twin, _training_rows(model, data)))
+
+
+def pruned(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
+    """The sorted one, with the bias and the number of active latents refitted at each size."""
+    if "latents" not in model.nesting.axes:
+        raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
+    twin = _trained(model, data, "pruned", BatchTopK)
+    rows = _training_rows(model, data)
+    return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
+
+
+def _trained(model: SparseAutoencoder, data: Data, arm: str, kind: type[SparseOptions]) -> SparseAutoencoder:
+    """A fixed twin, trained with the same data, steps, batches and seed."""
+    check_same_data(model, data, arm)
+    twin: SparseAutoencoder = fixed_twin(method_of(model), kind, model).fit(data)
+    return twin
+
+
+def _cut(model: SparseAutoencoder, twin: SparseAutoencoder) -> list[SparseAutoencoder]:
     return [twin.at(size) for size in twin.nesting if size in model.nesting]
+
+
+def _training_rows(model: SparseAutoencoder, data: Data) -> np.ndarray:
+    with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+        return training_rows(split_of(model, data, Path(scratch)))
 
 
 def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAutoencoder) -> SparseOptions:

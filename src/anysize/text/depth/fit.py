@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anysize.core.errors import DataError
+from anysize.backbones.blocks import checkpoint_activations, find_stack, truncated
+from anysize.backbones.layered import Backbone
+from anysize.backbones.sentence import Encoder
+from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
-from anysize.core.verbs.fit import options_of
+from anysize.core.training.trainer import TrainingPlan, train
+from anysize.text.depth.methods import LayeredMethod
 from anysize.text.depth.model import NestedEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from anysize.core.data.records import Data
-    from anysize.text.depth.methods import LayeredMethod
     from anysize.text.losses.layered import LayeredLoss
-
-MakeLoss = Callable[["SentenceTransformer", torch.nn.Module], "LayeredLoss"]
 
 
 class Columns(torch.utils.data.Dataset):
@@ -71,23 +71,15 @@ def training_columns(data: Data) -> tuple[Columns, str]:
     return Columns(columns), "pairs" if pairs.negatives is None else "triplets"
 
 
-def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None, resume: bool) -> NestedEncoder:
+def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> NestedEncoder:
     """
-    Tune every weight of `method.model` with the loss that `make` builds, and wrap the result.
+    Tune every weight of `method.model` with the loss that it names, and wrap the result.
 
     In-batch softmax for pairs and triplets, CoSENT for scored pairs. Blocks deeper than the largest size are dropped.
     """
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MultipleNegativesRankingLoss
 
-    from anysize.backbones.blocks import checkpoint_activations
-    from anysize.backbones.layered import Backbone
-    from anysize.backbones.sentence import Encoder
-    from anysize.core.training.trainer import TrainingPlan, train
-
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, make, Path(scratch), resume)
-    model, nesting = method.base()
+    model, nesting = base_of(method)
     columns, what = training_columns(data)
     if len(columns) < 2:
         raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
@@ -100,7 +92,7 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     )
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
-    training = Training(model, make(model, inner))
+    training = Training(model, method.loss(model, inner))
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=min(method.batch_size, len(columns)),
@@ -112,9 +104,6 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     losses = train(training, columns, plan, workdir, resume=resume, collate=training.collate)
     encoder = NestedEncoder(nesting, Backbone.of(model))
     encoder.about = {
-        "method": method.name,
-        "options": options_of(method),
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
         "learnt_from": what,
         "rows": len(columns),
         "losses": losses,
@@ -122,17 +111,16 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     return encoder.eval()
 
 
-def base_of(source: str, max_length: int | None, nesting: Callable[[int, int], Nesting]) -> Any:
-    """The sentence-transformers model to tune, without blocks that no size runs, and the nesting for its shape."""
-    from anysize.backbones.blocks import find_stack, truncated
-    from anysize.backbones.sentence import Encoder
-
-    model = Encoder(source).model
-    if max_length is not None:
-        model.max_seq_length = max_length
+def base_of(method: LayeredMethod) -> tuple[Any, Nesting]:
+    """The model to tune, without blocks that no size runs, and the nesting for its shape."""
+    if method.model is None:
+        raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
+    model = Encoder(method.model).model
+    if method.max_length is not None:
+        model.max_seq_length = method.max_length
     transformer: Any = model[0]
     stack = find_stack(transformer.auto_model)
-    sizes = nesting(stack.depth, int(model.get_embedding_dimension() or 0))
+    sizes = method.nesting(stack.depth, int(model.get_embedding_dimension() or 0))
     if sizes.full.layers < stack.depth:
         transformer.model = truncated(transformer.auto_model, sizes.full.layers, stack)
     return model.train(), sizes

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from anysize.core.errors import AnysizeError, SizeError
-
-if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.sizes.nesting import Nesting, Size
-    from anysize.text.depth.model import NestedEncoder
+from anysize.core.errors import SizeError
+from anysize.core.method import Method
+from anysize.core.sizes.menu import diagonal, menu, within
+from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.widths import default_dims
 
 
 @dataclass(frozen=True)
-class LayeredMethod:
+class LayeredMethod(Method):
     """What both have in common."""
 
-    name: ClassVar[str]
+    runs: ClassVar[str] = "anysize.text.depth.fit:fit"
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "mini_batch_size", "scale")
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""
@@ -45,34 +44,11 @@ class LayeredMethod:
     seed: int = 0
     """Seed of everything random."""
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "mini_batch_size", "learning_rate", "scale", "max_length"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
-
     def nesting(self, depth: int, width: int) -> Nesting:
         """The sizes to train for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        from anysize.core.sizes.nesting import Nesting
-        from anysize.text.embedder.method import default_dims
-
         layers = self.layers or tuple(range(1, depth + 1))
         sizes = Nesting(layers=layers, dims=self.dims or default_dims(width))
         return within(sizes, depth, width)
-
-    def base(self) -> Any:
-        """The model to tune and its nesting. Raises `AnysizeError` if no model was named."""
-        from anysize.text.depth.fit import base_of
-
-        if self.model is None:
-            raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
-        return base_of(self.model, self.max_length, self.nesting)
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> NestedEncoder:
-        """Learn from `data`; `workdir` keeps checkpoints, from which `resume` continues."""
-        from anysize.text.depth.fit import fit
-
-        return fit(self, data, self.loss, workdir, resume)
 
     def loss(self, model: Any, inner: Any) -> Any:
         """The nested loss over `model`, around the loss `inner` of one size."""
@@ -150,8 +126,6 @@ class Starbucks(LayeredMethod):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        from anysize.core.sizes.menu import diagonal, menu
-
         if self.sizes is not None:
             return within(menu(self.sizes), depth, width)
         return super().nesting(depth, width) if self.layers or self.dims else diagonal(depth, width)
@@ -162,10 +136,3 @@ class Starbucks(LayeredMethod):
 
         sizes = self.nesting(model[0].auto_model.config.num_hidden_layers, model.get_embedding_dimension())
         return StarbucksLoss(model, inner, sizes, kl_weight=self.kl_weight, kl_on=self.kl_on, **self._across())
-
-
-def within(sizes: Nesting, depth: int, width: int) -> Nesting:
-    """These sizes, if a model of this depth and width has them all. Raises `SizeError` if not."""
-    if sizes.full.layers > depth or sizes.full.dims > width:
-        raise SizeError(f"{sizes.full} exceeds the model, which has layers={depth},dims={width}")
-    return sizes

@@ -8,9 +8,9 @@ and loading at a depth reads only the blocks of that depth.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,13 @@ class NestedEncoder(NestedModel):
 
     kind = "encoder"
     evaluators = ("retrieval", "similarity", "neighbours")
+    rivals: ClassVar[Mapping[str, str]] = {
+        "truncate": "anysize.text.depth.rivals:truncate",
+        "pca": "anysize.text.depth.rivals:pca",
+        "single": "anysize.core.verbs.rivals:single",
+        "original": "anysize.text.depth.rivals:original",
+    }
+    usual = ("truncate", "pca")
     times_encoding = True
     """Whether a size decides how long a text takes to encode."""
 
@@ -194,12 +201,6 @@ class NestedEncoder(NestedModel):
         """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
         return self.encoder.sentence_transformer(chosen.layers, chosen.dims)
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.depth.rivals`."""
-        from anysize.text.depth.rivals import rival
-
-        return rival(self, name, data)
 
     def config(self) -> dict[str, Any]:
         """The transformer's configuration and what follows it."""

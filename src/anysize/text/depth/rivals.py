@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from anysize.backbones.layered import Backbone
+from anysize.backbones.sentence import Encoder
+from anysize.core.data.records import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
-from anysize.core.verbs.rivals import check_arm, check_same_data, method_of
+from anysize.evaluation.principal import principal_rows
 from anysize.text.depth.model import NestedEncoder
 
-RIVALS = ("truncate", "pca", "single", "original")
 
-
-def rival(model: NestedEncoder, name: str, data: Any) -> list[NestedModel]:
-    """
-    Views of one rival of `model`, smallest first.
-
-    ``original``: the untouched base, whole. ``truncate``: the base with fewer blocks and coordinates. ``pca``: the
-    same, each depth turned to its principal directions, fitted on `data`'s corpus. ``single``: for each size, a model
-    trained for that size alone with the same method, data and steps. Raises `AnysizeError` for any other name, or
-    where the base or the method is not known.
-    """
-    check_arm(name, RIVALS)
-    if name == "single":
-        return _single(model, data)
+def original(model: NestedEncoder, data: Data) -> list[NestedModel]:
+    """The untouched base, whole. Raises `AnysizeError` where the base is not known."""
     base = _base(model)
-    if name == "original":
-        return [NestedEncoder(_whole(base), base)]
-    cut = NestedEncoder(Nesting.pairs(list(model.nesting)), base)
-    if name == "pca":
-        from anysize.text.embedder.head import principal_rows
+    return [NestedEncoder(Nesting(layers=(base.depth,), dims=(base.width,)), base)]
 
-        features = cut.features(data.texts, progress=True)
-        cut.rotations = {
-            depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.levels)
-        }
+
+def truncate(model: NestedEncoder, data: Data) -> list[NestedModel]:
+    """The base with fewer blocks and coordinates."""
+    cut = NestedEncoder(Nesting.pairs(list(model.nesting)), _base(model))
+    return [cut.at(size) for size in cut.nesting]
+
+
+def pca(model: NestedEncoder, data: Data) -> list[NestedModel]:
+    """The base with fewer blocks, each depth turned to its principal directions, fitted on `data`'s corpus."""
+    base = _base(model)
+    cut = NestedEncoder(Nesting.pairs(list(model.nesting)), base)
+    features = cut.features(data.texts, progress=True)
+    cut.rotations = {depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.levels)}
     return [cut.at(size) for size in cut.nesting]
 
 
 def _base(model: NestedEncoder) -> Backbone:
-    from anysize.backbones.sentence import Encoder
-
     source = model.about.get("options", {}).get("model")
     if source is None:
         raise AnysizeError("this model does not say which model it was made from, so it has no such rival")
     base = Backbone.of(Encoder(source).model)
     base.eval()
     return base
-
-
-def _whole(base: Backbone) -> Nesting:
-    return Nesting(layers=(base.depth,), dims=(base.width,))
-
-
-def _single(model: NestedEncoder, data: Any) -> list[NestedModel]:
-    method = method_of(model)
-    check_same_data(model, data, "single")
-    return [method.single(size).fit(data) for size in model.nesting]

@@ -1,16 +1,113 @@
-"""Fine-tuning a whole sentence encoder so that its prefixes nest: SentenceTransformerTrainer with our loss."""
+"""
+Fitting a nested embedder: a linear head over a frozen encoder, or the whole encoder with our loss.
+
+Columns are features of one kind a name: anchor, positive[, negative] and the corpus; or vector alone.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from anysize.core.data.records import Pairs
+import numpy as np
+
+from anysize.backbones.kept import FeatureStore
+from anysize.backbones.sentence import Encoder
+from anysize.core.data.records import Data, Pairs
+from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.training import trainer as training
+from anysize.core.training.trainer import TrainingPlan, train
+from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
+from anysize.text.embedder.method import MRL
+from anysize.text.embedder.model import Embedder
 
-if TYPE_CHECKING:
-    from anysize.text.embedder.method import MRL
-    from anysize.text.embedder.model import Embedder
+
+def fit(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+    """What the method `mrl` does: a head, or with ``tune="full"`` the whole encoder."""
+    return _head(method, data, workdir, resume) if method.tune == "head" else _whole(method, data, workdir, resume)
+
+
+def _head(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+    encoder = encoder_of(method) if data.items().vectors is None else None
+    if encoder is not None:
+        method.sizes(encoder.dimension)  # refuse impossible sizes before the slow part
+    model = head(method, training_features(method, data, encoder, workdir), workdir, resume)
+    if encoder is not None and encoder.store is not None:
+        encoder.store.folder = None  # the working folder goes; what was computed stays in memory
+    model.encoder = encoder
+    return model
+
+
+def _whole(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+    if data.items().vectors is not None:
+        raise DataError(f"{data.name} holds vectors; only texts can tune a full model (use --tune head)")
+    pairs = data.training_pairs()
+    if pairs is None:
+        raise DataError(f"{data.name} has no pairs; tuning the full model needs them (or use --tune head)")
+    return finetune(method, pairs, workdir, resume=resume)
+
+
+def encoder_of(method: MRL) -> Encoder:
+    """The encoder to start from. Raises `AnysizeError` if no model was named."""
+    if method.model is None:
+        raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+    return Encoder(method.model)
+
+
+def training_features(
+    method: MRL, data: Data, encoder: Any = None, workdir: Path | None = None
+) -> dict[str, np.ndarray]:
+    """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
+    items = data.items()
+    if items.vectors is not None:
+        if method.model is not None:
+            raise DataError(f"{data.name} holds vectors already; leave out the model")
+        return {"vector": items.vectors}
+    encoder = encoder or encoder_of(method)
+    encoder.store = encoder.store or FeatureStore(workdir)
+    pairs = data.training_pairs()
+    if pairs is None:
+        texts = [text for text in items.texts or [] if text.strip()]
+        return {"vector": encoder.encode(texts, progress=True, bf16=method.bf16)}
+    columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+    if data.corpus is not None:
+        columns["corpus"] = [text for text in items.texts or [] if text.strip()]
+    # One call for all columns, so that one bar tells the whole time.
+    encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=method.bf16)
+    return {name: encoder.encode(column, bf16=method.bf16) for name, column in columns.items() if column}
+
+
+def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
+    """Learn a head from `training_features`; the encoder is not attached."""
+    corpus = columns.get("corpus")
+    columns = {name: column for name, column in columns.items() if name != "corpus"}
+    rows, width = next(iter(columns.values())).shape
+    if rows < 8:
+        raise DataError(f"{rows} rows are too few to learn from; give at least 8")
+    if not any(column.any() for column in columns.values()):
+        raise DataError("every vector is zeros, from which nothing can be learnt; give other vectors")
+    nesting = Nesting(dims=method.sizes(width))
+    start = principal_rows(np.concatenate(list(columns.values())) if corpus is None else corpus, nesting.full.dims)
+    if "vector" in columns:
+        module: Any = NeighbourHead(start, nesting, method.scale)
+    else:
+        queries = len(np.unique(columns["anchor"], axis=0))
+        known = np.zeros((0, width), np.float32) if corpus is None else corpus
+        keep = min(10.0, 0.2 * len(known) / queries) if method.keep is None else float(method.keep)
+        module = PairHead(start, nesting, method.scale, as_tensor(known), keep)
+    batch = min(method.batch_size or 512, rows)
+    plan = TrainingPlan(
+        epochs=method.epochs or max(20, math.ceil(300 / (rows // batch))),
+        batch_size=batch,
+        learning_rate=method.learning_rate or 1e-3,
+        seed=method.seed,
+    )
+    losses = train(module, Rows(**columns), plan, workdir, resume=resume)
+    model = Embedder(nesting, width, weight=module.weight.detach().cpu().clone())
+    model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, "losses": losses}
+    return model.eval()
 
 
 def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embedder:
@@ -20,11 +117,9 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import set_seed
 
-    from anysize.core.training import trainer as training
-    from anysize.text.embedder.model import Embedder
     from anysize.text.losses.dims import MatryoshkaLoss
 
-    encoder = method.encoder()
+    encoder = encoder_of(method)
     model = encoder.model
     nesting = Nesting(dims=method.sizes(encoder.dimension))
     columns = {"anchor": pairs.anchors, "positive": pairs.positives}

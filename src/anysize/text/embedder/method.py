@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import ClassVar, Literal
 
-from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.errors import SizeError
+from anysize.core.method import Method
+from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from anysize.core.data.records import Data
-    from anysize.text.embedder.model import Embedder
 
 
 @dataclass(frozen=True)
-class MRL:
+class MRL(Method):
     """
     Makes embeddings nested: every prefix of the vector becomes an embedding of its own.
 
     With pairs (or judgements) it learns from them; with texts or vectors alone it learns, without labels, to keep
     every item's neighbourhood at each prefix.
     """
+
+    name: ClassVar[str] = "mrl"
+    runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale")
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name. Not needed for vectors."""
@@ -49,65 +46,8 @@ class MRL:
     seed: int = 0
     """Seed of everything random."""
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "scale"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Embedder:
-        """
-        Learn from `data`; `workdir` keeps shards and checkpoints, from which `resume` continues.
-
-        Raises `DataError` if the data cannot be learnt from, `SizeError` if the sizes exceed the model.
-        """
-        if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch))
-        from anysize.core.verbs.fit import options_of
-
-        model = self._fit_head(data, workdir, resume) if self.tune == "head" else self._fit_full(data, workdir, resume)
-        model.about |= {
-            "method": "mrl",
-            "options": options_of(self),
-            "data": {"name": data.name, "fingerprint": data.fingerprint},
-        }
-        return model
-
-    def training_features(self, data: Data, encoder: Any = None, workdir: Path | None = None) -> dict[str, np.ndarray]:
-        """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
-        from anysize.backbones.kept import FeatureStore
-
-        items = data.items()
-        if items.vectors is not None:
-            if self.model is not None:
-                raise DataError(f"{data.name} holds vectors already; leave out the model")
-            return {"vector": items.vectors}
-        encoder = encoder or self.encoder()
-        encoder.store = encoder.store or FeatureStore(workdir)
-        pairs = data.training_pairs()
-        if pairs is None:
-            texts = [text for text in items.texts or [] if text.strip()]
-            return {"vector": encoder.encode(texts, progress=True, bf16=self.bf16)}
-        columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
-        if data.corpus is not None:
-            columns["corpus"] = [text for text in items.texts or [] if text.strip()]
-        # One call for all columns, so that one bar tells the whole time.
-        encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=self.bf16)
-        return {name: encoder.encode(column, bf16=self.bf16) for name, column in columns.items() if column}
-
-    def encoder(self) -> Any:
-        """The base encoder. Raises `AnysizeError` if no model was named."""
-        from anysize.backbones.sentence import Encoder
-
-        if self.model is None:
-            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
-        return Encoder(self.model)
-
     def sizes(self, width: int) -> tuple[int, ...]:
         """The sizes to train for this width. Raises `SizeError` if they do not increase or one exceeds it."""
-        from anysize.core.sizes.nesting import Nesting
-
         if self.dims is None:
             return default_dims(width)
         levels = Nesting(dims=self.dims).levels("dims")
@@ -115,63 +55,6 @@ class MRL:
             raise SizeError(f"dims={levels[-1]} exceeds the model, whose embeddings have {width} dimensions")
         return levels
 
-    def head(self, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
-        """Learn a head from `training_features`; the encoder is not attached."""
-        import numpy as np
-
-        from anysize.core.sizes.nesting import Nesting
-        from anysize.core.training.trainer import TrainingPlan, train
-        from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
-        from anysize.text.embedder.model import Embedder
-
-        corpus = columns.get("corpus")
-        columns = {name: column for name, column in columns.items() if name != "corpus"}
-        rows, width = next(iter(columns.values())).shape
-        if rows < 8:
-            raise DataError(f"{rows} rows are too few to learn from; give at least 8")
-        if not any(column.any() for column in columns.values()):
-            raise DataError("every vector is zeros, from which nothing can be learnt; give other vectors")
-        nesting = Nesting(dims=self.sizes(width))
-        start = principal_rows(np.concatenate(list(columns.values())) if corpus is None else corpus, nesting.full.dims)
-        if "vector" in columns:
-            module: Any = NeighbourHead(start, nesting, self.scale)
-        else:
-            queries = len(np.unique(columns["anchor"], axis=0))
-            known = np.zeros((0, width), np.float32) if corpus is None else corpus
-            keep = min(10.0, 0.2 * len(known) / queries) if self.keep is None else float(self.keep)
-            module = PairHead(start, nesting, self.scale, as_tensor(known), keep)
-        batch = min(self.batch_size or 512, rows)
-        plan = TrainingPlan(
-            epochs=self.epochs or max(20, math.ceil(300 / (rows // batch))),
-            batch_size=batch,
-            learning_rate=self.learning_rate or 1e-3,
-            seed=self.seed,
-        )
-        losses = train(module, Rows(**columns), plan, workdir, resume=resume)
-        model = Embedder(nesting, width, weight=module.weight.detach().cpu().clone())
-        model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, "losses": losses}
-        return model.eval()
-
-    def _fit_head(self, data: Data, workdir: Path, resume: bool) -> Embedder:
-        encoder = self.encoder() if data.items().vectors is None else None
-        if encoder is not None:
-            self.sizes(encoder.dimension)  # refuse impossible sizes before the slow part
-        model = self.head(self.training_features(data, encoder, workdir), workdir, resume)
-        if encoder is not None:
-            encoder.store.folder = None  # the working folder goes; what was computed stays in memory
-        model.encoder = encoder
-        return model
-
-    def _fit_full(self, data: Data, workdir: Path, resume: bool) -> Embedder:
-        from anysize.text.embedder.fit import finetune
-
-        if data.items().vectors is not None:
-            raise DataError(f"{data.name} holds vectors; only texts can tune a full model (use --tune head)")
-        pairs = data.training_pairs()
-        if pairs is None:
-            raise DataError(f"{data.name} has no pairs; tuning the full model needs them (or use --tune head)")
-        return finetune(self, pairs, workdir, resume=resume)
-
-    def single(self, dims: int) -> MRL:
+    def single(self, size: Size) -> MRL:
         """The same training for one size alone: the fixed-size twin."""
-        return replace(self, dims=(dims,))
+        return replace(self, dims=(size.dims,))

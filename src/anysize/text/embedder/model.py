@@ -7,9 +7,9 @@ first m rows make the m-dimensional embedding, so a smaller size stores, loads a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,13 @@ class Embedder(NestedModel):
     times_encoding = False
     """Whether a size decides how long a text takes to encode: here the encoder runs whole at every size."""
     evaluators = ("retrieval", "similarity", "neighbours")
+    rivals: ClassVar[Mapping[str, str]] = {
+        "truncate": "anysize.text.rivals:truncate",
+        "pca": "anysize.text.rivals:pca",
+        "single": "anysize.text.rivals:single",
+        "original": "anysize.text.rivals:original",
+    }
+    usual = ("truncate", "pca")
 
     def __init__(
         self, nesting: Nesting, in_features: int, *, encoder: Encoder | None = None, weight: torch.Tensor | None = None
@@ -108,12 +115,6 @@ class Embedder(NestedModel):
         from anysize.text.embedder.export import sentence_transformer
 
         return sentence_transformer(self.at(size, **axes) if size or axes else self)
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.rivals`."""
-        from anysize.text.rivals import rival
-
-        return rival(self, name, data)
 
     # Saving
 

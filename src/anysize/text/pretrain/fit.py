@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
-from anysize.core.verbs.fit import options_of
 from anysize.text.pretrain.made import Pretrained
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ _LOOKED_AT = 8
 """Batches on which the losses of each size are told in the end."""
 
 
-def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> Pretrained:
+def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrained:
     """
     Train `method.model` on the texts of `data`.
 
@@ -39,9 +37,6 @@ def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> P
     from anysize.text.pretrain.objective import SMAEObjective, losses_by_size
     from anysize.text.pretrain.windows import TokenWindows
 
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, Path(scratch), resume)
     if method.model is None:
         raise AnysizeError("name the model to start from with --model: a folder or a hub name")
     set_seed(method.seed)  # a head, or all weights, may be drawn at random
@@ -80,9 +75,6 @@ def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> P
     looked_at = [collate(range(start, min(start + plan.batch_size, len(windows)))) for start in starts]
     made = Pretrained(encoder.eval(), base.tokenizer, limit)
     made.about = {
-        "method": method.name,
-        "options": options_of(method),
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
         "max_length": limit,
         "sizes": sizes.to_json(),
         "from_scratch": not base.trained,

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from anysize.core.errors import AnysizeError
+from anysize.core.method import Method
+from anysize.core.sizes.menu import diagonal, menu, within
+from anysize.core.sizes.nesting import Nesting, Size
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.sizes.nesting import Nesting
     from anysize.text.pretrain.made import Pretrained
 
 
 @dataclass(frozen=True)
-class Pretrainer:
+class Pretrainer(Method):
     """What both have in common."""
 
-    name: ClassVar[str]
+    runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"
     marker: ClassVar[str] = "pretraining.json"
     has_decoder: ClassVar[bool] = False
 
@@ -41,10 +41,7 @@ class Pretrainer:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "max_length"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        super().__post_init__()
         decoder = self.decoder_share if self.decoder_share is not None else self.encoder_mask
         if not 0 < self.encoder_mask <= decoder < 1:
             raise AnysizeError(
@@ -60,12 +57,6 @@ class Pretrainer:
     def nesting(self, depth: int, width: int) -> Nesting:
         """The sizes to train for a model of this depth and width. Raises `SizeError` if it has not so much."""
         raise NotImplementedError
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Pretrained:
-        """Learn from the texts of `data`; `workdir` keeps checkpoints, from which `resume` continues."""
-        from anysize.text.pretrain.fit import fit
-
-        return fit(self, data, workdir, resume)
 
     def load(self, path: str | os.PathLike[str]) -> Pretrained:
         """Read what was made."""
@@ -97,9 +88,6 @@ class SMAE(Pretrainer):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        from anysize.core.sizes.menu import diagonal, menu
-        from anysize.text.depth.methods import within
-
         return diagonal(depth, width) if self.sizes is None else within(menu(self.sizes), depth, width)
 
 
@@ -111,6 +99,4 @@ class MLM(Pretrainer):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The one full size."""
-        from anysize.core.sizes.nesting import Nesting, Size
-
         return Nesting.pairs([Size(layers=depth, dims=width)])

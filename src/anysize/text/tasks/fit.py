@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,24 +11,18 @@ from anysize.backbones.cut_texts import say_cut
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.training.trainer import TrainingPlan
-from anysize.core.verbs.fit import options_of
 from anysize.text.tasks.data import TaskSet, adapters_of, read_task_sets
-from anysize.text.tasks.model import TaskEncoder
+from anysize.text.tasks.method import Tasks
+from anysize.text.tasks.model import TaskEncoder, TaskLoRA
+from anysize.text.tasks.training import train_adapters
 
 if TYPE_CHECKING:
     from anysize.backbones.sentence import Encoder
     from anysize.core.data.records import Data
-    from anysize.text.tasks.method import Tasks
 
 
-def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEncoder:
+def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:
     """The encoder that `method` describes, trained on `data` (pairs, or nothing) and on the data of its tasks."""
-    from anysize.text.tasks.model import TaskLoRA
-    from anysize.text.tasks.training import train_adapters
-
-    if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, Path(scratch), resume)
     if method.model is None:
         raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
     sets = read_task_sets(method.task)
@@ -59,9 +52,6 @@ def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEn
         encoder, sets, plan, workdir / "adapters", steps=method.steps, temperature=method.temperature, resume=resume
     )
     encoder.about = {
-        "method": method.name,
-        "options": options_of(method),
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
         "learnt_too": [{"task": one.task, "name": one.name, "fingerprint": one.fingerprint} for one in sets],
         "learnt_from": f"rows for {', '.join(dict.fromkeys(one.task for one in sets))}",
         "rows": sum(map(len, sets)),

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
 
-from anysize.core.errors import AnysizeError
-
-if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.sizes.nesting import Nesting
-    from anysize.text.tasks.model import TaskEncoder
+from anysize.core.method import Method
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.widths import default_dims
 
 
 @dataclass(frozen=True)
-class Tasks:
+class Tasks(Method):
     """
     Task adapters: one low-rank adapter per task, all trained together over a frozen encoder, at every width.
 
@@ -26,6 +22,8 @@ class Tasks:
     """
 
     name: ClassVar[str] = "tasks"
+    runs: ClassVar[str] = "anysize.text.tasks.fit:fit"
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "temperature", "base_epochs", "base_learning_rate")
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""
@@ -66,23 +64,6 @@ class Tasks:
     seed: int = 0
     """Seed of everything random."""
 
-    def __post_init__(self) -> None:
-        above = ("epochs", "steps", "batch_size", "learning_rate", "temperature", "base_epochs", "base_learning_rate",
-                 "max_length")  # fmt: skip
-        for name in above:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
-
     def nesting(self, width: int) -> Nesting:
         """The widths to train for an encoder of this one."""
-        from anysize.core.sizes.nesting import Nesting
-        from anysize.text.embedder.method import default_dims
-
         return Nesting(dims=self.dims or default_dims(width))
-
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> TaskEncoder:
-        """Tune on `data` if it holds pairs, then train the adapters; `workdir` keeps checkpoints for `resume`."""
-        from anysize.text.tasks.fit import fit
-
-        return fit(self, data, workdir, resume)

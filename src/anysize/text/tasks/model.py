@@ -11,16 +11,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder
-from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
-from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.text.depth.model import TOKENS
@@ -41,6 +40,12 @@ class TaskEncoder(TaskRunning):
 
     kind = "task-encoder"
     evaluators = ("retrieval", "similarity", "neighbours")
+    rivals: ClassVar[Mapping[str, str]] = {
+        "truncate": "anysize.text.rivals:truncate",
+        "pca": "anysize.text.rivals:pca",
+        "original": "anysize.text.rivals:original",
+    }
+    usual = ("truncate", "pca")
     times_encoding = False
     weight = None
 
@@ -101,14 +106,6 @@ class TaskEncoder(TaskRunning):
         alone = Backbone(transformer, list(self.encoder.tail), settings)
         alone.tokenizer = self.encoder.tokenizer
         return alone.sentence_transformer(alone.depth, dims)
-
-    def arm(self, name: str, data: Any) -> list[NestedModel]:
-        """The rivals ``original``, ``truncate`` and ``pca`` of the untouched base; see `anysize.text.rivals`."""
-        from anysize.text.rivals import rival
-
-        if name == "single":
-            raise AnysizeError("task adapters are not trained again for one size; leave out the arm single")
-        return rival(self, name, data)  # type: ignore[arg-type]
 
     def saved_state(self) -> dict[str, torch.Tensor]:
         """The adapters; the base goes to a folder of its own."""

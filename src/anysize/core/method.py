@@ -1,0 +1,67 @@
+"""A method: how a model is made nested. Its fields are its options; the work stands elsewhere, by name."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anysize.core.errors import AnysizeError
+from anysize.core.registry import named
+
+if TYPE_CHECKING:
+    from anysize.core.data.records import Data
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    What every method has in common; a family adds the options as fields, and the function that does the work.
+
+    Options are checked, and shown by ``--help``, without importing what the work needs.
+    """
+
+    name: ClassVar[str]
+    """The name under which it is registered in the entry-point group ``anysize.methods``."""
+
+    runs: ClassVar[str]
+    """``"module:function"``: what does the work, ``function(method, data, workdir, resume)`` -> the model."""
+
+    positive: ClassVar[tuple[str, ...]] = ("epochs", "steps", "batch_size", "learning_rate", "max_length")
+    """Options that are None or above zero; names that a method has not are passed over."""
+
+    def __post_init__(self) -> None:
+        for name in self.positive:
+            value = getattr(self, name, None)
+            if value is not None and not value > 0:
+                raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+
+    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Any:
+        """
+        Learn from `data`; `workdir` keeps what is done, from which `resume` continues.
+
+        Raises `DataError` if the data cannot be learnt from, `SizeError` if the sizes do not fit the model.
+        """
+        if workdir is None:
+            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+                return self.fit(data, workdir=Path(scratch), resume=resume)
+        made = named(self.runs)(self, data, workdir, resume)
+        made.about = {**made.about, **stamp(self, data)}
+        return made
+
+
+def stamp(method: Method, data: Data) -> dict[str, Any]:
+    """What every model says of how it was made; the method adds what it learnt."""
+    return {
+        "method": method.name,
+        "options": options_of(method),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+    }
+
+
+def options_of(method: Any) -> dict[str, Any]:
+    """A method's options as JSON gives them back, where tuples are lists: what a model says of how it was made."""
+    options: dict[str, Any] = json.loads(json.dumps(asdict(method)))
+    return options
