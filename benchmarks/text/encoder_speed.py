@@ -25,6 +25,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.records import read
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, NestedEncoder, Starbucks, StarbucksLoss
+from anysize.text.depth.fit import base_of
 from benchmarks.evidence import write_row
 
 MODEL, DIMS = "all-MiniLM-L6-v2", (24, 48, 96, 192, 384)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 # Public name -> where it lives. Imported on first use, so that `anysize --help` never waits for torch.
 _HOMES = {
     "AnysizeError": "anysize.core.errors",
@@ -27,6 +25,7 @@ _HOMES = {
     "fit": "anysize.core.verbs.fit",
     "pretrain": "anysize.core.verbs.pretrain",
     "measure": "anysize.core.verbs.measure",
+    "__version__": "anysize.core.version",
     "Index": "anysize.search",
     "Stage": "anysize.search",
 }
@@ -48,8 +47,9 @@ if TYPE_CHECKING:
     from anysize.core.registry import load as load
     from anysize.core.sizes.nesting import Nesting as Nesting
     from anysize.core.sizes.nesting import Size as Size
+    from anysize.core.version import __version__ as __version__
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

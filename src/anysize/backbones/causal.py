@@ -13,9 +13,10 @@ from torch import nn
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.backbones.packaged import packaged
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.files import read_json
+from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
+from anysize.core.model.exported import Exported
 from anysize.core.quiet import quiet
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
@@ -34,6 +35,7 @@ class CausalLM(NestedModel):
     kind = "causal-lm"
     evaluators = ("next-token",)
     rivals: ClassVar[Mapping[str, str]] = {"original": "anysize.backbones.causal:original"}
+    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.backbones.causal:write"}
 
     def __init__(self, nesting: Nesting, lm: Any, max_length: int) -> None:
         super().__init__(nesting)
@@ -155,6 +157,16 @@ class CausalLM(NestedModel):
         self.lm.tie_weights()
         if (directory / TOKENIZER).is_dir():
             self.tokenizer = read_tokenizer(directory)
+
+
+def write(view: CausalLM, path: str | os.PathLike[str]) -> Exported:
+    """Write it as the Hugging Face model that it is, with its tokenizer."""
+    with new_directory(path, marker="anysize-export.json") as directory, quiet():
+        write_json(directory / "anysize-export.json", {"format": "transformers", "fingerprint": view.fingerprint})
+        view.lm.save_pretrained(str(directory))
+        if view.tokenizer is not None:
+            view.tokenizer.save_pretrained(str(directory))
+    return Exported("transformers", f'AutoModelForCausalLM.from_pretrained("{path}")')
 
 
 def original(model: CausalLM, data: Any) -> list[CausalLM]:

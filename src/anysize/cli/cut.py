@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from anysize.core.model.exported import Exported
 
 
 @dataclass
@@ -29,27 +32,18 @@ class Cut:
         """Load at that size and write it."""
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
-        from anysize.core.files import new_directory
-        from anysize.core.model.contract import NestedModel
+        from anysize.core.model.exported import Exported
         from anysize.core.registry import load
 
-        model: Any = for_task(load(self.model, self.size), self.task, self.model)
-        formats = getattr(model, "formats", ())
-        if self.format is not None and self.format not in formats:
-            choice = f"expected one of {', '.join(formats)}" if formats else "which has one format; leave out --format"
+        model = for_task(load(self.model, self.size), self.task, self.model)
+        if self.format is not None and self.format not in model.exports:
+            there = ", ".join(model.exports)
+            choice = f"expected one of {there}" if there else "which has one format; leave out --format"
             raise AnysizeError(f"--format {self.format} for a model of kind {model.kind!r}; {choice}")
-        if hasattr(model, "export"):  # a family with formats of its own
-            given = {} if self.format is None else {"form": self.format}
-            return WasCut(self.out, model.size, model.export(self.out, **given))
-        size, small = model.size, model.extract()
-        if isinstance(small, NestedModel):
-            small.save(self.out)
-            return WasCut(self.out, size, "anysize")
-        from anysize.core.quiet import quiet
-
-        with new_directory(self.out, marker="modules.json") as directory, quiet():
-            small.save(str(directory), create_model_card=False)
-        return WasCut(self.out, size, "sentence-transformers")
+        if model.exports:
+            return WasCut(self.out, model.size, model.export(self.out, self.format))
+        model.extract().save(self.out)
+        return WasCut(self.out, model.size, Exported("anysize", f'anysize.load("{self.out}")'))
 
 
 @dataclass(frozen=True)
@@ -58,23 +52,13 @@ class WasCut:
 
     out: str
     size: Any
-    format: str
+    made: Exported
 
     def text(self) -> str:
         """One line, and how to load it."""
-        how = {
-            "sentence-transformers": f'SentenceTransformer("{self.out}")',
-            "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
-            "SparseEncoder": f'sentence_transformers.SparseEncoder("{self.out}")',
-            "anysize": f'anysize.load("{self.out}")',
-            "transformers": f'AutoModelForCausalLM.from_pretrained("{self.out}")',
-            "onnx": f'onnxruntime.InferenceSession("{self.out}/model.onnx")',
-            "gguf": f"llama.cpp: -m {self.out}/model.gguf",
-            "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
-        }
-        article = "an" if self.format in ("anysize", "SAELens") else "a"
-        return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
+        article = "an" if self.made.format in ("anysize", "SAELens") else "a"
+        return f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"
 
     def to_json(self) -> dict[str, Any]:
         """Place, size and format."""
-        return {"out": self.out, "size": dict(self.size), "format": self.format}
+        return {"out": self.out, "size": dict(self.size), "format": self.made.format}

@@ -69,7 +69,7 @@ def _run(argv: list[str]) -> int:
         _say(usage())
         return 0
     if argv[0] in ("-V", "--version"):
-        from anysize import __version__
+        from anysize.core.version import __version__
 
         _say(f"anysize {__version__}")
         return 0

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
-from anysize.core.registry import MANIFEST
+from anysize.core.model.exported import Exported
+from anysize.core.registry import MANIFEST, named
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.version import __version__
 
 FORMAT = 1
 
@@ -43,6 +45,10 @@ class NestedModel(torch.nn.Module):
 
     usual: ClassVar[tuple[str, ...]] = ()
     """Those of its rivals that it is measured beside without being asked."""
+
+    exports: ClassVar[Mapping[str, str]] = {}
+    """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
+    which writes a view at its size. The first is the default."""
 
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
@@ -121,6 +127,20 @@ class NestedModel(torch.nn.Module):
         small._keep_fingerprint(self.fingerprint)
         return small.train(self.training)
 
+    def export(self, path: str | os.PathLike[str], form: str | None = None, **options: Any) -> Exported:
+        """
+        Write this view's size in a format of another library: one of `exports`, the first by default.
+
+        Raises `AnysizeError` for another format, or one that cannot hold this model; then nothing is written.
+        """
+        formats = list(self.exports)
+        if not formats or (form is not None and form not in formats):
+            there = f"expected one of {', '.join(formats)}" if formats else "which has no other format; save it"
+            asked = "to export" if form is None else f"as {form}"
+            raise AnysizeError(f"a model of kind {self.kind!r} cannot be written {asked}; {there}")
+        done: Exported = named(self.exports[form or formats[0]])(self, path, **options)
+        return done
+
     @property
     def fingerprint(self) -> str:
         """
@@ -146,8 +166,6 @@ class NestedModel(torch.nn.Module):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
-        from anysize import __version__
-
         nested = self.nested_tensors()
         cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
         with new_directory(path, marker=MANIFEST) as directory:

@@ -17,7 +17,6 @@ from torch import nn
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory, write_json
 from anysize.quantize.layers.choosing import stacks
-from anysize.quantize.model.model import FORMATS
 
 if TYPE_CHECKING:
     from anysize.quantize.model.model import Quantized
@@ -25,18 +24,16 @@ if TYPE_CHECKING:
 MARKER = "anysize-export.json"
 
 
-def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> dict[str, Any]:
+def export(
+    view: Quantized, path: str | os.PathLike[str], form: str, write: Callable[..., dict[str, Any]], **options: Any
+) -> dict[str, Any]:
     """
-    Write `view` at its size to the folder `path`; returns what ``anysize-export.json`` there says.
+    Write `view` at its size to the folder `path` by `write`; returns what ``anysize-export.json`` there says.
 
-    ``safetensors`` is the ordinary sentence-transformers or transformers model with float weights. The others hold the
-    codes; `options` are those of `write_onnx`. Raises `AnysizeError` for another format, one that cannot hold these
-    codes (it says which option or format would), one whose library is not installed, or a file that does not give what
-    we give; then nothing is written.
+    `options` are those of `write`. Raises `AnysizeError` for a format that cannot hold these codes (it says which
+    option or format would), one whose library is not installed, or a file that does not give what we give; then
+    nothing is written.
     """
-    if form not in FORMATS:
-        raise AnysizeError(f"{form!r} is not an export format; expected one of {', '.join(FORMATS)}")
-    write = _writer(form)
     with new_directory(path, marker=MARKER) as directory:
         widths = dict(view.size) if view.mixture is None else {**view.size, "bits": dict(view.mixture)}
         said = {
@@ -48,22 +45,6 @@ def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetenso
         }
         write_json(directory / MARKER, said)
     return said
-
-
-def _writer(form: str) -> Callable[..., dict[str, Any]]:
-    if form == "onnx":
-        from anysize.quantize.export.onnx import write_onnx
-
-        return write_onnx
-    if form == "gguf":
-        from anysize.quantize.export.gguf import write_gguf
-
-        return write_gguf
-    if form == "compressed-tensors":
-        from anysize.quantize.export.compressed import write_compressed
-
-        return write_compressed
-    return lambda view, directory: write_floats(view, directory)[1]
 
 
 def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]:

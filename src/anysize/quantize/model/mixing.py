@@ -10,74 +10,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.quantize.layers.choosing import stacks
-
-if TYPE_CHECKING:
-    from anysize.quantize.model.model import Quantized
-
-FUSED = (("q", "k", "v", "query", "key", "value", "q_proj", "k_proj", "v_proj", "q_lin", "k_lin", "v_lin"),
-         ("gate_proj", "up_proj", "w1", "w3"))  # fmt: skip
-"""Layers that engines fuse into one, which needs them at one width."""
+from anysize.quantize.layers import names
+from anysize.quantize.model.model import Quantized
 
 
 def blocks(model: Quantized) -> dict[str, list[str]]:
     """Block, as ``layers.3``, or a layer's own name outside the stack -> the names of its layers."""
-    paths = stacks(model.inner)
-    found: dict[str, list[str]] = {}
-    for name in model.layers():
-        path = next((path for path in paths if name.startswith(f"{path}.")), None)
-        short = name if path is None else f"layers.{name.removeprefix(f'{path}.').partition('.')[0]}"
-        found.setdefault(short, []).append(name)
-    return found
-
-
-def aliases(model: Quantized) -> dict[str, str]:
-    """Layer name -> the same beginning with ``layers.``, where it stands in a block."""
-    found = {}
-    for path in stacks(model.inner):
-        for name in model.layers():
-            if name.startswith(f"{path}."):
-                found[name] = f"layers.{name.removeprefix(f'{path}.')}"
-    return {name: found.get(name, name) for name in model.layers()}
-
-
-def resolve(model: Quantized, widths: Mapping[str, int]) -> dict[str, int]:
-    """Layer name -> width, for every layer; see `Quantized.mix` for the keys and what is refused."""
-    levels = model.nesting.levels("bits")
-    chosen = dict.fromkeys(model.layers(), levels[-1])
-    short = aliases(model)
-    for key, bits in widths.items():
-        if bits not in levels:
-            raise SizeError(f"{key} cannot run at bits={bits}; trained for bits {', '.join(map(str, levels))}")
-        names = [name for name, other in short.items() if _named(key, name) or _named(key, other)]
-        if not names:
-            raise AnysizeError(f"no layer is called {key!r}; there are: {', '.join(blocks(model))}")
-        chosen.update(dict.fromkeys(names, bits))
-    _keep_fused(chosen)
-    return chosen
-
-
-def _named(key: str, name: str) -> bool:
-    return name == key or name.startswith(f"{key}.") or fnmatchcase(name, key)
-
-
-def _keep_fused(widths: Mapping[str, int]) -> None:
-    for group in FUSED:
-        together: dict[str, set[int]] = {}
-        for name, bits in widths.items():
-            home, _, last = name.rpartition(".")
-            if last in group:
-                together.setdefault(home, set()).add(bits)
-        for home, found in together.items():
-            if len(found) > 1:
-                raise AnysizeError(
-                    f"layers of {home} that engines fuse would have widths {', '.join(map(str, sorted(found)))}; "
-                    "give them one"
-                )
+    return names.blocks(model.inner, model.layers())
 
 
 def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int, ...] = (2, 4, 8)) -> dict[str, int]:
@@ -89,8 +30,8 @@ def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int
     weights), and of those the one whose levels have the most equal numbers of blocks. Raises `AnysizeError` for other
     patterns, `SizeError` for an average below the narrowest level.
     """
-    names = [name for name in blocks(model) if re.fullmatch(r"layers\.\d+", name)]
-    middle = (len(names) - 1) / 2
+    stack = [name for name in blocks(model) if re.fullmatch(r"layers\.\d+", name)]
+    middle = (len(stack) - 1) / 2
     orders = {
         "pyramid": lambda place: abs(place - middle),
         "reverse": lambda place: -abs(place - middle),
@@ -99,7 +40,7 @@ def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int
     }
     if pattern not in orders:
         raise AnysizeError(f"no pattern is called {pattern!r}; there are: {', '.join(orders)}")
-    order = [names[place] for place in sorted(range(len(names)), key=orders[pattern])]
+    order = [stack[place] for place in sorted(range(len(stack)), key=orders[pattern])]
     budget = _budget(model, order, average, levels)
     weights = _weights(model)
     before = [0, *itertools.accumulate(weights[name] for name in order)]  # weights of the first n blocks in order
@@ -165,7 +106,7 @@ def _budget(model: Quantized, order: list[str], average: float, levels: tuple[in
 def _weights(model: Quantized) -> dict[str, int]:
     layers = model.layers()
     return {
-        name: sum(layers[one].rows * layers[one].features for one in names) for name, names in blocks(model).items()
+        name: sum(layers[one].rows * layers[one].features for one in parts) for name, parts in blocks(model).items()
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,13 +24,12 @@ from anysize.core.registry import MANIFEST, find
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.quantize.codes.running import running_at
 from anysize.quantize.codes.slicing import planes_needed
+from anysize.quantize.layers.names import resolve
 from anysize.quantize.layers.preparing import empty_stored
 from anysize.quantize.layers.stored import Stored, StoredLinear
 from anysize.quantize.model.plan import Plan
 
 BITS = "bits"
-FORMATS = ("safetensors", "onnx", "gguf", "compressed-tensors")
-"""What `Quantized.export` writes."""
 INNER = "inner."
 
 
@@ -48,7 +47,12 @@ class Quantized(NestedModel):
         "original": "anysize.quantize.training.rivals:original",
     }
     usual = ("minmax",)
-    formats = FORMATS
+    exports: ClassVar[Mapping[str, str]] = {
+        "safetensors": "anysize.quantize.export.formats:safetensors",
+        "onnx": "anysize.quantize.export.formats:onnx",
+        "gguf": "anysize.quantize.export.formats:gguf",
+        "compressed-tensors": "anysize.quantize.export.formats:compressed_tensors",
+    }
 
     def __init__(self, nesting: Nesting, inner: NestedModel, plan: Plan, plain: dict[Size, Cost]) -> None:
         super().__init__(nesting)
@@ -112,10 +116,8 @@ class Quantized(NestedModel):
         A key is ``layers.3`` (a block), ``layers.3.*`` with more of a name, or any pattern over `layers()`. Raises
         `AnysizeError` for a key that names nothing or parts layers that engines fuse, `SizeError` for other widths.
         """
-        from anysize.quantize.model.mixing import resolve
-
         view = copy.copy(self)
-        view.mixture = resolve(self, widths)
+        view.mixture = resolve(self.inner, self.layers(), self.nesting.levels(BITS), widths)
         return view
 
     def keep_floats(self, keep: bool) -> None:
@@ -167,13 +169,6 @@ class Quantized(NestedModel):
         """A standalone model with float weights in the inner model's own export format; it loads without anysize."""
         view = self.at(size, **axes) if size or axes else self
         return view.plain().extract(view.inner_size)
-
-    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> str:
-        """Write this view for another engine, in one of `formats`; returns whose format it is. See `exporting`."""
-        from anysize.quantize.export.shared import export
-
-        said = export(self, path, form, **options)
-        return str(said.get("model", said["format"]))
 
     def config(self) -> dict[str, Any]:
         """The inner model's kind and configuration, and how its layers are stored."""
@@ -309,8 +304,3 @@ def _check_planes(directory: Path, plan: Plan, size: Size, manifest: Mapping[str
                 f"{directory} lacks the bit planes {', '.join(missing)} of {name}, which bits={size.bits} needs; "
                 "load a narrower width or copy the whole model again"
             )
-
-
-def as_bits(values: Sequence[int]) -> tuple[int, ...]:
-    """Widths as a nesting lists them: increasing."""
-    return tuple(sorted(values))

@@ -9,7 +9,6 @@ arXiv 2502.20578) and CSR (Wen et al. 2025, arXiv 2503.01776) nest ``active``:
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -53,7 +52,10 @@ class SparseAutoencoder(NestedModel):
         "pca-bytes": "anysize.sparse.measuring.dense:pca_bytes",
         "original": "anysize.sparse.measuring.dense:original",
     }
-    formats = ("saelens", "sparse-encoder")
+    exports: ClassVar[Mapping[str, str]] = {
+        "saelens": "anysize.sparse.formats.saelens:write",
+        "sparse-encoder": "anysize.sparse.formats.sparse_encoder:write_sparse_encoder",
+    }
 
     W_enc: torch.nn.Parameter
     W_dec: torch.nn.Parameter
@@ -233,18 +235,6 @@ class SparseAutoencoder(NestedModel):
     def bytes_of(self, active: float) -> int:
         """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
         return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
-
-    def export(self, path: str | os.PathLike[str], form: str = "saelens") -> str:
-        """Write this view's size in the layout of SAELens or as a SparseEncoder; returns whose format it is."""
-        if form == "sparse-encoder":
-            from anysize.sparse.formats.sparse_encoder import write_sparse_encoder
-
-            write_sparse_encoder(self, path)
-            return "SparseEncoder"
-        from anysize.sparse.formats.saelens import write
-
-        write(self, path)
-        return "SAELens"
 
     def measured_by(self) -> tuple[str, ...]:
         """Codes of CSR are made to search with, so that is measured first."""

@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from anysize.core.errors import CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.model.exported import Exported
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.version import __version__
 from anysize.sparse.autoencoder.activations import Activation
 from anysize.sparse.autoencoder.model import SparseAutoencoder
 
@@ -27,14 +29,12 @@ _VERSION = "6.0.0"  # the version of the layout; without one, SAELens takes the 
 _ARCHITECTURES: dict[str, Activation] = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 
 
-def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
+def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
     """
     Write this view's size as a directory that `sae_lens.SAE.load_from_disk` loads.
 
     BatchTopK runs there as it does here at inference, as a JumpReLU; TopK of as many as there are latents is a ReLU.
     """
-    from anysize import __version__
-
     small = sae.extract(sae.size)
     config = {
         "architecture": _architecture(small),
@@ -56,6 +56,7 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
     with new_directory(path, marker=WEIGHTS) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
+    return Exported("SAELens", f'sae_lens.SAE.load_from_disk("{path}")')
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:

@@ -15,13 +15,14 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
+from anysize.core.model.exported import Exported
 from anysize.core.quiet import quiet
 
 if TYPE_CHECKING:
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 
-def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
+def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
     """
     Write this view's size as a directory that ``SparseEncoder(path)`` loads; its similarity is the cosine.
 
@@ -54,6 +55,7 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         )
     with new_directory(path, marker="modules.json") as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
+    return Exported("SparseEncoder", f'sentence_transformers.SparseEncoder("{path}")')
 
 
 @torch.no_grad()

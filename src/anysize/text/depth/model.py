@@ -51,6 +51,7 @@ class NestedEncoder(NestedModel):
         "original": "anysize.text.depth.rivals:original",
     }
     usual = ("truncate", "pca")
+    exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
     times_encoding = True
     """Whether a size decides how long a text takes to encode."""
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
+from anysize.core.files import new_directory
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.exported import Exported
+from anysize.core.quiet import quiet
+from anysize.text.embedder.model import Embedder
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from anysize.text.embedder.model import Embedder
+
+def write(view: NestedModel, path: str | os.PathLike[str]) -> Exported:
+    """Write a view that embeds texts as a sentence-transformers model; without an encoder, a smaller model of ours."""
+    small = view.extract()
+    if isinstance(small, NestedModel):
+        small.save(path)
+        return Exported("anysize", f'anysize.load("{path}")')
+    with new_directory(path, marker="modules.json") as directory, quiet():
+        small.save(str(directory), create_model_card=False)
+    return Exported("sentence-transformers", f'SentenceTransformer("{path}")')
 
 
 def sentence_transformer(embedder: Embedder) -> SentenceTransformer:

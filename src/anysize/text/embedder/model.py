@@ -18,6 +18,7 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
+from anysize.core.registry import named
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.text.embedder.head import as_tensor
 
@@ -43,6 +44,7 @@ class Embedder(NestedModel):
         "original": "anysize.text.rivals:original",
     }
     usual = ("truncate", "pca")
+    exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
 
     def __init__(
         self, nesting: Nesting, in_features: int, *, encoder: Encoder | None = None, weight: torch.Tensor | None = None
@@ -112,9 +114,8 @@ class Embedder(NestedModel):
         """
         if self.encoder is None:
             return super().extract(size, **axes)
-        from anysize.text.embedder.export import sentence_transformer
-
-        return sentence_transformer(self.at(size, **axes) if size or axes else self)
+        made = named("anysize.text.embedder.export:sentence_transformer")
+        return made(self.at(size, **axes) if size or axes else self)
 
     # Saving
 

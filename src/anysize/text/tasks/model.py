@@ -46,6 +46,7 @@ class TaskEncoder(TaskRunning):
         "original": "anysize.text.rivals:original",
     }
     usual = ("truncate", "pca")
+    exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
     times_encoding = False
     weight = None
 
