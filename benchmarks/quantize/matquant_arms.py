@@ -24,8 +24,8 @@ import numpy as np
 
 from anysize.core.data.records import Data
 from anysize.core.files import write_json
-from anysize.core.registry import load
 from anysize.core.sizes.nesting import Size
+from anysize.core.verbs.load import load
 from anysize.quantize import MatQuant, Quantized
 from anysize.quantize.training.rivals import floats_of
 

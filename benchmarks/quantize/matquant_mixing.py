@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from anysize.core.files import read_json, write_json
-from anysize.core.registry import load
+from anysize.core.verbs.load import load
 from anysize.quantize.model.mixing import average_bits, by_pattern, by_sensitivity, sensitivity
 from benchmarks.evidence import write_row
 from benchmarks.quantize import matquant_encoder, matquant_lm

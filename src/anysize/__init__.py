@@ -20,8 +20,8 @@ _HOMES = {
     "Data": "anysize.core.data.records",
     "read": "anysize.core.data.records",
     "Frontier": "anysize.core.frontier.frontier",
-    "Record": "anysize.core.frontier.frontier",
-    "load": "anysize.core.registry",
+    "Record": "anysize.core.frontier.records",
+    "load": "anysize.core.verbs.load",
     "fit": "anysize.core.verbs.fit",
     "pretrain": "anysize.core.verbs.pretrain",
     "measure": "anysize.core.verbs.measure",
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from anysize.core.errors import DataError as DataError
     from anysize.core.errors import SizeError as SizeError
     from anysize.core.frontier.frontier import Frontier as Frontier
-    from anysize.core.frontier.frontier import Record as Record
+    from anysize.core.frontier.records import Record as Record
     from anysize.core.losses.nested import Distill as Distill
     from anysize.core.losses.nested import nested_loss as nested_loss
     from anysize.core.model.contract import NestedModel as NestedModel
     from anysize.core.model.cost import Cost as Cost
-    from anysize.core.registry import load as load
     from anysize.core.sizes.nesting import Nesting as Nesting
     from anysize.core.sizes.nesting import Size as Size
+    from anysize.core.verbs.load import load as load
     from anysize.core.version import __version__ as __version__
 
 __all__ = list(_HOMES)

@@ -6,7 +6,8 @@ from anysize.classify import Classifier, MRLClassifier, fit_classifier
 from anysize.classify.fit import default_dims
 from anysize.core.data.records import Data, Items
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.registry import find, load
+from anysize.core.registry import find
+from anysize.core.verbs.load import load
 
 
 def blobs(n=240, seed=0, scale=1.0):

@@ -9,7 +9,8 @@ import pytest
 from anysize.cli.choose import Choose, bytes_of, fraction
 from anysize.cli.options import parse
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.frontier import Frontier, Record
+from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.records import Record
 from anysize.core.sizes.nesting import Size
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from anysize.core.model.checkpoint import WEIGHTS
-from anysize.core.registry import load
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.load import load
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences, spread_vectors, tree
 

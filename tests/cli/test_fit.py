@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from anysize.core.registry import load
+from anysize.core.verbs.load import load
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, spread_vectors, tree, write_pairs
 from tests.core.verbs.test_fit import at_step

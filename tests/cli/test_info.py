@@ -9,7 +9,8 @@ import pytest
 
 from anysize.cli.info import Info
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.frontier.frontier import Frontier, Record
+from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.records import Record
 from anysize.core.sizes.nesting import Size
 
 

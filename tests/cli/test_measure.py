@@ -7,7 +7,7 @@ import pytest
 
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.model.checkpoint import WEIGHTS
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.text.embedder.method import MRL
 from tests.conftest import spread_vectors, tree
 

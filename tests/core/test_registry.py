@@ -6,8 +6,10 @@ import pytest
 
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import write_json
-from anysize.core.registry import MANIFEST, find, load, names
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find, names
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.load import load
 from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder

@@ -17,8 +17,8 @@ from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.exported import Exported
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.quiet import quiet
-from anysize.core.registry import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 
 LENGTH = 256

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.frontier.frontier import Frontier, Record
+    from anysize.core.frontier.frontier import Frontier
+    from anysize.core.frontier.records import Record
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 

@@ -33,7 +33,7 @@ class Cut:
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.model.exported import Exported
-        from anysize.core.registry import load
+        from anysize.core.verbs.load import load
 
         model = for_task(load(self.model, self.size), self.task, self.model)
         if self.format is not None and self.format not in model.exports:

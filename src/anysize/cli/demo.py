@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anysize.core.frontier.frontier import Frontier, Record
+    from anysize.core.frontier.frontier import Frontier
+    from anysize.core.frontier.records import Record
     from anysize.search import Index
 
 MODEL = "all-MiniLM-L6-v2"

@@ -42,10 +42,10 @@ class Index:
         import time
 
         from anysize.cli.tasks import for_task
-        from anysize.core import registry
         from anysize.core.data import records as data
         from anysize.core.errors import AnysizeError
         from anysize.core.sizes.nesting import Nesting
+        from anysize.core.verbs.load import load
         from anysize.search import Index as Store
         from anysize.search.manifest import claim_check
 
@@ -54,7 +54,7 @@ class Index:
         if self.model != "-":
             if self.dims is not None:
                 raise AnysizeError("a model knows its own sizes; --dims is for vectors that are kept as they are")
-            model = for_task(registry.load(self.model, self.size), self.task, self.model)
+            model = for_task(load(self.model, self.size), self.task, self.model)
         elif self.size is not None or self.task is not None:
             raise AnysizeError("--size and --task are of a model; vectors that are kept as they are take --dims")
         begin = time.perf_counter()

@@ -176,7 +176,8 @@ def _sentence_transformers(path: Path) -> About:
 
 
 def _file(path: Path) -> About:
-    from anysize.core.frontier.frontier import NESTED, Frontier
+    from anysize.core.frontier.frontier import Frontier
+    from anysize.core.frontier.records import NESTED
 
     if path.suffix.lower() != ".json":
         return _data(path)
@@ -241,7 +242,7 @@ def _words(value: Any) -> str:
 
 def _layout(path: Path) -> About:
     """A model of another library, in a layout that some family reads."""
-    from anysize.core.registry import load
+    from anysize.core.verbs.load import load
 
     model: Any = load(path)
     sizes = [{"size": str(size), "bytes_to_load": 4 * model.at(size).cost().parameters} for size in model.nesting]

@@ -60,7 +60,7 @@ class Measure:
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.files import write_json
-        from anysize.core.registry import load
+        from anysize.core.verbs.load import load
         from anysize.core.verbs.measure import measure
 
         within = fraction(self.within)

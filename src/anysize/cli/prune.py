@@ -67,7 +67,7 @@ class Prune:
 def autoencoder(path: str) -> SparseAutoencoder:
     """The sparse autoencoder at a path. Raises `AnysizeError` if another model is there."""
     from anysize.core.errors import AnysizeError
-    from anysize.core.registry import load
+    from anysize.core.verbs.load import load
     from anysize.sparse import SparseAutoencoder
 
     found = load(path)

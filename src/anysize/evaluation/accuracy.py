@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
-from anysize.core.evaluator import Evaluator
-from anysize.core.frontier.frontier import Record
+from anysize.core.frontier.records import Record
 from anysize.core.model.cost import latency_ms
+from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
     from anysize.classify.classifier import Classifier

@@ -9,8 +9,8 @@ import torch
 
 from anysize.core.data.held_out import held_out as kept_back
 from anysize.core.errors import DataError
-from anysize.core.evaluator import Evaluator
-from anysize.core.frontier.frontier import Record
+from anysize.core.frontier.records import Record
+from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data

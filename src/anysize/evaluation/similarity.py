@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError
-from anysize.core.evaluator import Evaluator
-from anysize.core.frontier.frontier import Record
+from anysize.core.frontier.records import Record
+from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
 from anysize.evaluation.once import FeaturesOnce
 

@@ -19,7 +19,7 @@ def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str |
     if model is None:
         return None, None
     if isinstance(model, (str, os.PathLike)):
-        from anysize.core.registry import load
+        from anysize.core.verbs.load import load
 
         return load(model), str(Path(model).absolute())
     path = getattr(model, "path", None)
@@ -51,7 +51,7 @@ def load_model(manifest: Manifest, directory: Path) -> Any:
         raise AnysizeError(f"{directory} was built from vectors without a model; search it with a vector")
     if manifest.model_path is None:
         raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
-    from anysize.core.registry import load
+    from anysize.core.verbs.load import load
 
     model: Any = _for_task(load(manifest.model_path, Size.parse(manifest.model_size)), manifest)
     check_model(model, manifest, directory)

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.frontier import Frontier, Record
+from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.records import Record
 from anysize.core.sizes.nesting import Size
 
 pytest.importorskip("matplotlib")

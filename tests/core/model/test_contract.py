@@ -13,7 +13,7 @@ from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.verbs.rivals import rival
 from tests.core.model.test_battery import EXAMPLE, Projection, Shifted, filled

@@ -10,7 +10,8 @@ import torch
 
 from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.training import trainer as training
-from anysize.core.training.trainer import TrainingPlan, last_checkpoint, train
+from anysize.core.training.checkpoints import last_checkpoint
+from anysize.core.training.trainer import TrainingPlan, train
 from anysize.core.verbs.fit import fit
 from anysize.text.embedder.method import MRL
 from tests.conftest import spread_vectors

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from anysize.core.errors import AnysizeError
-from anysize.core.training.trainer import TrainingPlan, arguments, last_checkpoint, total_steps, train
+from anysize.core.training.checkpoints import last_checkpoint
+from anysize.core.training.trainer import TrainingPlan, arguments, total_steps, train
 
 
 class Line(torch.nn.Module):

@@ -16,9 +16,9 @@ import torch
 from anysize.core.data.records import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.files import lock, write_json
-from anysize.core.registry import load
 from anysize.core.training import trainer as training
 from anysize.core.verbs.fit import fit
+from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, spread_vectors, write_pairs

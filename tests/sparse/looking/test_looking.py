@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from anysize.core.errors import DataError
-from anysize.core.registry import load
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.load import load
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.looking.gather import look
 from anysize.sparse.looking.page import _verdict, page

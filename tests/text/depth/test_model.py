@@ -9,7 +9,7 @@ import anysize as az
 from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.model.checkpoint import WEIGHTS
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder

@@ -12,7 +12,7 @@ import anysize as az
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.records import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.training.trainer import TrainingPlan
 from anysize.core.verbs.rivals import rival
 from anysize.testing import check_nested_model

@@ -1,199 +1,36 @@
-"""
-The frontier: quality and cost at every size, beside reference arms, and the choice of a size from it.
-
-Every metric here is better when it is higher; store the negative of one that is not (a perplexity, an error).
-"""
+"""The frontier: the records of one data set, and the ways to show and keep them."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.frontier.page import page
+from anysize.core.frontier.plot import draw
+from anysize.core.frontier.records import Record, Records
+from anysize.core.frontier.table import render
 from anysize.core.sizes.nesting import Size
 
-NESTED, ORIGINAL = "nested", "original"
-
 
 @dataclass(frozen=True)
-class Record:
-    """
-    One arm at one size: what it achieves and what it costs.
-
-    Raises `AnysizeError` if there is no metric, or one is not a finite number.
-    """
-
-    size: Size
-    arm: str
-    metrics: dict[str, float]
-    """Metric name -> value (the mean, where there are several seeds); higher is better."""
-    bytes: int
-    """Bytes stored per item."""
-    ms: float | None = None
-    """Measured milliseconds per query."""
-    parameters: int | None = None
-    flops: int | None = None
-    """Floating-point operations per item."""
-    spread: dict[str, float] = field(default_factory=dict)
-    """Metric name -> standard deviation over seeds."""
-
-    def __post_init__(self) -> None:
-        if not self.metrics:
-            raise AnysizeError(f"the record of {self.arm} at {self.size} holds no metric")
-        for name, value in self.metrics.items():
-            if not math.isfinite(value):
-                raise AnysizeError(f"{name} of {self.arm} at {self.size} is {value}; expected a finite number")
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; what is not known is left out, except `ms`, which is null."""
-        known = {"parameters": self.parameters, "flops": self.flops, "spread": dict(self.spread) or None}
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
-        costs = {"bytes": self.bytes, "ms": self.ms}
-        return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`."""
-        return cls(**{**value, "size": Size(value["size"])})
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """
-    Records of one data set: the nested arm, and whatever it is compared with.
-
-    Raises `AnysizeError` if there are no records, if one lacks the main metric, or if an arm names a size twice.
-    """
-
-    records: tuple[Record, ...]
-    metric: str
-    """The main metric, for example ``ndcg@10``."""
-    meta: dict[str, Any] = field(default_factory=dict)
-    """What was measured, on what: shown as the caption of plots and pages."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "records", tuple(self.records))
-        if not self.records:
-            raise AnysizeError("a frontier needs at least one record")
-        seen = set()
-        for record in self.records:
-            _value(record, self.metric)
-            if (record.arm, record.size) in seen:
-                raise AnysizeError(f"two records of {record.arm} at {record.size}; a size appears once in an arm")
-            seen.add((record.arm, record.size))
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms, nested first and original last, the others in the order in which they were given."""
-        rank = {NESTED: -1, ORIGINAL: 1}
-        return tuple(sorted(dict.fromkeys(record.arm for record in self.records), key=lambda arm: rank.get(arm, 0)))
-
-    def arm(self, name: str) -> tuple[Record, ...]:
-        """One arm's records, cheapest first. Raises `AnysizeError`, naming the arms there are."""
-        found = tuple(sorted((record for record in self.records if record.arm == name), key=cheapness))
-        if not found:
-            raise AnysizeError(f"this frontier has no arm {name!r}; it has {', '.join(self.arms)}")
-        return found
-
-    def full(self, arm: str = NESTED) -> Record:
-        """The arm's record at its full size: the one that contains the others, else the dearest."""
-        records = self.arm(arm)
-        whole = [record for record in records if all(other.size <= record.size for other in records)]
-        return whole[0] if whole else records[-1]
-
-    def pareto(self, arm: str = NESTED, cost: str = "bytes") -> tuple[Record, ...]:
-        """
-        The arm's records that no other beats: cheapest first, each better than all before it.
-
-        `cost` is ``bytes``, ``ms``, ``parameters`` or ``flops``; `AnysizeError` if a record does not know it.
-        """
-        kept: list[Record] = []
-        for record in sorted(self.arm(arm), key=lambda one: (_cost(one, cost), -one.metrics[self.metric])):
-            if not kept or record.metrics[self.metric] > kept[-1].metrics[self.metric]:
-                kept.append(record)
-        return tuple(kept)
-
-    def cheapest(
-        self,
-        within: float | None = None,
-        as_good_as: str | None = None,
-        max_bytes: int | None = None,
-        max_ms: float | None = None,
-        metric: str | None = None,
-        arm: str = NESTED,
-    ) -> Record:
-        """
-        The record to use under the given demands, which combine.
-
-        `within=0.01` asks for at least (1 - 0.01) of the arm's value at its full size; `as_good_as="original"` for
-        at least that arm's value at its full size. With either, the cheapest record that meets every demand is
-        returned (fewest bytes; ties by FLOPs, parameters, then milliseconds). With budgets alone, `max_bytes` per item
-        and `max_ms` per query, it is the best record that fits them. `metric` is the frontier's own unless given.
-
-        Raises `AnysizeError` if nothing is demanded, or if no record meets the demands; then it names the nearest.
-        """
-        metric = metric or self.metric
-        if within is None and as_good_as is None and max_bytes is None and max_ms is None:
-            raise AnysizeError("say what to choose by: within, as_good_as, max_bytes or max_ms")
-        if within is not None and not 0 <= within < 1:
-            raise AnysizeError(f"within is the share of quality that may be lost, from 0 to below 1; got {within}")
-        floor = -math.inf
-        if within is not None:
-            full = _value(self.full(arm), metric)
-            floor = full - within * abs(full)
-        if as_good_as is not None:
-            floor = max(floor, _value(self.full(as_good_as), metric))
-        fits = self._in_budget(arm, max_bytes, max_ms)
-        good = [record for record in fits if _value(record, metric) >= floor]
-        if not good:
-            near = max(fits, key=lambda record: _value(record, metric))
-            which = f"{arm} size that fits the budget" if len(fits) < len(self.arm(arm)) else f"{arm} size"
-            raise AnysizeError(
-                f"no {which} reaches {metric} {floor:.4g}; "
-                f"the nearest is {near.size} with {_value(near, metric):.4g} at {near.bytes} bytes"
-            )
-        if floor > -math.inf:
-            return min(good, key=cheapness)
-        best = max(_value(record, metric) for record in good)
-        return min((record for record in good if _value(record, metric) == best), key=cheapness)
-
-    def _in_budget(self, arm: str, max_bytes: int | None, max_ms: float | None) -> list[Record]:
-        """The arm's records that cost no more than both limits; `AnysizeError`, naming the nearest, if none does."""
-        fits = list(self.arm(arm))
-        for limit, cost, unit in ((max_bytes, "bytes", "bytes"), (max_ms, "ms", "ms per query")):
-            if limit is None:
-                continue
-            left = [record for record in fits if _cost(record, cost) <= limit]
-            if not left:
-                near = min(fits, key=lambda record: _cost(record, cost))
-                raise AnysizeError(
-                    f"no {arm} size {'of those left ' if len(fits) < len(self.arm(arm)) else ''}costs {limit:g} {unit} "
-                    f"or less; the nearest is {near.size} with {_cost(near, cost):g}"
-                )
-            fits = left
-        return fits
+class Frontier(Records):
+    """Records of one data set: the nested arm, and whatever it is compared with; as a table, a picture, a page."""
 
     def table(self, *, within: float | None = None, metric: str | None = None) -> str:
         """The main metric by size and arm as aligned text; `within` marks the cheapest size within that loss."""
-        from anysize.core.frontier.table import render
-
         return render(self, within=within, metric=metric or self.metric)
 
     def plot(self, path: str | os.PathLike[str], *, chosen: Size | None = None) -> None:
         """Draw the frontier to a file (png, svg or pdf); `chosen` is marked. Needs matplotlib."""
-        from anysize.core.frontier.plot import draw
-
         draw(self, Path(path), chosen=chosen)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page: a chart, every metric in a sortable table, a budget to pick by."""
-        from anysize.core.frontier.page import page
-
         write_bytes(Path(path), page(self).encode())
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -217,31 +54,3 @@ class Frontier:
         except (AnysizeError, KeyError, TypeError, AttributeError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None
-
-
-def by_size(records: Iterable[Record]) -> tuple[Size, ...]:
-    """The distinct sizes of some records, cheapest first."""
-    return tuple(dict.fromkeys(record.size for record in sorted(records, key=cheapness)))
-
-
-def cheapness(record: Record) -> tuple[float, ...]:
-    """The order of records by cost: bytes, then FLOPs, parameters, milliseconds, and at last the size's own values."""
-    unknown = (record.flops or 0, record.parameters or 0, *record.size.values())
-    return (record.bytes, *unknown, record.ms or 0.0)
-
-
-def _value(record: Record, metric: str) -> float:
-    if metric not in record.metrics:
-        raise AnysizeError(
-            f"{record.arm} at {record.size} has no metric {metric!r}; it has {', '.join(record.metrics)}"
-        )
-    return record.metrics[metric]
-
-
-def _cost(record: Record, cost: str) -> float:
-    if cost not in ("bytes", "ms", "parameters", "flops"):
-        raise AnysizeError(f"{cost!r} is not a cost; use bytes, ms, parameters or flops")
-    value = getattr(record, cost)
-    if value is None:
-        raise AnysizeError(f"the {cost} of {record.arm} at {record.size} was not measured, so it cannot be compared")
-    return float(value)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anysize.core.frontier.records import Record, Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
 from anysize.core.sizes.nesting import Size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from anysize.core.frontier.frontier import Frontier, Record
 
-
-def is_grid(frontier: Frontier) -> bool:
+def is_grid(frontier: Records) -> bool:
     """Whether the nested arm varies along exactly two axes."""
     return "nested" in frontier.arms and len(levels(frontier)) == 2
 
 
-def levels(frontier: Frontier) -> dict[str, list[int]]:
+def levels(frontier: Records) -> dict[str, list[int]]:
     """The axes along which the nested arm varies, with their values, increasing."""
     values: dict[str, set[int]] = {}
     for record in frontier.arm("nested"):
@@ -27,7 +26,7 @@ def levels(frontier: Frontier) -> dict[str, list[int]]:
     return {axis: sorted(found) for axis, found in values.items() if len(found) > 1}
 
 
-def draw_grid(figure: Figure, frontier: Frontier, *, chosen: Size | None) -> None:
+def draw_grid(figure: Figure, frontier: Records, *, chosen: Size | None) -> None:
     """Fill a figure: left the cells, right quality against milliseconds (bytes, where no time was measured)."""
     figure.set_size_inches(11.6, 4.9)
     figure.text(0.03, 0.945, f"{title(frontier.metric)} at every size", color=INK, fontsize=15, fontweight="bold",
@@ -37,7 +36,7 @@ def draw_grid(figure: Figure, frontier: Frontier, *, chosen: Size | None) -> Non
     _times(figure.add_axes((0.575, 0.14, 0.4, 0.66)), frontier, chosen)
 
 
-def _cells(axes: Any, frontier: Frontier, chosen: Size | None) -> None:
+def _cells(axes: Any, frontier: Records, chosen: Size | None) -> None:
     (down, rows), (across, columns) = levels(frontier).items()
     records = {(one.size[down], one.size[across]): one for one in frontier.arm("nested")}
     values = [one.metrics[frontier.metric] for one in records.values()]
@@ -71,7 +70,7 @@ def _square(x: float, y: float, color: str, alpha: float, edge: str, width: floa
     return Rectangle(place, *side, facecolor=to_rgba(color, alpha), edgecolor=edge, linewidth=width)
 
 
-def _times(axes: Any, frontier: Frontier, chosen: Size | None) -> None:
+def _times(axes: Any, frontier: Records, chosen: Size | None) -> None:
     """Every size as a dot as large as its bytes; those that no other beats are joined and named."""
     records = frontier.arm("nested")
     cost = "ms" if all(record.ms for record in records) else "bytes"

@@ -7,18 +7,15 @@ import math
 import string
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from anysize.core.frontier.grid import is_grid, levels
+from anysize.core.frontier.records import NESTED, Record, Records, cheapness
 from anysize.core.frontier.style import UNITS, apart, caption, colors, count, drawn_cost, number, title
-
-if TYPE_CHECKING:
-    from anysize.core.frontier.frontier import Frontier, Record
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
 
 
-def page(frontier: Frontier) -> str:
+def page(frontier: Records) -> str:
     """The page as text. It loads nothing, and every word that came from data is escaped."""
     template = string.Template(files("anysize.core.frontier").joinpath("page.html").read_text("utf-8"))
     cost = drawn_cost(frontier)
@@ -33,10 +30,8 @@ def page(frontier: Frontier) -> str:
     )
 
 
-def _data(frontier: Frontier) -> str:
+def _data(frontier: Records) -> str:
     """What the script reads. Inside a script element only ``<`` can do harm, so it is written as an escape."""
-    from anysize.core.frontier.frontier import NESTED, cheapness
-
     arm = NESTED if NESTED in frontier.arms else frontier.arms[0]
     ranked = sorted(range(len(frontier.records)), key=lambda row: cheapness(frontier.records[row]))
     order = {row: place for place, row in enumerate(ranked)}
@@ -54,7 +49,7 @@ def _data(frontier: Frontier) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _table(frontier: Frontier) -> str:
+def _table(frontier: Records) -> str:
     metrics = list(dict.fromkeys(metric for record in frontier.records for metric in record.metrics))
     heads = ["arm", "size", "bytes", "ms", *map(title, metrics)]
     lines = ["<table><thead><tr>", *(f"<th><button>{escape(head)}</button></th>" for head in heads)]
@@ -72,7 +67,7 @@ def _table(frontier: Frontier) -> str:
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def _cells(frontier: Frontier) -> str:
+def _cells(frontier: Records) -> str:
     """The nested arm over two axes, a cell a size, shaded by quality; nothing where it is not nested in two."""
     if not is_grid(frontier):
         return ""
@@ -94,7 +89,7 @@ def _cells(frontier: Frontier) -> str:
 class _Scale:
     """From cost and quality to places in the drawing: cost on a log2 scale, quality on a linear one."""
 
-    def __init__(self, frontier: Frontier, cost: str) -> None:
+    def __init__(self, frontier: Records, cost: str) -> None:
         self.cost, self.metric = cost, frontier.metric
         costs = [math.log2(getattr(record, cost)) for record in frontier.records if getattr(record, cost)] or [0.0]
         values = [record.metrics[frontier.metric] for record in frontier.records]
@@ -114,7 +109,7 @@ class _Scale:
         return self.x(getattr(record, self.cost)), self.y(record.metrics[self.metric])
 
 
-def _chart(frontier: Frontier, cost: str) -> str:
+def _chart(frontier: Records, cost: str) -> str:
     scale, palette = _Scale(frontier, cost), colors(frontier.arms)
     parts = [f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{escape(title(frontier.metric))}">']
     for tick in range(scale.floor, scale.ceiling + 1):
@@ -136,7 +131,7 @@ def _chart(frontier: Frontier, cost: str) -> str:
     return "".join([*parts, '<circle class="ring" id="ring" r="11"/></svg>'])
 
 
-def _arm(frontier: Frontier, records: list[Record], scale: _Scale, color: str) -> list[str]:
+def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) -> list[str]:
     """One arm: its unbeaten sizes joined, a dot for each record; a lone original is a dashed line across."""
     parts, name = [], records[0].arm
     if name == "original" and len(records) == 1:
@@ -158,7 +153,7 @@ def _arm(frontier: Frontier, records: list[Record], scale: _Scale, color: str) -
     return parts
 
 
-def _size_names(frontier: Frontier, scale: _Scale) -> list[str]:
+def _size_names(frontier: Records, scale: _Scale) -> list[str]:
     """Below each cost, the size that has it: the nested arm's if there are several. Crowded ones are left out."""
     names: dict[float, Record] = {}
     for record in sorted(frontier.records, key=lambda one: (one.arm == "nested", one.metrics[frontier.metric])):
@@ -185,7 +180,7 @@ def _kind(arm: str) -> str:
     return "a0" if arm == "nested" else ""
 
 
-def _single(frontier: Frontier) -> bool:
+def _single(frontier: Records) -> bool:
     return len({axis for record in frontier.records for axis in record.size}) == 1
 
 

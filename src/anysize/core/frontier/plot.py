@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.grid import draw_grid, is_grid
+from anysize.core.frontier.records import Record, Records
 from anysize.core.frontier.style import (
     ACCENT,
     GRID,
@@ -27,13 +28,10 @@ from anysize.core.sizes.nesting import Size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from anysize.core.frontier.frontier import Frontier, Record
-
 MARKERS = ("s", "^", "D", "v", "P", "X")
 
 
-def draw(frontier: Frontier, path: Path, *, chosen: Size | None = None) -> None:
+def draw(frontier: Records, path: Path, *, chosen: Size | None = None) -> None:
     """
     Draw to `path`; the suffix says whether png, svg or pdf. `chosen` is a size of the nested arm to mark.
 
@@ -46,7 +44,7 @@ def draw(frontier: Frontier, path: Path, *, chosen: Size | None = None) -> None:
     figure.savefig(path, facecolor=PAPER)
 
 
-def picture(frontier: Frontier, *, chosen: Size | None = None) -> Figure:
+def picture(frontier: Records, *, chosen: Size | None = None) -> Figure:
     """The same as a matplotlib figure, on a canvas of its own: nothing global is touched."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -81,7 +79,7 @@ def picture(frontier: Frontier, *, chosen: Size | None = None) -> Figure:
     return figure
 
 
-def _line(axes: Any, frontier: Frontier, arm: str, cost: str, color: str, marker: str) -> None:
+def _line(axes: Any, frontier: Records, arm: str, cost: str, color: str, marker: str) -> None:
     """The arm's sizes that no other of its sizes beats, joined; the rest as faint dots."""
     nested, metric = arm == "nested", frontier.metric
     best = _joined(frontier, arm, cost)
@@ -109,7 +107,7 @@ def _line(axes: Any, frontier: Frontier, arm: str, cost: str, color: str, marker
     )
 
 
-def _frame(axes: Any, frontier: Frontier, cost: str) -> None:
+def _frame(axes: Any, frontier: Records, cost: str) -> None:
     """A logarithmic axis of cost that says the sizes, light grid lines, no box."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
@@ -137,7 +135,7 @@ def _frame(axes: Any, frontier: Frontier, cost: str) -> None:
     axes.spines["bottom"].set_color(GRID)
 
 
-def _original(axes: Any, frontier: Frontier, color: str) -> None:
+def _original(axes: Any, frontier: Records, color: str) -> None:
     """The untouched model as a dashed line across, named where it begins."""
     whole = frontier.full("original")
     value = whole.metrics[frontier.metric]
@@ -173,14 +171,14 @@ def _name_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
         )
 
 
-def _nested(frontier: Frontier, chosen: Size) -> Record:
+def _nested(frontier: Records, chosen: Size) -> Record:
     found = [record for record in frontier.arm("nested") if record.size == chosen]
     if not found:
         raise AnysizeError(f"{chosen} is not in the nested arm, so it cannot be marked")
     return found[0]
 
 
-def _mark(axes: Any, frontier: Frontier, chosen: Size, cost: str) -> None:
+def _mark(axes: Any, frontier: Records, chosen: Size, cost: str) -> None:
     """A ring around the chosen size and a word on what it saves."""
     record, full = _nested(frontier, chosen), frontier.full()
     spent, whole = getattr(record, cost), getattr(full, cost)
@@ -206,7 +204,7 @@ def _mark(axes: Any, frontier: Frontier, chosen: Size, cost: str) -> None:
     )
 
 
-def _titles(figure: Any, frontier: Frontier) -> None:
+def _titles(figure: Any, frontier: Records) -> None:
     figure.text(
         0.03, 0.945, f"{title(frontier.metric)} at every size", color=INK, fontsize=15, fontweight="bold", va="center"
     )
@@ -222,16 +220,16 @@ def _roomy(ticks: list[float], span: float, *, room: float) -> list[float]:
     return kept[::-1]
 
 
-def _joined(frontier: Frontier, arm: str, cost: str) -> tuple[Record, ...]:
+def _joined(frontier: Records, arm: str, cost: str) -> tuple[Record, ...]:
     """The records that a line joins: all along one axis; of several axes, those that no other beats."""
     return frontier.arm(arm) if _one_axis(frontier) else frontier.pareto(arm, cost)
 
 
-def _one_axis(frontier: Frontier) -> bool:
+def _one_axis(frontier: Records) -> bool:
     return len({axis for record in frontier.records for axis in record.size}) == 1
 
 
-def _widest_first(frontier: Frontier, cost: str) -> list[Record]:
+def _widest_first(frontier: Records, cost: str) -> list[Record]:
     """Records that know the cost; the best nested one of each cost last, so that its name is the one that stays."""
     known = [record for record in frontier.records if getattr(record, cost)]
     return sorted(known, key=lambda record: (record.arm == "nested", record.metrics[frontier.metric]))

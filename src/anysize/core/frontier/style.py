@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.records import Records
 
 ACCENT, INK, SOFT, GRID, PAPER = "#4c3fd1", "#22223b", "#6b7087", "#e8e8f0", "#ffffff"
 RIVALS = ("#d97706", "#0f9d8a", "#c2417c", "#5b7c99", "#8a6d3b", "#6a994e")
@@ -46,14 +44,14 @@ def colors(arms: tuple[str, ...]) -> dict[str, str]:
     return {"nested": ACCENT, "original": SOFT, **others}
 
 
-def caption(frontier: Frontier) -> str:
+def caption(frontier: Records) -> str:
     """What was measured, in the words of the frontier's own description."""
     task = frontier.meta.get("task") or frontier.meta.get("data")
     model = frontier.meta.get("model")
     return " · ".join(str(part) for part in (task, model and Path(str(model)).name) if part)
 
 
-def drawn_cost(frontier: Frontier) -> str:
+def drawn_cost(frontier: Records) -> str:
     """
     The cost to draw against: bytes, unless every size has the same; then the first that every record knows.
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from anysize.core.frontier.records import NESTED, Records, by_size
 from anysize.core.frontier.style import number, percent, title
 from anysize.core.sizes.nesting import Size
 
-if TYPE_CHECKING:
-    from anysize.core.frontier.frontier import Frontier
 
-
-def render(frontier: Frontier, *, within: float | None, metric: str) -> str:
+def render(frontier: Records, *, within: float | None, metric: str) -> str:
     """The table of one metric. `within` marks the cheapest nested size that loses at most that share."""
-    from anysize.core.frontier.frontier import NESTED, by_size
-
     sizes = by_size(frontier.records)
     chosen = frontier.cheapest(within=within, metric=metric).size if within is not None else None
     timed = any(record.ms is not None for record in frontier.records)
@@ -30,7 +24,7 @@ def render(frontier: Frontier, *, within: float | None, metric: str) -> str:
     return "\n".join("  " + line.rstrip() for line in lines)
 
 
-def _cells(frontier: Frontier, size: Size, axes: tuple[str, ...], metric: str, timed: bool) -> list[str]:
+def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, timed: bool) -> list[str]:
     here = {record.arm: record for record in frontier.records if record.size == size}
     leader = here[
         next(arm for arm in frontier.arms if arm in here)

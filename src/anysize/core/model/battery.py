@@ -20,7 +20,7 @@ import torch
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel, entries_at
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 
 

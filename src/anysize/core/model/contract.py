@@ -17,7 +17,8 @@ from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
 from anysize.core.model.exported import Exported
-from anysize.core.registry import MANIFEST, named
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import named
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.version import __version__
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import DivergedError
+from anysize.core.training.checkpoints import last_checkpoint
 
 
 @contextlib.contextmanager
@@ -56,8 +57,6 @@ def stopping_when_not_finite(trainer: Any, workdir: Path) -> Iterator[None]:
 
 
 def _diverged(what: str, value: float, trainer: Any, workdir: Path) -> DivergedError:
-    from anysize.core.training.trainer import last_checkpoint
-
     state, arguments = trainer.state, trainer.args
     step = state.global_step + 1
     per_pass = max(1, round(state.max_steps / arguments.num_train_epochs))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import math
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet as quiet_transformers
+from anysize.core.training.checkpoints import last_checkpoint
 from anysize.core.training.finite import stopping_when_not_finite
 
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
@@ -93,21 +93,6 @@ def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workdir)) from error
         raise
     return [{"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry]
-
-
-def last_checkpoint(workdir: Path) -> Path | None:
-    """The latest checkpoint that was written to its end, if any."""
-    checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    return next((path for path in reversed(checkpoints) if _is_whole(path)), None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end: trainer_state.json comes last."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def train(

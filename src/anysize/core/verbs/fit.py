@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.data.records import Data, read
 from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.files import check_replaceable, lock, read_json, write_json
-from anysize.core.method import options_of
-from anysize.core.registry import MANIFEST, find, load
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find
+from anysize.core.verbs.load import load
+from anysize.core.verbs.method import options_of
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from anysize.core.data.records import Data, read
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.frontier.frontier import NESTED, ORIGINAL, Frontier
+from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.registry import find
 from anysize.core.verbs.rivals import rival
 

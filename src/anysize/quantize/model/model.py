@@ -20,7 +20,8 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json
 from anysize.core.model.contract import NestedModel, kept_at, read_manifest
 from anysize.core.model.cost import Cost
-from anysize.core.registry import MANIFEST, find
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.quantize.codes.running import running_at
 from anysize.quantize.codes.slicing import planes_needed

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from anysize.backbones.causal import CausalLM, is_causal_lm
 from anysize.core.errors import AnysizeError
-from anysize.core.registry import MANIFEST, find, load
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.verbs.load import load
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel

@@ -18,9 +18,9 @@ import torch
 
 from anysize.core.data.shards import Shards
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.evaluator import Evaluator
-from anysize.core.frontier.frontier import ORIGINAL, Record
+from anysize.core.frontier.records import ORIGINAL, Record
 from anysize.core.model.cost import latency_ms
+from anysize.core.verbs.evaluator import Evaluator
 from anysize.sparse.measuring.dense import DENSE
 from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
-from anysize.core.evaluator import Evaluator
-from anysize.core.frontier.frontier import ORIGINAL, Record
+from anysize.core.frontier.records import ORIGINAL, Record
 from anysize.core.model.cost import latency_ms
+from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.nearest import rank_by
 from anysize.evaluation.ranking import evaluate
 from anysize.sparse.measuring.scoring import Scorer, Scorers

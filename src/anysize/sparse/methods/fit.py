@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.method import stamp
 from anysize.core.training.processes import device_of, joined
+from anysize.core.verbs.method import stamp
 from anysize.sparse.learning.calibration import calibrate
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import Plan, train

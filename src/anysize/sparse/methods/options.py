@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.method import Method
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.verbs.method import Method
 
 if TYPE_CHECKING:
     from anysize.sparse.autoencoder.activations import Activation

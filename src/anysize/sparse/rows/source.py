@@ -19,8 +19,10 @@ import numpy as np
 from anysize.core.data.shards import Shards, read_shards
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_json, write_bytes, write_json
-from anysize.core.registry import MANIFEST, find, load
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find
 from anysize.core.training.processes import place, wait
+from anysize.core.verbs.load import load
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from anysize.core.errors import SizeError
-from anysize.core.method import Method
 from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims
+from anysize.core.verbs.method import Method
 
 
 @dataclass(frozen=True)

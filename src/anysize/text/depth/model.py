@@ -23,7 +23,7 @@ from anysize.backbones.sentence import Encoder, encode_distinct
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.registry import MANIFEST
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.text.embedder.head import as_tensor
 

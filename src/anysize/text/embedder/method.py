@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from anysize.core.errors import SizeError
-from anysize.core.method import Method
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims
+from anysize.core.verbs.method import Method
 
 
 @dataclass(frozen=True)

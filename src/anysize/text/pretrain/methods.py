@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from anysize.core.errors import AnysizeError
-from anysize.core.method import Method
 from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.verbs.method import Method
 
 if TYPE_CHECKING:
     from anysize.text.pretrain.made import Pretrained

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from anysize.core.method import Method
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.widths import default_dims
+from anysize.core.verbs.method import Method
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data
-    from anysize.core.frontier.frontier import Record
+    from anysize.core.frontier.records import Record
 
 
 class Evaluator:

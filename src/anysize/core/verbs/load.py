@@ -1,0 +1,36 @@
+"""Load: a saved model of any kind, at any of its sizes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anysize.core.errors import CheckpointError
+from anysize.core.files import read_json
+from anysize.core.model.manifest import MANIFEST
+from anysize.core.registry import find, names
+from anysize.core.sizes.nesting import Size
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+
+def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:
+    """
+    Load any saved nested model; with a size, only that size's bytes are read.
+
+    A directory of another library whose layout is registered is read too, whole, and cut.
+    Raises `CheckpointError` if `path` is not a model or is damaged, `SizeError` if the size was not trained for.
+    """
+    directory = Path(path)
+    if not (directory / MANIFEST).exists():
+        for marker in names("layouts"):
+            if (directory / marker).is_file():
+                model: NestedModel = find("layouts", marker)(directory)
+                chosen = model.nesting.resolve(size, **axes)
+                return model if chosen == model.nesting.full else model.extract(chosen)
+    manifest = read_json(directory / MANIFEST, "an anysize model")
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{directory / MANIFEST} is not the manifest of an anysize model; it may be damaged")
+    return find("models", str(manifest.get("kind"))).load(directory, size, **axes)
