@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from anysize.backbones import blocks as layered
+from anysize.backbones.cut import cut_to
 from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.core.errors import AnysizeError, CheckpointError
@@ -172,8 +173,6 @@ class Backbone(nn.Module):
         """An ordinary sentence-transformers model with so many blocks and coordinates, which shares nothing."""
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.base.modules import Transformer
-
-        from anysize.text.embedder.export import cut_to
 
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch, quiet():
             layered.truncated(self.transformer, depth, self.stack).save_pretrained(scratch)

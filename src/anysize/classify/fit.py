@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anysize.classify.method import MRLClassifier
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.faces import Embeds
 from anysize.core.sizes.widths import default_dims
 from anysize.core.verbs.load import load
 from anysize.core.verbs.method import options_of
@@ -33,8 +34,8 @@ def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Class
     elif method.model is None:
         raise DataError(f"{data.name} holds texts; name a saved anysize model that embeds them")
     else:
-        embedder: Any = load(method.model)
-        if not hasattr(embedder, "encode"):
+        embedder = load(method.model)
+        if not isinstance(embedder, Embeds):
             raise AnysizeError(f"{method.model} holds a {embedder.kind}, which embeds no texts")
         features = embedder.encode(items.texts)
     return fit_classifier(features, data.labels, method.dims, method=method)

@@ -14,8 +14,8 @@ from anysize.core.model.cost import latency_ms
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from anysize.classify.classifier import Classifier
     from anysize.core.data.records import Data
+    from anysize.core.model.faces import Classifies
 
 
 class AccuracyEvaluator(Evaluator):
@@ -32,7 +32,7 @@ class AccuracyEvaluator(Evaluator):
         return {"task": f"classification of {len(data.items())} rows"}
 
     def evaluate(
-        self, views: Mapping[str, Sequence[Classifier]], data: Data, *, held_out: bool = False
+        self, views: Mapping[str, Sequence[Classifies]], data: Data, *, held_out: bool = False
     ) -> list[Record]:
         """One record per view. Raises `DataError` for the data that the model was fitted on, which proves nothing."""
         if held_out:

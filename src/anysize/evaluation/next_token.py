@@ -10,11 +10,12 @@ import torch
 from anysize.core.data.held_out import held_out as kept_back
 from anysize.core.errors import DataError
 from anysize.core.frontier.records import Record
+from anysize.core.losses.tokens import next_token_loss
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data
-    from anysize.quantize.model.language import QuantizedLM
+    from anysize.core.model.faces import Predicts
 
 
 def texts_of(data: Data, *, held_out: bool) -> list[str]:
@@ -61,9 +62,7 @@ class NextTokenEvaluator(Evaluator):
         kept = " held out from training" if held_out else ""
         return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token"}
 
-    def evaluate(
-        self, views: Mapping[str, Sequence[QuantizedLM]], data: Data, *, held_out: bool = False
-    ) -> list[Record]:
+    def evaluate(self, views: Mapping[str, Sequence[Predicts]], data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view."""
         texts = self._texts(data, held_out)
         records = []
@@ -82,9 +81,7 @@ class NextTokenEvaluator(Evaluator):
 
 
 @torch.no_grad()
-def _scores(model: QuantizedLM, part: torch.Tensor) -> dict[str, float]:
-    from anysize.quantize.model.language import next_token_loss
-
+def _scores(model: Predicts, part: torch.Tensor) -> dict[str, float]:
     loss, right = 0.0, 0
     for rows in part.split(16):
         logits = model(rows[:, :-1])

@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Items
-    from anysize.text.embedder.model import Embedder
+    from anysize.core.model.faces import Embeds
 
 
 class FeaturesOnce:
@@ -21,7 +21,7 @@ class FeaturesOnce:
         """What each part is for, to a model that embeds a text differently for each task."""
         self.known: dict[tuple[object, ...], tuple[np.ndarray, ...]] = {}
 
-    def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
+    def of(self, model: Embeds) -> tuple[np.ndarray, ...]:
         """`model.features` of each part, (items, ...)."""
         key = model.origin
         if key not in self.known:
@@ -32,7 +32,7 @@ class FeaturesOnce:
         return self.known[key]
 
     @staticmethod
-    def _compute(model: Embedder, part: Items, task: str) -> np.ndarray:
+    def _compute(model: Embeds, part: Items, task: str) -> np.ndarray:
         if part.vectors is not None or model.encoder is None:
             return model.features(part.vectors if part.vectors is not None else part.texts or [])
         bf16 = bool(model.about.get("options", {}).get("bf16"))

@@ -16,9 +16,9 @@ from anysize.evaluation.ranking import evaluate
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data, Items
-    from anysize.text.embedder.model import Embedder
+    from anysize.core.model.faces import Embeds
 
-Views = Mapping[str, Sequence["Embedder"]]
+Views = Mapping[str, Sequence["Embeds"]]
 
 
 class RetrievalEvaluator(Evaluator):
@@ -86,7 +86,7 @@ class NeighbourEvaluator(Evaluator):
         return records
 
 
-def _search_time(model: Embedder, queries: Items, features: np.ndarray, corpus: np.ndarray) -> float:
+def _search_time(model: Embeds, queries: Items, features: np.ndarray, corpus: np.ndarray) -> float:
     """
     Milliseconds to answer one query by a scan of the corpus at this size.
 
@@ -100,6 +100,6 @@ def _search_time(model: Embedder, queries: Items, features: np.ndarray, corpus: 
     return latency_ms(lambda: rank(model.project(features[:1]), corpus, k=10), repeats=15)
 
 
-def _record(model: Embedder, arm: str, metrics: dict[str, float], ms: float) -> Record:
+def _record(model: Embeds, arm: str, metrics: dict[str, float], ms: float) -> Record:
     cost = model.cost()
     return Record(model.size, arm, metrics, cost.bytes, ms=ms, parameters=cost.parameters, flops=cost.flops)

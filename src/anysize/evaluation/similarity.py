@@ -22,7 +22,7 @@ from anysize.evaluation.once import FeaturesOnce
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Data, ScoredPairs
-    from anysize.text.embedder.model import Embedder
+    from anysize.core.model.faces import Embeds
 
 __all__ = [
     "METRICS", "Interval", "SimilarityEvaluator", "paired_bootstrap", "pair_similarities", "pearson",
@@ -60,7 +60,7 @@ class SimilarityEvaluator(Evaluator):
         kept = " held out from training" if held_out else ""
         return {"task": f"similarity: {len(_pairs(data, held_out))} scored pairs{kept}", "normalize": self.normalize}
 
-    def evaluate(self, views: Mapping[str, Sequence[Embedder]], data: Data, *, held_out: bool = False) -> list[Record]:
+    def evaluate(self, views: Mapping[str, Sequence[Embeds]], data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each distinct text once, whatever the number of sizes."""
         pairs = _pairs(data, held_out)
         place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}

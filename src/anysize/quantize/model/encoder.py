@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from anysize.core.sizes.nesting import Size
-from anysize.quantize.model.model import BITS, Quantized
+from anysize.quantize.model.inner import BITS
+from anysize.quantize.model.model import Quantized
 
 
 class QuantizedEncoder(Quantized):

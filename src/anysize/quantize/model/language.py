@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
+from anysize.core.losses.tokens import next_token_loss
 from anysize.quantize.model.model import Quantized
 
 if TYPE_CHECKING:
@@ -37,15 +37,3 @@ class QuantizedLM(Quantized):
         for part in windows.split(batch_size):
             total += float(next_token_loss(self(part[:, :-1]), part, reduction="sum"))
         return total / max(windows[:, 1:].numel(), 1)
-
-
-def next_token_loss(logits: torch.Tensor, windows: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
-    """Cross-entropy of logits (n, tokens, vocabulary) with what follows, in windows (n, tokens + 1)."""
-    wanted = windows[:, 1:].flatten().to(logits.device)
-    return functional.cross_entropy(logits.flatten(0, 1), wanted, reduction=reduction)
-
-
-def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean over tokens of KL(teacher || student) of logits (n, tokens, vocabulary); the teacher has no gradient."""
-    wanted, given = (torch.log_softmax(logits.flatten(0, 1), dim=-1) for logits in (teacher.detach(), student))
-    return functional.kl_div(given, wanted, log_target=True, reduction="batchmean")

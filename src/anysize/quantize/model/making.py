@@ -14,8 +14,9 @@ from anysize.quantize.codes.scheme import Scheme
 from anysize.quantize.layers.fake import FakeQuantEmbedding, FakeQuantLinear
 from anysize.quantize.layers.preparing import convert, prepare
 from anysize.quantize.model.encoder import QuantizedEncoder
+from anysize.quantize.model.inner import plain_costs
 from anysize.quantize.model.language import QuantizedLM
-from anysize.quantize.model.model import Quantized, plain_costs
+from anysize.quantize.model.model import Quantized
 from anysize.quantize.model.plan import Plan
 
 

@@ -6,8 +6,9 @@ from anysize.core.data.records import Data
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import check_same_data, method_of
+from anysize.quantize.model.inner import plain_costs
 from anysize.quantize.model.making import kind_for
-from anysize.quantize.model.model import Quantized, plain_costs
+from anysize.quantize.model.model import Quantized
 from anysize.quantize.model.plan import Plan
 from anysize.quantize.training.fit import float_model
 from anysize.quantize.training.method import MatQuant

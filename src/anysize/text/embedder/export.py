@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
+from anysize.backbones.cut import cut_to
 from anysize.core.files import new_directory
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.exported import Exported
@@ -46,25 +43,3 @@ def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SentenceTransformer(modules=modules, device=str(base.device))
-
-
-def cut_to(
-    modules: Sequence[torch.nn.Module], width: int, dims: int, rows: torch.Tensor | None = None
-) -> list[torch.nn.Module]:
-    """
-    Copies of the modules, a `Dense` that keeps `dims` of `width` coordinates (or applies `rows`), and `Normalize`.
-
-    Slice first, normalise after; a cut that keeps everything is left out.
-    """
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
-
-    copies = [copy.deepcopy(module) for module in modules]
-    if rows is None and dims < width:
-        rows = torch.eye(width)[:dims]
-    if rows is not None:
-        dense = Dense(width, dims, bias=False, activation_function=torch.nn.Identity())
-        dense.linear.weight = torch.nn.Parameter(rows.clone())
-        copies.append(dense)
-    if rows is not None or not isinstance(copies[-1], Normalize):
-        copies.append(Normalize())
-    return copies

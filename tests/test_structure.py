@@ -1,0 +1,148 @@
+"""
+The house: imports run down, never in a circle, and what is named by a string is there.
+
+Read from the syntax trees, so that imports inside functions and those for type checkers count as any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src"
+FLOORS = (
+    ("core",),
+    ("backbones",),
+    ("evaluation",),
+    ("text", "sparse", "quantize", "classify", "search"),
+    ("cli",),
+)
+"""Rooms, the lowest first: a room imports those below it, and none beside it."""
+
+# What is still to be mended; these lists only ever grow shorter.
+ARROWS = {
+    ("anysize.core.data.records", "anysize.core.data.read"),
+    ("anysize.core.data.shards", "anysize.core.data.vectors"),
+    ("anysize.search.codes", "anysize.search.segment"),
+}
+LONG: set[str] = set()
+FULL: set[str] = {"src/anysize/search", "src/anysize/cli"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name of a module -> its file; a package's is its ``__init__``."""
+    found = {}
+    for file in (SRC / "anysize").rglob("*.py"):
+        found[".".join(file.relative_to(SRC).with_suffix("").parts)] = file
+    return found
+
+
+@cache
+def arrows() -> dict[str, frozenset[str]]:
+    """Module -> the modules of this package that it imports anywhere, but for those still to be mended."""
+    return {
+        name: frozenset(other for other in imports(file) if other != name and (name, other) not in ARROWS)
+        for name, file in modules().items()
+    }
+
+
+def imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from filter(None, (module_of(alias.name) for alias in node.names))
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relative to itself"
+            for alias in node.names:
+                yield from filter(None, [module_of(f"{node.module}.{alias.name}") or module_of(str(node.module))])
+
+
+def module_of(name: str) -> str | None:
+    return next((one for one in (name, f"{name}.__init__") if one in modules()), None)
+
+
+def folder(module: str) -> str:
+    """The folder of a module; an ``__init__``, which only names what is below it, stands alone."""
+    return module if module.endswith(".__init__") else module.rpartition(".")[0]
+
+
+def room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+@pytest.mark.parametrize("of", [str, folder, room], ids=["files", "folders", "rooms"])
+def test_nothing_imports_in_a_circle(of: Callable[[str], str]):
+    graph: dict[str, set[str]] = defaultdict(set)
+    for name, others in arrows().items():
+        graph[of(name)] |= {of(other) for other in others} - {of(name)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_imports_run_down_only():
+    floor = {f"anysize.{name}": height for height, names in enumerate(FLOORS) for name in names}
+    wrong = [
+        f"{name} -> {other}"
+        for name, others in arrows().items()
+        for other in others
+        if room(name) in floor and room(other) != room(name) and floor.get(room(other), 99) >= floor[room(name)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.parent.name for path in (SRC / "anysize").glob("*/__init__.py")}
+    assert rooms == {name for names in FLOORS for name in names}
+
+
+def test_what_is_still_to_be_mended_is_still_there():
+    for name, other in ARROWS:
+        assert other in imports(modules()[name]), f"{name} no longer imports {other}; take it off the list"
+
+
+def test_files_and_folders_are_small():
+    long = {
+        f"{file.relative_to(ROOT)}: {lines} lines"
+        for file in modules().values()
+        if (lines := len(file.read_text("utf-8").splitlines())) > 300 and str(file.relative_to(ROOT)) not in LONG
+    }
+    assert not long
+    count: dict[str, int] = defaultdict(int)
+    for file in modules().values():
+        count[str(file.parent.relative_to(ROOT))] += file.name != "__init__.py"
+    full = {f"{name}: {many} files" for name, many in count.items() if many > 15 and name not in FULL}
+    assert not full
+
+
+def named() -> set[str]:
+    """Every ``module:name`` in the source and among the entry points."""
+    pattern = re.compile(r"anysize(?:\.\w+)+:\w+(?:\.\w+)*")
+    found = set()
+    for file in modules().values():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and pattern.fullmatch(node.value):
+                found.add(node.value)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for group in [project["scripts"], *project["entry-points"].values()]:
+        found |= set(group.values())
+    return found
+
+
+def test_every_name_in_a_string_is_there():
+    names = named()
+    assert len(names) > 50
+    for name in sorted(names):
+        module, _, attribute = name.partition(":")
+        assert hasattr(importlib.import_module(module), attribute), f"nothing is called {name}"
