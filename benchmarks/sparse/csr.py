@@ -34,7 +34,7 @@ from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sparse_rows import kept
+from benchmarks.sparse.sample import kept
 
 PAPER = "Wen et al. 2025, Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation, arXiv 2503.01776"
 COMMAND = "python -m benchmarks.sparse.csr --data DATA_DIR --cache CACHE_DIR"

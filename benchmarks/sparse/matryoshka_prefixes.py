@@ -20,7 +20,8 @@ from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, calibrat
 from anysize.sparse.methods.rivals import sorted_by_energy
 from benchmarks.evidence import write_row
 from benchmarks.sparse.matryoshka_sae import PAPER
-from benchmarks.sparse.sparse_rows import Sample, command, kept, named, parser, sample
+from benchmarks.sparse.rows import sample
+from benchmarks.sparse.sample import Sample, command, kept, named, parser
 
 ACTIVE, BATCH, RATE = 32, 512, 1e-3
 NESTED, FIXED, SORTED, ALONE = "Matryoshka", "BatchTopK, as it is", "BatchTopK, sorted", "BatchTopK, alone"

@@ -24,7 +24,7 @@ from anysize.sparse.learning.loop import Plan, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.rows.stored import ArrayRows
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sparse_rows import kept
+from benchmarks.sparse.sample import kept
 
 PAPER = "Bussmann et al. 2025, Learning Multi-Level Features with Matryoshka Sparse Autoencoders, arXiv 2503.17547"
 COMMAND = "python -m benchmarks.sparse.matryoshka_sae --cache CACHE_DIR"

@@ -27,7 +27,8 @@ from anysize.sparse.autoencoder.decoding import decode_ranks
 from anysize.sparse.measuring.errors_of_rows import fvu
 from anysize.sparse.measuring.probing import fit_probe, preserved
 from benchmarks.sparse.msae_rows import L1, LONGER, RW, TOPK, UW, K, write_probe, write_recovery
-from benchmarks.sparse.sparse_rows import Sample, kept, named, parser, sample
+from benchmarks.sparse.rows import sample
+from benchmarks.sparse.sample import Sample, kept, named, parser
 
 BATCH, RATES, PENALTIES = 256, (1e-3, 3e-3), (0.0003, 0.001, 0.003, 0.01)
 

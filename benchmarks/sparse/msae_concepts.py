@@ -22,7 +22,7 @@ from anysize.sparse.concepts.naming import Concept, name_concepts
 from anysize.sparse.measuring.alignment import cknna
 from benchmarks.evidence import write_row
 from benchmarks.sparse.msae_rows import PAPER
-from benchmarks.sparse.sparse_rows import Sample, command, kept, parser
+from benchmarks.sparse.sample import Sample, command, kept, parser
 from benchmarks.sparse.sparse_texts import embedded, texts_of, words_of
 
 LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 300, 512, 3e-3

@@ -22,7 +22,8 @@ import torch
 from benchmarks.evidence import write_row
 from benchmarks.sparse.msae_concepts import ACTIVE, BATCH, LATENTS, fits
 from benchmarks.sparse.msae_rows import PAPER
-from benchmarks.sparse.sparse_rows import Sample, command, kept, parser, sample
+from benchmarks.sparse.rows import sample
+from benchmarks.sparse.sample import Sample, command, kept, parser
 
 STEPS, TOP, PURE = 300, 10, 0.9
 MSAE, TOPK, UNITS, CHANCE = "MSAE", "TopK", "the network's own units", "random pictures"

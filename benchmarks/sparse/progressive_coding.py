@@ -28,7 +28,8 @@ from anysize.sparse.pruning.importance import importance
 from anysize.sparse.pruning.powerlaw import fit_power_law
 from anysize.sparse.pruning.prune import prune, sort_by_importance
 from benchmarks.sparse.progressive_rows import write_rows
-from benchmarks.sparse.sparse_rows import Sample, kept, named, parser, sample
+from benchmarks.sparse.rows import sample
+from benchmarks.sparse.sample import Sample, kept, named, parser
 
 SIZES = (64, 128, 256, 512, 1024)
 ACTIVE, RATE = 32, 1e-3

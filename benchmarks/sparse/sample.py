@@ -1,4 +1,4 @@
-"""What benchmarks of sparse codes learn from: embeddings of texts, features of images, a language model's residuals."""
+"""A sample of rows that benchmarks of sparse codes learn from, what they keep of it, and how they are called."""
 
 from __future__ import annotations
 
@@ -72,21 +72,6 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return found
 
 
-def sample(on: str, data: Path, cache: Path) -> Sample:
-    """The rows of a kind, from the cache if they are there."""
-    if on == "images":
-        from benchmarks.sparse.sparse_images import images
-
-        return images(data, cache)
-    if on == "residuals":
-        from benchmarks.sparse.sparse_residuals import residuals
-
-        return residuals(data, cache)
-    from benchmarks.sparse.sparse_texts import embedded, texts_of
-
-    return embedded(texts_of(data), cache, "texts")
-
-
 def named(claim: str, on: str) -> str:
     """The name of a claim's row, or of a file, on rows of a kind; texts came first and have the plain one."""
     return claim if on == KINDS[0] else f"{claim}-{on}"
@@ -96,7 +81,8 @@ def command(module: str, on: str) -> str:
     """What writes the row, from the model of the residuals on."""
     first = "python -m benchmarks.quantize.small_lm --data DATA_DIR --cache CACHE_DIR/lm --steps 2000 && "
     kind = "" if on == KINDS[0] else f" --on {on}"
-    return f"{first if on == 'residuals' else ''}python -m benchmarks.{module} --data DATA_DIR --cache CACHE_DIR{kind}"
+    call = f"python -m benchmarks.sparse.{module} --data DATA_DIR --cache CACHE_DIR{kind}"
+    return first + call if on == "residuals" else call
 
 
 def kept(path: Path, run: Callable[[], Any]) -> Any:
