@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
         model=str(base), batch_size=BATCH, max_length=LENGTH, learning_rate=args.learning_rate,
         epochs=args.steps / (windows_of(base, reading) // BATCH), **shared,
     )  # fmt: skip
-    encoder = az.pretrain(reading, method=before, out=args.out / "smae", resume=unfinished(args.out / "smae"))
+    encoder = az.fit(reading, method=before, out=args.out / "smae", resume=unfinished(args.out / "smae"))
     for size, terms in encoder.about["losses_by_size"].items():
         print(size, ", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
 

@@ -25,8 +25,7 @@ import numpy as np
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.records import Data, Items, read
 from anysize.core.files import write_json
-from anysize.core.verbs.fit import unfinished
-from anysize.core.verbs.pretrain import pretrain
+from anysize.core.verbs.fit import fit, unfinished
 from anysize.text import Starbucks
 from anysize.text.pretrain.methods import MLM, SMAE, Pretrainer
 from benchmarks.evidence import write_row
@@ -90,9 +89,9 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     for arm in ("smae", "mlm"):
         spent = []
         for part in (steps // 5, steps):
-            windows = pretrain(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows
+            windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows
             start = time.process_time()
-            pretrain(few, method=pretrainer(arm, base, 0, part / (windows // BATCH)))
+            fit(few, method=pretrainer(arm, base, 0, part / (windows // BATCH)))
             spent.append(time.process_time() - start)
         found[arm] = (spent[1] - spent[0]) / (steps - steps // 5)
     return found
@@ -105,7 +104,7 @@ def pretrained(args: argparse.Namespace, arm: str, seed: int, data: Data, costs:
         steps = round(args.steps * costs["smae"] / costs["mlm"]) if arm == "mlm-time" else args.steps
         epochs = 1e-9 if arm == "none" else steps / (args.windows // BATCH)  # the least there is: one step
         method = pretrainer(arm, args.cache / "base", seed, epochs)
-        made = pretrain(data, method=method, out=place, resume=unfinished(place))
+        made = fit(data, method=method, out=place, resume=unfinished(place))
         print(seed, arm, made.about["losses"][-1], made.about["losses_by_size"], flush=True)
     return place
 

@@ -23,7 +23,6 @@ _HOMES = {
     "Record": "anysize.core.frontier.records",
     "load": "anysize.core.verbs.load",
     "fit": "anysize.core.verbs.fit",
-    "pretrain": "anysize.core.verbs.pretrain",
     "measure": "anysize.core.verbs.measure",
     "__version__": "anysize.core.version",
     "Index": "anysize.search",

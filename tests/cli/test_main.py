@@ -66,7 +66,7 @@ def test_help_and_version(anysize):
 
 
 def test_an_unknown_verb_is_one_sentence(anysize):
-    anysize("fitt", "x").refused("'fitt'", "fit, pretrain, measure")
+    anysize("fitt", "x").refused("'fitt'", "fit, measure")
 
 
 @pytest.mark.parametrize(

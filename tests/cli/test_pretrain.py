@@ -1,4 +1,4 @@
-"""`anysize pretrain`: text in, a checkpoint out that transformers, sentence-transformers and `fit` take."""
+"""`anysize fit --method smae`: text in, a checkpoint out that transformers, sentence-transformers and `fit` take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from anysize.core.data.plain_text import read_texts
 from anysize.core.errors import CheckpointError
 from anysize.core.training import trainer as training
-from anysize.core.verbs.pretrain import pretrain
+from anysize.core.verbs.fit import fit
 from anysize.text.pretrain.made import Pretrained
 from anysize.text.pretrain.methods import MLM, SMAE
 from tests.conftest import WORDS, sentences, tree, write_pairs
@@ -60,7 +60,7 @@ def same(one, other):
 
 
 def test_the_verb_makes_a_checkpoint_that_everyone_takes(anysize, config_only, here, caplog):
-    said = anysize("pretrain", "t.txt", "--model", config_only, "--sizes", "1:8,3:32", "--epochs", "2",
+    said = anysize("fit", "t.txt", "--method", "smae", "--model", config_only, "--sizes", "1:8,3:32", "--epochs", "2",
                    "--batch-size", "8", "--out", "enc")  # fmt: skip
     assert said.status == 0, said.err
     assert "smae, learnt from 64 windows, 512 tokens" in said.out
@@ -88,7 +88,19 @@ def test_the_verb_makes_a_checkpoint_that_everyone_takes(anysize, config_only, h
     assert said.status == 0, said.err
     assert anysize("info", "enc").status == 0
     again = anysize(
-        "pretrain", "t.txt", "--model", "enc", "--sizes", "1:8,3:32", "--epochs", "1", "--out", "enc2", "--json"
+        "fit",
+        "t.txt",
+        "--method",
+        "smae",
+        "--model",
+        "enc",
+        "--sizes",
+        "1:8,3:32",
+        "--epochs",
+        "1",
+        "--out",
+        "enc2",
+        "--json",
     )
     assert again.json["about"]["from_scratch"] is False
     assert set(again.json["about"]["losses_by_size"]["layers=1,dims=8"]) == {"mlm", "mae", "mae_shuffled"}
@@ -101,21 +113,21 @@ def test_it_learns(config_only, here):
     told = {}
     for epochs in (1, 20):
         method = SMAE(**options(config_only, sizes=("1:16", "3:32"), epochs=epochs, learning_rate=3e-3))
-        told[epochs] = pretrain("few.txt", method=method).about["losses_by_size"]
+        told[epochs] = fit("few.txt", method=method).about["losses_by_size"]
     for size in ("layers=1,dims=16", "layers=3,dims=32"):
         for term in ("mlm", "mae"):
             assert told[20][size][term] < told[1][size][term] - 0.5, (size, term)
 
 
 def test_the_rival_trains_the_full_size_alone(config_only, here):
-    made = pretrain("t.txt", method="mlm", out="enc", **options(config_only, encoder_mask=0.15))
+    made = fit("t.txt", method="mlm", out="enc", **options(config_only, encoder_mask=0.15))
     assert made.about["sizes"]["sizes"] == [{"layers": 3, "dims": 32}]
     assert set(made.about["losses_by_size"]["layers=3,dims=32"]) == {"mlm"}
     assert Pretrained.load("enc").about == made.about
 
 
 def test_blocks_that_no_size_needs_are_dropped_and_weights_are_kept_where_there_are_some(encoder_path, here):
-    made = pretrain("t.txt", method=SMAE(**options(encoder_path, sizes=("1:8", "1:32"), learning_rate=1e-9)), out="enc")
+    made = fit("t.txt", method=SMAE(**options(encoder_path, sizes=("1:8", "1:32"), learning_rate=1e-9)), out="enc")
     assert made.encoder.config.num_hidden_layers == 1
     assert made.about["from_scratch"] is False
     before, after = weights(encoder_path), weights(here / "enc")
@@ -135,8 +147,10 @@ main(sys.argv[2:])
 
 def test_a_killed_run_resumes_to_the_same_weights(anysize, config_only, here):
     words = [
-        "pretrain",
+        "fit",
         "t.txt",
+        "--method",
+        "smae",
         "--model",
         config_only,
         "--sizes",
@@ -167,11 +181,11 @@ def test_a_killed_run_resumes_to_the_same_weights(anysize, config_only, here):
 
 
 def test_an_interrupt_leaves_what_stood_there(config_only, here, monkeypatch):
-    pretrain("t.txt", method=MLM(**options(config_only)), out="enc")
+    fit("t.txt", method=MLM(**options(config_only)), out="enc")
     before = tree(here / "enc")
     at_step(3, lambda: signal.raise_signal(signal.SIGINT), monkeypatch.setattr)
     with pytest.raises(KeyboardInterrupt):
-        pretrain("t.txt", method=MLM(**options(config_only, epochs=2)), out="enc")
+        fit("t.txt", method=MLM(**options(config_only, epochs=2)), out="enc")
     assert tree(here / "enc") == before
 
 
@@ -179,7 +193,7 @@ def test_what_is_not_ours_is_not_replaced(config_only, here):
     (here / "enc").mkdir()
     (here / "enc" / "thesis.tex").write_text("x")
     with pytest.raises(CheckpointError, match="not ours"):
-        pretrain("t.txt", method=MLM(**options(config_only)), out="enc")
+        fit("t.txt", method=MLM(**options(config_only)), out="enc")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +209,7 @@ def test_what_is_not_ours_is_not_replaced(config_only, here):
         (b"balan demer finis gopor", ["--max-length", "99"], ["99", "48 tokens"]),
         (b"balan demer finis gopor", ["--encoder-mask", "0.5"], ["0.5 and 0.4"]),
         (b"balan demer finis gopor", ["--model", "./nowhere"], ["cannot load './nowhere'"]),
-        (b"balan demer finis gopor", ["--method", "nope"], ["no pretrainer is called 'nope'", "mlm, smae"]),
+        (b"balan demer finis gopor", ["--method", "nope"], ["no method is called 'nope'", "mlm, mrl"]),
         (b"balan demer finis gopor", ["--epochs", "0"], ["epochs must be above zero"]),
     ],
 )
@@ -203,15 +217,16 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(anysize, config_only, here
     if text is not None:
         (here / "bad.txt").write_bytes(text)
     model = [] if "--model" in words else ["--model", config_only]
-    anysize("pretrain", "./bad.txt", *model, *words, "--out", "enc").refused(*told)
+    method = [] if "--method" in words else ["--method", "smae"]
+    anysize("fit", "./bad.txt", *method, *model, *words, "--out", "enc").refused(*told)
     assert not (here / "enc").exists()
     assert not (here / "enc.partial").exists()
 
 
 def test_a_model_must_be_named_and_be_one(anysize, here):
-    anysize("pretrain", "t.txt", "--out", "enc").refused("--model")
+    anysize("fit", "t.txt", "--method", "smae", "--out", "enc").refused("--model")
     (here / "empty").mkdir()
-    anysize("pretrain", "t.txt", "--model", "empty", "--out", "enc").refused("empty is not a model")
+    anysize("fit", "t.txt", "--method", "smae", "--model", "empty", "--out", "enc").refused("empty is not a model")
 
 
 def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_checkpoint(anysize, config_only, here, monkeypatch):
@@ -226,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_checkpoint(anysiz
 
     plain = training.use_plain_bar
     monkeypatch.setattr(training, "use_plain_bar", lambda trainer: (plain(trainer), trainer.add_callback(Spoil())))
-    words = ["pretrain", "t.txt", "--model", "base", "--batch-size", "8", "--out", "enc"]
+    words = ["fit", "t.txt", "--method", "smae", "--model", "base", "--batch-size", "8", "--out", "enc"]
     anysize(*words).refused("the loss is nan at step 6 of 8", "step 5 is kept")
     monkeypatch.undo()
     monkeypatch.chdir(here)

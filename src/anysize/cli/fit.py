@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import tyro
-
-if TYPE_CHECKING:
-    from anysize.core.model.contract import NestedModel
 
 
 @dataclass
@@ -18,7 +15,9 @@ class Fit:
     Make a model nested: learn from DATA and write the result to --out.
 
     DATA is a folder in BEIR layout; a jsonl, csv or parquet file with columns anchor, positive[, negative] or text;
-    a .npy or .safetensors of vectors, or a folder of .npy shards; or the name of a data set on the hub.
+    a .npy or .safetensors of vectors, or a folder of .npy shards; or the name of a data set on the hub. For smae and
+    mlm, which pretrain on unlabelled text, also a .txt file, whose texts are its paragraphs (its lines, if no line is
+    blank), or a folder of such files.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
@@ -30,13 +29,14 @@ class Fit:
     resume: bool = False
     """Continue a run that was interrupted."""
     options: ClassVar[Any]
-    """The method, which `with_options` makes a field of its own kind."""
+    """The method, which `command` makes a field of its own kind."""
 
     def run(self) -> Fitted:
         """Fit and save."""
         from anysize.core.verbs.fit import fit
 
-        return Fitted(self.out, fit(self.data, method=self.options, out=self.out, resume=self.resume))
+        made = fit(self.data, method=self.options, out=self.out, resume=self.resume)
+        return Fitted(self.out, made, self.options.told(made, self.out))
 
 
 @dataclass(frozen=True)
@@ -44,37 +44,27 @@ class Fitted:
     """What was made, and where."""
 
     out: str
-    model: NestedModel
+    made: Any
+    told: str
 
     def text(self) -> str:
-        """One line, and the next command."""
-        about = self.model.about
-        return (
-            f"{self.out}: {self.model.nesting!r}, learnt from {about['rows']} {about['learnt_from']}\n"
-            f"next: anysize measure {self.out} DATA"
-        )
+        """What the method tells of it, and the next command."""
+        return self.told
 
     def to_json(self) -> dict[str, Any]:
         """The nesting and how the model was made."""
-        return {"out": self.out, "nesting": self.model.nesting.to_json(), "about": self.model.about}
+        return {"out": self.out, "nesting": self.made.nesting.to_json(), "about": self.made.about}
 
 
 def command(words: Sequence[str]) -> type[Fit]:
-    """The verb's dataclass with the fields of the method that `words` names."""
-    return with_options(Fit, "methods", words)
-
-
-def with_options(verb: Any, group: str, words: Sequence[str]) -> Any:
-    """The dataclass of a verb with the fields of the method of that group that `words` names beside its own."""
+    """The verb's dataclass with the fields of the method that `words` names beside its own."""
     from anysize.core.registry import find
 
-    method = find(group, _method(words, verb.method))
+    method = find("methods", _method(words, Fit.method))
     # An empty prefix name sets the method's options beside the verb's own: --dims, not --options.dims.
     flat: Any = Annotated[method, tyro.conf.arg(name="")]
-    made = make_dataclass(
-        verb.__name__, [("options", flat, field(default_factory=method))], bases=(verb,), kw_only=True
-    )
-    made.__doc__ = f"{verb.__doc__}\n\n{method.__doc__}"
+    made = make_dataclass("Fit", [("options", flat, field(default_factory=method))], bases=(Fit,), kw_only=True)
+    made.__doc__ = f"{Fit.__doc__}\n\n{method.__doc__}"
     return made
 
 

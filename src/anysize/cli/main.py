@@ -13,7 +13,6 @@ from typing import Any, Protocol
 VERBS = {
     "demo": ("anysize.cli.demo:Demo", "the whole job on real text, offline, in a few minutes"),
     "fit": ("anysize.cli.fit:command", "texts, pairs or vectors in, a nested model out"),
-    "pretrain": ("anysize.cli.pretrain:command", "text in, an encoder checkpoint out that fit starts from"),
     "measure": ("anysize.cli.measure:Measure", "quality and cost at every size, beside its rivals"),
     "choose": ("anysize.cli.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
     "cut": ("anysize.cli.cut:Cut", "a standalone smaller model in the ecosystem's own format"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import operator
 from typing import Any
 
 from anysize.core.errors import AnysizeError
@@ -32,4 +33,4 @@ def find(group: str, name: str) -> Any:
 def named(name: str) -> Any:
     """What ``"module:name"`` names: so a class names what is built on it, which it cannot import."""
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return operator.attrgetter(attribute)(importlib.import_module(module))

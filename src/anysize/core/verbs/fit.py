@@ -5,20 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anysize.core.data.records import Data, read
+from anysize.core.data.records import Data
 from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.files import check_replaceable, lock, read_json, write_json
-from anysize.core.model.manifest import MANIFEST
-from anysize.core.registry import find
-from anysize.core.verbs.load import load
+from anysize.core.registry import find, named
 from anysize.core.verbs.method import options_of
-
-if TYPE_CHECKING:
-    from anysize.core.model.contract import NestedModel
 
 
 def fit(
@@ -28,7 +22,7 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     **options: Any,
-) -> NestedModel:
+) -> Any:
     """
     Make a model nested and, if `out` is given, save it there.
 
@@ -40,33 +34,17 @@ def fit(
         method = find("methods", method)(**options)
     elif options:
         raise AnysizeError("options belong to a method's name; set them on the method object instead")
-    return produce(method, lambda: read(data), out, resume)
-
-
-def produce(
-    method: Any,
-    read_data: Callable[[], Data],
-    out: str | os.PathLike[str] | None,
-    resume: bool,
-    *,
-    marker: str = MANIFEST,
-    load: Callable[[Path], Any] = load,
-) -> Any:
-    """
-    What `method` makes of the data, saved to `out` if that is given: what `fit` and `pretrain` have in common.
-
-    What is made has ``save(path)`` and ``about``; `marker` is the file that tells a folder of ours, `load` reads one.
-    """
+    read = named(method.reads)
     if out is None:
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
-        return method.fit(read_data())
+        return method.fit(read(data))
     target = Path(os.path.abspath(out))
-    check_replaceable(target, marker)
-    loaded = read_data()
+    check_replaceable(target, method.marker)
+    loaded = read(data)
     workdir = _workdir(target)
     if resume and target.exists() and not workdir.exists():
-        return _finished(load(target), target, workdir, method, loaded)
+        return _finished(named(method.loads)(target), target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
     first = _is_first_rank()
     with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():

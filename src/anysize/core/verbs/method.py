@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anysize.core.errors import AnysizeError
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ class Method:
 
     runs: ClassVar[str]
     """``"module:function"``: what does the work, ``function(method, data, workdir, resume)`` -> the model."""
+
+    reads: ClassVar[str] = "anysize.core.data.records:read"
+    """What reads its data, of whatever a user names."""
+
+    marker: ClassVar[str] = MANIFEST
+    """The file that tells a folder that it wrote, which a later run may replace."""
+
+    loads: ClassVar[str] = "anysize.core.verbs.load:load"
+    """What reads back what it made and saved."""
 
     positive: ClassVar[tuple[str, ...]] = ("epochs", "steps", "batch_size", "learning_rate", "max_length")
     """Options that are None or above zero; names that a method has not are passed over."""
@@ -50,6 +60,12 @@ class Method:
         made = named(self.runs)(self, data, workdir, resume)
         made.about = {**made.about, **stamp(self, data)}
         return made
+
+    def told(self, made: Any, out: str) -> str:
+        """What a reader is told of `made`, which stands at `out`: from what it learnt, and the next command."""
+        what, rows = made.about.get("learnt_from"), made.about.get("rows")
+        learnt = "" if what is None else f", learnt from {what if rows is None else f'{rows} {what}'}"
+        return f"{out}: {made.nesting!r}{learnt}\nnext: anysize measure {out} DATA"
 
 
 def stamp(method: Method, data: Data) -> dict[str, Any]:

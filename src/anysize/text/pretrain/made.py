@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.sizes.nesting import Nesting
 
 
 @dataclass
@@ -26,6 +27,11 @@ class Pretrained:
     max_length: int
     """Tokens, special ones included, of the longest window that it was trained on."""
     about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nesting(self) -> Nesting:
+        """The sizes that it was trained for."""
+        return Nesting.from_json(self.about["sizes"])
 
     def sentence_transformer(self) -> Any:
         """An ordinary sentence-transformers model that takes the first token's state (CLS), as SMAE trains it."""

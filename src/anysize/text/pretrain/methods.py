@@ -1,18 +1,14 @@
-"""The methods of `anysize pretrain`: ``smae`` (arXiv 2410.13230) and ``mlm``, plain masked-language modelling."""
+"""The methods that pretrain: ``smae`` (arXiv 2410.13230) and ``mlm``, plain masked-language modelling."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.verbs.method import Method
-
-if TYPE_CHECKING:
-    from anysize.text.pretrain.made import Pretrained
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,9 @@ class Pretrainer(Method):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"
+    reads: ClassVar[str] = "anysize.core.data.plain_text:read_texts"
     marker: ClassVar[str] = "pretraining.json"
+    loads: ClassVar[str] = "anysize.text.pretrain.made:Pretrained.load"
     has_decoder: ClassVar[bool] = False
 
     model: str | None = None
@@ -58,11 +56,16 @@ class Pretrainer(Method):
         """The sizes to train for a model of this depth and width. Raises `SizeError` if it has not so much."""
         raise NotImplementedError
 
-    def load(self, path: str | os.PathLike[str]) -> Pretrained:
-        """Read what was made."""
-        from anysize.text.pretrain.made import Pretrained
-
-        return Pretrained.load(path)
+    def told(self, made: Any, out: str) -> str:
+        """What it learnt from, the losses of each size, and the next command."""
+        about = made.about
+        lines = [f"{out}: {about['method']}, learnt from {about['windows']} windows, {about['tokens']} tokens"]
+        for size, terms in about["losses_by_size"].items():
+            lines.append(f"  {size}: " + ", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
+        menu = ",".join(f"{size['layers']}:{size['dims']}" for size in made.nesting)
+        return "\n".join(
+            [*lines, f"next: anysize fit PAIRS --method starbucks --model {out} --sizes {menu} --out MODEL"]
+        )
 
 
 @dataclass(frozen=True)
