@@ -12,9 +12,10 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
+from anysize.search.entries import SegmentEntry
 from anysize.search.items import Batch, batches, check_width, count
 from anysize.search.lock import writing
-from anysize.search.manifest import MANIFEST, Manifest, SegmentEntry, claim, commit, read_manifest, release, sweep
+from anysize.search.manifest import MANIFEST, Manifest, claim, commit, read_manifest, release, sweep
 from anysize.search.models import describe_model, nesting_of
 from anysize.search.segment import Segment
 from anysize.search.stages import Sparse, code_sizes, shortlist_dims

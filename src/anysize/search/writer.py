@@ -7,7 +7,6 @@ import errno
 import hashlib
 import itertools
 import os
-import secrets
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from anysize.core.digests import Digest, remember
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import flush
 from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
-from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
-from anysize.search.segment import Segment, block_name, norms_name
+from anysize.search.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
+from anysize.search.manifest import SEGMENTS, Manifest
+from anysize.search.segment import Segment
 from anysize.search.sparse import inverted, prepared
+from anysize.search.stored import SMALL
 
 
 class SegmentWriter:
@@ -30,12 +32,12 @@ class SegmentWriter:
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._directory, self._manifest = directory, manifest
-        self._name = f"{manifest.generation + 1:06d}-{secrets.token_hex(6)}"
+        self._name = new_segment_name(manifest.generation + 1)
         self._home = directory / SEGMENTS / self._name
         self._home.mkdir(parents=True)
         self._files: dict[str, _HashedFile] = {}
         self._ends = {"ids": array("Q", [0]), "texts": array("Q", [0])}
-        self._entries: dict[str, FileEntry] = {}
+        self._entries: dict[str, Digest] = {}
         self._codes: list[Any] = []
         self.rows = 0
 
@@ -118,14 +120,15 @@ class SegmentWriter:
         return self._files[name]
 
     def _close(self) -> None:
-        for name, file in self._files.items():
-            self._entries[name] = file.close()
+        closed = {name: file.close() for name, file in self._files.items()}
+        remember({self._home / name: digest for name, digest in closed.items() if digest.bytes > SMALL})
+        self._entries |= closed
         self._files.clear()
 
 
-def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, FileEntry]:
+def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, Digest]:
     """Write the deleted row numbers of one segment, int64 ascending, as a new file beside the segments."""
-    name = f"deleted-{secrets.token_hex(6)}.i64"
+    name = new_deleted_name()
     file = _HashedFile(directory / SEGMENTS / name)
     try:
         file.write(np.ascontiguousarray(rows, np.int64).data)
@@ -162,11 +165,11 @@ class _HashedFile:
         self._hash.update(raw)
         self._bytes += raw.nbytes
 
-    def close(self) -> FileEntry:
+    def close(self) -> Digest:
         if not self._stream.closed:
             try:
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
             finally:
                 self._stream.close()
-        return FileEntry(self._bytes, self._hash.hexdigest())
+        return Digest(self._bytes, self._hash.hexdigest())
