@@ -132,13 +132,18 @@ def test_a_flipped_bit_in_any_file_is_refused_by_name_when_it_is_read(whole):
 
 def test_damage_is_not_copied_into_new_files_with_good_digests(tmp_path):
     path = tmp_path / "i"
-    index = Index.build(path, None, vectors(5), nesting=NESTING)
+    Index.build(path, None, vectors(5), nesting=NESTING)
     file = next((path / SEGMENTS).rglob("dims-0-*"))
     content = file.read_bytes()
     file.write_bytes(b"\0" * len(content))
-    index.refresh()
-    with pytest.raises(CheckpointError, match=f"{file.name} was altered"):
-        index.compact()
+    for change in (
+        lambda index: index.compact(),
+        lambda index: index.add(vectors(9, seed=1)),
+        lambda index: index.upsert(vectors(9), list("abcdefghi")),
+    ):
+        index = Index.open(path)
+        with pytest.raises(CheckpointError, match=f"{file.name} was altered"):
+            change(index)
     file.write_bytes(content)
     assert len(Index.open(path)) == 5
 

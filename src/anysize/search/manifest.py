@@ -122,6 +122,12 @@ def sweep(directory: Path, manifest: Manifest | None) -> None:
             path.unlink()
 
 
+def tidy(directory: Path) -> None:
+    """Remove what the index as it now lies there does not name. Does nothing where there is none that can be read."""
+    with contextlib.suppress(CheckpointError):
+        sweep(directory, read_manifest(directory))
+
+
 def _remove(name: str, folder: int) -> None:
     """Remove a folder, a file or a link by its name in an open folder."""
     if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):

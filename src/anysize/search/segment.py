@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,6 +144,15 @@ class Segment:
         if found is None:
             found = self._matrices[name] = self._files[name].content().view(np.float32).reshape(self.rows, width)
         return found
+
+
+def open_segments(directory: Path, manifest: Manifest, known: Iterable[Segment] = ()) -> tuple[Segment, ...]:
+    """The segments of a generation; those of `known` that are the same are not opened again."""
+    there = {segment.entry.name: segment for segment in known}
+    found = ((entry, there.get(entry.name)) for entry in manifest.segments)
+    return tuple(
+        one if one is not None and one.entry == entry else Segment(directory, manifest, entry) for entry, one in found
+    )
 
 
 class _Strings:

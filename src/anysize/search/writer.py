@@ -54,9 +54,18 @@ class SegmentWriter:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def add(
-        self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None, codes: Any | None = None
+        self,
+        vectors: np.ndarray,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        codes: Any | None = None,
+        first: int = 0,
     ) -> None:
-        """Append rows: vectors float32 (n, dims), ids, and, if the index keeps them, texts and codes (n, latents)."""
+        """
+        Append rows: vectors float32 (n, dims), ids, and, if the index keeps them, texts and codes (n, latents).
+
+        `first` is the number of the first row, for the message about a text that is none.
+        """
         bounds = self._manifest.bounds
         squared = np.zeros(len(vectors))
         for low, high in itertools.pairwise(bounds):
@@ -65,9 +74,9 @@ class SegmentWriter:
             if self._manifest.metric == "cosine":
                 squared += np.square(block, dtype=np.float64).sum(1)
                 self._file(norms_name(high)).write(np.sqrt(squared).astype(np.float32).data)
-        self._strings("ids", ids)
+        self._strings("ids", ids, first)
         if texts is not None:
-            self._strings("texts", texts)
+            self._strings("texts", texts, first)
         if codes is not None:
             self._codes.append(prepared(codes, self._manifest.metric))
         self.rows += len(vectors)
@@ -100,11 +109,11 @@ class SegmentWriter:
         flush(self._home.parent)
         return entry
 
-    def _strings(self, name: str, values: Sequence[str]) -> None:
+    def _strings(self, name: str, values: Sequence[str], first: int) -> None:
         try:
             encoded = [value.encode() for value in values]
         except UnicodeEncodeError as error:
-            row = self.rows + next(at for at, value in enumerate(values) if value == error.object)
+            row = first + next(at for at, value in enumerate(values) if value == error.object)
             raise DataError(
                 f"item {row} holds a character that is not Unicode text ({error.reason}) in its {name}"
             ) from None
