@@ -63,6 +63,11 @@ class Manifest:
         """Items that a search can find."""
         return sum(segment.count for segment in self.segments)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files of the segments."""
+        return sum(file.bytes for entry in self.segments for file in entry.files.values())
+
 
 def read_manifest(directory: Path) -> Manifest:
     """Read `index.json`. Raises `CheckpointError` if there is none, or if it is damaged, altered or newer than us."""
