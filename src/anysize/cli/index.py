@@ -34,6 +34,9 @@ class Index:
     """Sizes of the vectors, where MODEL is -; for example 64,128,384."""
     metric: Literal["cosine", "dot"] = "cosine"
     """Score: the cosine, or the inner product."""
+    passages: bool = False
+    """Cut texts that the model does not read whole into passages, each an item of its own: those of item a are a#1,
+    a#2, ... Without, the rest of such a text is not searched, and how many there are is said."""
     block: int = 64
     """Least width of the coordinate blocks on disk."""
     no_codes: bool = False
@@ -82,6 +85,7 @@ class Index:
             hnsw=self.hnsw,
             metric=self.metric,
             vectors=not self.no_vectors,
+            passages=self.passages,
             nesting=Nesting(dims=self.dims) if self.dims else None,
             model_path=None if model is None else name,
         )
@@ -95,7 +99,7 @@ class Index:
         from anysize.core.errors import AnysizeError
         from anysize.search import Index as Store
 
-        fixed = ("dims", "metric", "block", "no_codes", "hnsw", "no_vectors")
+        fixed = ("dims", "metric", "block", "no_codes", "hnsw", "no_vectors", "passages")
         given = [one.name for one in fields(self) if one.name in fixed and getattr(self, one.name) != one.default]
         if given:
             options = " and ".join(f"--{one.replace('_', '-')}" for one in given)

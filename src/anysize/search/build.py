@@ -33,6 +33,7 @@ class Plan:
     hnsw: bool
     metric: str
     vectors: bool = True
+    passages: bool = False
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -71,7 +72,7 @@ def build(
         if old or not (directory / MANIFEST).exists():  # what a damaged manifest names stays until we are done
             sweep(directory, old)
         try:
-            stream = batches(items, ids, model)
+            stream = batches(items, ids, model, in_passages=plan.passages)
             first = first_of(stream)
             nesting = nesting_of(first.vectors.shape[1], plan.nesting, model)
             manifest = Manifest(
@@ -81,6 +82,7 @@ def build(
                 sparse=_sparse(first, model, plan.vectors),
                 source=first.source,
                 codes=code_sizes(nesting) if plan.codes and plan.vectors else (),
+                passages=plan.passages,
                 hnsw=shortlist_dims(nesting) if plan.hnsw else None,
                 generation=old.generation if old else 0,
                 **describe_model(model, model_path),
@@ -88,7 +90,7 @@ def build(
             rows = Rows(itertools.chain([first], stream), set(), Numbers(0))
             entry = write_rows(directory, manifest, rows, count(items), progress)
             segments = (Segment(directory, manifest, entry),)
-            manifest = commit(directory, replace(manifest, segments=(entry,), next_id=entry.rows))
+            manifest = commit(directory, replace(manifest, segments=(entry,), next_id=rows.items))
             return manifest, segments
         finally:
             release(directory)

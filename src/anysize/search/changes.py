@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from anysize.search.ids import Numbers
 from anysize.search.items import Batch, batches, count
 from anysize.search.lock import writing
 from anysize.search.manifest import Manifest, commit, read_manifest, tidy
+from anysize.search.passages import item_of
 from anysize.search.rows import Rows, first_of, write_rows
 from anysize.search.segment import Segment, open_segments
 from anysize.search.writer import disk_errors, write_deleted
@@ -48,34 +49,35 @@ def append(
     """
     with _changing(directory) as manifest:
         segments = open_segments(directory, manifest, known)
-        stream = batches(items, ids, model)
+        stream = batches(items, ids, model, in_passages=manifest.passages)
+        item = item_of if manifest.passages else str
         first = first_of(stream)
         if replacing and first.ids is None:
             raise DataError("what has no ids of its own cannot take the place of other items; give ids, or add it")
         stay = _staying(manifest, count(items))
         kept = [*_kept(manifest, segments[stay:])]
-        taken = set() if replacing else {name for one in segments for name in one.ids(one.alive())}
+        taken = set() if replacing else {item(name) for one in segments for name in one.ids(one.alive())}
         rows = Rows(itertools.chain([first], stream), taken, None if replacing else Numbers(manifest.next_id), kept)
         written = write_rows(directory, manifest, rows, count(items), progress)
         entries = list(manifest.segments[:stay])
         if replacing:
-            entries = [_without(directory, one, taken) for one in segments[:stay]]
-            moved = [name for batch in kept for name in batch.ids or ()]
+            entries = [_without(directory, one, taken, item) for one in segments[:stay]]
+            moved = [item(name) for batch in kept for name in batch.ids or ()]
             written = _deleting(directory, written, [row for row, name in enumerate(moved) if name in taken])
-        new = written.rows - sum(len(batch.vectors) for batch in kept)
-        number = max(manifest.next_id + new, rows.numbers.next if rows.numbers else 0)
+        number = max(manifest.next_id + rows.items, rows.numbers.next if rows.numbers else 0)
         return _publish(directory, replace(manifest, segments=(*entries, written), next_id=number), segments)
 
 
 def remove(directory: Path, ids: Sequence[str], known: Sequence[Segment] = ()) -> Opened:
-    """Delete items. Raises `DataError`, and deletes none, if an id is not there."""
+    """Delete items, or passages of them. Raises `DataError`, and deletes none, if an id is not there."""
     with _changing(directory) as manifest:
         segments, wanted = open_segments(directory, manifest, known), set(ids)
-        there = {name for one in segments for name in one.ids(one.alive()) if name in wanted}
+        item = item_of if manifest.passages else str
+        there = {found for one in segments for name in one.ids(one.alive()) for found in (name, item(name))}
         missing = next((name for name in ids if name not in there), None)
         if missing is not None:
             raise DataError(f"no item has the id {missing!r}; nothing was deleted")
-        entries = tuple(_without(directory, one, wanted) for one in segments)
+        entries = tuple(_without(directory, one, wanted, item) for one in segments)
         return _publish(directory, replace(manifest, segments=entries), segments)
 
 
@@ -124,10 +126,11 @@ def _staying(manifest: Manifest, coming: int | None) -> int:
     return stay
 
 
-def _without(directory: Path, segment: Segment, ids: set[str]) -> SegmentEntry:
-    """The entry of a segment without the rows that have one of these ids."""
+def _without(directory: Path, segment: Segment, ids: set[str], item: Callable[[str], str]) -> SegmentEntry:
+    """The entry of a segment without the rows that have one of these ids, or of whose item it is the id."""
     alive = segment.alive()
-    gone = [row for row, name in zip(alive.tolist(), segment.ids(alive), strict=True) if name in ids]
+    named = zip(alive.tolist(), segment.ids(alive), strict=True)
+    gone = [row for row, name in named if name in ids or item(name) in ids]
     return _deleting(directory, segment.entry, np.union1d(segment.deleted, gone) if gone else [])
 
 
@@ -148,4 +151,4 @@ def _kept(manifest: Manifest, segments: Iterable[Segment]) -> Iterator[Batch]:
             rows: np.ndarray = alive[start : start + _TOGETHER]
             texts = [segment.text(row) or "" for row in rows.tolist()] if manifest.source == "texts" else None
             some = None if codes is None else codes[rows]
-            yield Batch(segment.vectors(rows), segment.ids(rows), texts, manifest.source, some)
+            yield Batch(segment.vectors(rows), segment.ids(rows), texts, manifest.source, codes=some)

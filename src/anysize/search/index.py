@@ -25,6 +25,7 @@ from anysize.search.ids import ids_of
 from anysize.search.items import Encoder, check_width, embed
 from anysize.search.manifest import Manifest, read_manifest
 from anysize.search.models import at_size, check_model, load_model, model_of
+from anysize.search.passages import say_cut
 from anysize.search.results import Results
 from anysize.search.searcher import Searcher
 from anysize.search.segment import Segment, open_segments
@@ -63,6 +64,7 @@ class Index:
         nesting: Nesting | None = None,
         model_path: str | os.PathLike[str] | None = None,
         vectors: bool = True,
+        passages: bool = False,
         progress: bool | None = None,
     ) -> Index:
         """
@@ -81,6 +83,9 @@ class Index:
             nesting: Sizes of the vectors where no model says them; by default the full one alone.
             vectors: Keep the vectors beside the codes of a sparse model, to rescore with; without them an item takes
                 the bytes of its code alone, and the sparse score is the last word.
+            passages: Cut texts that the model does not read whole into passages, each an item with the text's id and
+                #1, #2 and so on; and those that are added later. Without, such texts are cut where the model stops
+                reading, and how many is said on standard error.
             model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
             progress: Progress bar on standard error; None shows one on a terminal.
 
@@ -94,7 +99,9 @@ class Index:
         directory = Path(os.path.abspath(path))
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
-        plan = Plan(nesting, block, codes, hnsw, metric, vectors)
+        plan = Plan(nesting, block, codes, hnsw, metric, vectors, passages)
+        if not passages:
+            say_cut(encoder, items)
         return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
 
     @classmethod
@@ -219,6 +226,8 @@ class Index:
 
     def _append(self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool) -> None:
         model = self.model if self.manifest.model_size is not None else None
+        if not self.manifest.passages:
+            say_cut(model, items)
         self._show(append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing))
 
     def delete(self, ids: object) -> None:

@@ -14,6 +14,7 @@ from anysize.core.data import Items
 from anysize.core.errors import DataError, SizeError
 from anysize.search.given import as_array, check_texts, check_vectors, plain
 from anysize.search.ids import id_of
+from anysize.search.passages import passages
 from anysize.search.sparse import codes_of, is_sparse
 
 _TEXTS = 1024
@@ -41,6 +42,8 @@ class Batch:
     texts: list[str] | None
     source: str
     """What they were made from: "texts", "encoded" (vectors through the model) or "vectors" (as they are)."""
+    parts: list[int] | None = None
+    """How many rows, passages of its text, each item has; None: one each. Ids are those of items."""
     codes: Any = None
     """Their sparse codes, a ``csr_array`` (n, latents), if the model makes such; `vectors` are then what it read."""
 
@@ -63,13 +66,16 @@ def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarr
     return np.asarray((getattr(model, f"encode_{side}") if apart else model.encode)(rows))
 
 
-def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> Iterator[Batch]:
+def batches(
+    items: Any, ids: Iterable[object] | None, model: Encoder | None, *, in_passages: bool = False
+) -> Iterator[Batch]:
     """
     Cut `items` into batches of checked rows.
 
     `items` is a list of texts, vectors (n, d), an `Items` (ids with texts or vectors), or an iterable of any of these
     for corpora that do not fit in memory. With a model, texts and vectors are encoded by it; without one, vectors are
-    taken as they are. Raises `DataError`, naming the row.
+    taken as they are. With `in_passages`, a text that the model does not read whole is several rows.
+    Raises `DataError`, naming the row.
     """
     given = None if ids is None else iter(_several(ids))
     done = 0
@@ -83,23 +89,25 @@ def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> 
                 rows = check_vectors(rows, first=done)
                 if not rows.flags.writeable and model is not None:
                     rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
+            parts, size = None, len(rows)
+            if in_passages and texts is not None:
+                cut = passages(model, rows)
+                parts, rows = [len(one) for one in cut], [text for one in cut for text in one]
             vectors = rows if model is None else embed(model, rows, "document")
             codes = codes_of(model, vectors) if is_sparse(model) else None
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
-            names: list[object] | None = None if own is None else list(own[start : start + step])
+            names: list[object] | None = None if own is None else list(own[start : start + size])
             if given is not None:
-                names = list(itertools.islice(given, len(rows)))
-                if len(names) < len(rows):
-                    raise DataError(
-                        f"{done + len(names)} ids for at least {done + len(rows)} items; give one id per item"
-                    )
+                names = list(itertools.islice(given, size))
+                if len(names) < size:
+                    raise DataError(f"{done + len(names)} ids for at least {done + size} items; give one id per item")
             kind = "texts" if texts is not None else "vectors" if model is None or codes is not None else "encoded"
             kept = list(rows) if texts is not None else None
             named = None if names is None else [id_of(name, f"item {row}") for row, name in enumerate(names, done)]
             made = vectors if vectors is rows else check_vectors(vectors, first=done)
-            yield Batch(made, named, kept, kind, codes)
-            done += len(rows)
+            yield Batch(made, named, kept, kind, parts, codes)
+            done += size
     if given is not None and next(given, None) is not None:
         raise DataError(f"more ids than the {done} items; give one id per item")
 

@@ -46,6 +46,8 @@ class Manifest:
     """Prefix that has an HNSW graph, in dims; None without one."""
     sparse: Sparse | None = None
     """The sparse codes beside the vectors, or in place of them; None without any."""
+    passages: bool = False
+    """Whether long texts are in passages, each an item, and so are those that are added."""
     model_path: str | None = None
     model_fingerprint: str | None = None
     model_size: str | None = None
@@ -193,6 +195,7 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         codes=tuple(whole(dims, full, least=1) for dims in value["codes"]),
         hnsw=None if value["hnsw"] is None else whole(value["hnsw"], full, least=1),
         sparse=_sparse(value["sparse"]) if value.get("sparse") else None,  # none in older indexes
+        passages=value.get("passages") is True,  # not said in older indexes
         **{name: _text(value[name]) for name in ("model_path", "model_fingerprint", "model_size")},
         next_id=whole(value["next_id"], _MOST),
         generation=whole(value["generation"], _MOST),

@@ -11,6 +11,7 @@ from anysize.search.entries import SegmentEntry
 from anysize.search.ids import Numbers
 from anysize.search.items import Batch, check_width
 from anysize.search.manifest import Manifest
+from anysize.search.passages import names_of
 from anysize.search.writer import SegmentWriter
 
 
@@ -26,6 +27,8 @@ class Rows:
     """Ids for those that have none; None refuses such."""
     kept: Iterable[Batch] = ()
     """Rows of the index itself, which go before them."""
+    items: int = 0
+    """How many new items were written."""
 
 
 def write_rows(
@@ -37,7 +40,6 @@ def write_rows(
     bar = tqdm(
         desc="index", total=total, unit=" items", disable=None if progress is None else not progress, leave=False
     )
-    done = 0
     with bar, SegmentWriter(directory, manifest) as writer:
         for batch in rows.kept:
             writer.add(batch.vectors, batch.ids or (), batch.texts, batch.codes)
@@ -45,18 +47,23 @@ def write_rows(
             if manifest.dims:
                 check_width(batch.vectors, manifest.dims, "vectors")
             if batch.source != manifest.source:
-                raise DataError(f"the index holds {manifest.source}, and item {done} is of the {batch.source} kind")
+                raise DataError(
+                    f"the index holds {manifest.source}, and item {rows.items} is of the {batch.source} kind"
+                )
             ids = batch.ids
             if ids is None:
                 if rows.numbers is None:
-                    raise DataError(f"item {done} has no id; expected one for each item")
-                ids = rows.numbers.take(len(batch.vectors), rows.taken)
-            for row, name in enumerate(ids, done):
+                    raise DataError(f"item {rows.items} has no id; expected one for each item")
+                ids = rows.numbers.take(len(batch.parts or batch.vectors), rows.taken)
+            for row, name in enumerate(ids, rows.items):
                 if name in rows.taken:
                     raise DataError(f"id {name!r} (item {row}) is given twice or already in the index; make ids unique")
                 rows.taken.add(name)
-            writer.add(batch.vectors, ids, batch.texts, batch.codes, done)
-            done += len(ids)
+            names = ids
+            if batch.parts is not None:
+                names = [one for name, count in zip(ids, batch.parts, strict=True) for one in names_of(name, count)]
+            writer.add(batch.vectors, names, batch.texts, batch.codes, rows.items)
+            rows.items += len(ids)
             bar.update(len(ids))
         return writer.finish()
 
