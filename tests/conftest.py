@@ -12,12 +12,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import json
 import random
 import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# What was checked before is remembered in the user's cache; the tests, and what they start, have one of their own.
+_CACHE = tempfile.TemporaryDirectory(prefix="anysize-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # A job in the background inherits that Ctrl-C is ignored, and there are tests of what Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as type checkers know it, without the time that importing typing takes
 
 # Public name -> where it lives. Imported on first use, so that `anysize --help` never waits for torch.
 _HOMES = {
@@ -31,6 +32,8 @@ _HOMES = {
 _MODULES = ("testing", "text", "classify", "search")
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from anysize.core.data.records import Data as Data
     from anysize.core.data.records import read as read
     from anysize.core.errors import AnysizeError as AnysizeError

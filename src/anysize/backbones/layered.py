@@ -20,6 +20,7 @@ from anysize.backbones import blocks as layered
 from anysize.backbones.cut import cut_to
 from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
+from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.quiet import quiet
 
@@ -102,6 +103,11 @@ class Backbone(nn.Module):
     def say_cut(self, texts: Sequence[str]) -> None:
         """Tell on standard error how many texts are longer than the model reads."""
         say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        settings = self.settings
+        return Window.of(self.tokenizer, settings["max_length"], settings["prompts"], settings["default_prompt"])
 
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Token ids and masks of some texts, cut at the model's limit and padded to the longest."""

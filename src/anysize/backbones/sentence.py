@@ -14,6 +14,7 @@ from anysize.backbones.batching import batches, estimated_lengths
 from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
+from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.quiet import quiet
 
@@ -80,6 +81,11 @@ class Encoder:
         """Tell on standard error how many texts are longer than the model reads."""
         prompt = self.model.prompts.get(self.model.default_prompt_name or "") or ""
         say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        model = self.model
+        return Window.of(model.tokenizer, model.max_seq_length, model.prompts, model.default_prompt_name)
 
     def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
         import torch

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from anysize.core.printable import printable
+
 if TYPE_CHECKING:
     from anysize.sparse.concepts.naming import Concept
 
@@ -38,12 +40,12 @@ class Concepts:
 
     def run(self) -> Named:
         """Embed the words, compare, choose."""
-        from anysize.cli.measure import check_writable
         from anysize.cli.prune import autoencoder
-        from anysize.core.files import write_json
+        from anysize.core.files import check_file, write_json
         from anysize.sparse.concepts.naming import embed_words, name_concepts, read_words
 
-        check_writable(self.out)
+        if self.out is not None:
+            check_file(self.out)
         words, sae = read_words(self.vocabulary), autoencoder(self.sae)
         vectors = embed_words(sae, words, self.model)
         found = name_concepts(sae, words, vectors, min_similarity=self.min_similarity, min_ratio=self.min_ratio)
@@ -74,7 +76,8 @@ class Named:
         lines = [f"{self.sae}: {len(kept)} of {len(self.concepts)} latents have a name among {self.words} words"]
         for one in kept[: self.show]:
             lines.append(
-                f"  {one.latent:>6}  {one.similarity:.3f}  {one.ratio:5.2f}x  {one.name}  (next: {one.runner_up})"
+                f"  {one.latent:>6}  {one.similarity:.3f}  {one.ratio:5.2f}x  "
+                f"{printable(one.name)}  (next: {printable(one.runner_up)})"
             )
         if len(kept) > self.show:
             lines.append(f"  and {len(kept) - self.show} more")

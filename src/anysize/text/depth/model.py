@@ -20,6 +20,7 @@ from anysize.backbones.batching import batches, estimated_lengths
 from anysize.backbones.blocks import check_layers
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder, encode_distinct
+from anysize.backbones.window import Window
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -147,6 +148,10 @@ class NestedEncoder(NestedModel):
         if progress:
             self.encoder.say_cut(texts)
         return encode_distinct(texts, run, progress=progress)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        return self.encoder.window()
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size is cut from, shape (n, depths of the nesting, width); options as for `taps`."""

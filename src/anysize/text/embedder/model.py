@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from anysize.backbones.sentence import Encoder
+from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -79,6 +80,12 @@ class Embedder(NestedModel):
         if self.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
         return self.encoder.encode(list(inputs), **options)
+
+    def window(self) -> Window:
+        """How much of a document it reads. Raises `AnysizeError` where there is no encoder."""
+        if self.encoder is None:
+            raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
+        return self.encoder.window()
 
     @torch.no_grad()
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:

@@ -19,10 +19,10 @@ from torch.nn import functional
 from anysize.backbones.batching import batches
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder
+from anysize.backbones.spans import Chunker, Span, checked
 from anysize.core.errors import AnysizeError, DataError
 from anysize.text.depth.model import NestedEncoder
 from anysize.text.embedder.model import Embedder
-from anysize.text.long.spans import Chunker, Span, checked
 from anysize.text.long.windows import Document, Window
 from anysize.text.tasks.model import TaskEncoder
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from anysize.backbones.layered import Backbone
+from anysize.backbones.spans import Span, offsets
 from anysize.core.errors import AnysizeError, DataError
-from anysize.text.long.spans import Span, offsets
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from anysize.backbones.batching import batches, estimated_lengths
 from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
+from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Size
@@ -78,6 +80,11 @@ class TaskRunning(NestedModel):
     def prompt_of(self, task: str) -> str:
         """What goes before a task's texts: its instruction, or else the base model's own prompt."""
         return self.instructions.get(task, self.encoder.prompt)
+
+    def window(self) -> Window:
+        """How much of a text it reads, behind the longest instruction of its tasks."""
+        longest = max(map(self.prompt_of, self.tasks if self.task is None else (self.task,)), key=len)
+        return replace(self.encoder.window(), prompt=longest)
 
     @torch.no_grad()
     def features(
