@@ -7,8 +7,6 @@ Read from the syntax trees, so that imports inside functions and those for type 
 from __future__ import annotations
 
 import ast
-import importlib
-import operator
 import re
 import tomllib
 from collections import defaultdict
@@ -62,8 +60,13 @@ def arrows() -> dict[str, frozenset[str]]:
     }
 
 
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text("utf-8"))))
+
+
 def imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             said = [(alias.name, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -153,7 +156,7 @@ def named() -> set[str]:
     pattern = re.compile(r"anysize(?:\.\w+)+:\w+(?:\.\w+)*")
     found = set()
     for file in modules().values():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in nodes(file):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and pattern.fullmatch(node.value):
                 found.add(node.value)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -167,4 +170,20 @@ def test_every_name_in_a_string_is_there():
     assert len(names) > 50
     for name in sorted(names):
         module, _, attribute = name.partition(":")
-        operator.attrgetter(attribute)(importlib.import_module(module))
+        home = module_of(module)
+        assert home, f"{name} names a module that is not there"
+        body = ast.parse(modules()[home].read_text("utf-8")).body
+        for part in attribute.split("."):  # a name of the module, or in a class of it
+            found = next((node for node in body if part in defined(node)), None)
+            assert found, f"nothing is called {name}"
+            body = getattr(found, "body", [])
+
+
+def defined(node: ast.stmt) -> set[str]:
+    """The names that a statement gives to a module or a class."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
