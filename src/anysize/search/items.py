@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from anysize.core.errors import DataError, SizeError
+from anysize.core.sides import SidedTexts
 from anysize.search.sparse import codes_of, is_sparse
 
 _TEXTS = 1024
@@ -44,9 +45,9 @@ def embed(model: Any, rows: Any, side: Literal["query", "document"], first: int 
     """
     Vectors of queries or of documents.
 
-    A model that embeds the two differently (`encode_query`, `encode_document`) does so, unless it is a view for one
-    task; every other model has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts
-    as its `features`. `first` is the number of the first row, for the message about a text that is none.
+    A model that may embed the two differently (`encode_query`, `encode_document`) is asked by these; every other model
+    has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`.
+    `first` is the number of the first row, for the message about a text that is none.
     """
     if not isinstance(rows, np.ndarray):
         _check_texts(rows, side, first)
@@ -55,9 +56,8 @@ def embed(model: Any, rows: Any, side: Literal["query", "document"], first: int 
             return rows
         if not hasattr(model, "features"):
             raise DataError("this sparse model reads vectors and knows no encoder of texts; give their embeddings")
-        return np.asarray(model.features(rows))
-    apart = getattr(model, "task", "") is None and not isinstance(rows, np.ndarray)
-    return np.asarray((getattr(model, f"encode_{side}") if apart else model.encode)(rows))
+        return np.asarray(model.features(SidedTexts(rows, side)))
+    return np.asarray(getattr(model, f"encode_{side}", model.encode)(rows))
 
 
 def batches(items: Any, ids: Iterable[object] | None, model: Encoder | None) -> Iterator[Batch]:
