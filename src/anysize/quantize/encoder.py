@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.sides import TwoSided
 from anysize.core.sizes import Size
 from anysize.quantize.model import BITS, Quantized
 
 
-class QuantizedEncoder(Quantized):
+class QuantizedEncoder(TwoSided, Quantized):
     """Embeds texts with codes for weights: ``at(bits=4).encode(texts)``; also with layers and dims, where trained."""
 
     kind = "quantized-encoder"
@@ -57,7 +58,7 @@ class QuantizedEncoder(Quantized):
         """
         Unit embeddings at this view's size: float32, shape (n, dims).
 
-        With `sizes`, a dict of them by size: one pass per width. Options: batch_size, progress, bf16.
+        With `sizes`, a dict of them by size: one pass per width. Options: side, batch_size, progress, bf16.
         """
         if sizes is None:
             with self.running() as view:

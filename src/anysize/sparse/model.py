@@ -19,6 +19,7 @@ import torch
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model import NestedModel
+from anysize.core.sides import SidedTexts
 from anysize.core.sizes import Nesting, Size
 from anysize.sparse.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.codes import Codes
@@ -161,7 +162,8 @@ class SparseAutoencoder(NestedModel):
         """
         The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
 
-        Raises `AnysizeError` if it was fitted on vectors, and so knows of none.
+        It was fitted on documents, so that is what texts are unless they are `SidedTexts`. Raises `AnysizeError` if it
+        was fitted on vectors, and so knows of none.
         """
         from anysize.sparse.features import Source
 
@@ -170,7 +172,7 @@ class SparseAutoencoder(NestedModel):
             raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
         if self._embed is None:
             self._embed = Source(options.get("model"), None, options.get("max_length", 256)).runner()
-        return self._embed(list(texts))
+        return self._embed(texts if isinstance(texts, SidedTexts) else list(texts))
 
     @torch.no_grad()
     def decode(self, codes: Codes | torch.Tensor) -> torch.Tensor:

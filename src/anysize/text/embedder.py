@@ -17,6 +17,7 @@ import torch
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model import NestedModel
+from anysize.core.sides import TwoSided, side_of
 from anysize.core.sizes import Nesting, Size
 from anysize.text.encoder import Encoder
 from anysize.text.head import as_tensor
@@ -25,7 +26,7 @@ from anysize.text.window import Window
 ENCODER = "encoder"
 
 
-class Embedder(NestedModel):
+class Embedder(TwoSided, NestedModel):
     """
     Embeds texts (or vectors, when there is no encoder) at any trained size.
 
@@ -56,6 +57,8 @@ class Embedder(NestedModel):
         """
         What the head reads, shape (n, in_features): the encoder's embeddings, or the vectors themselves.
 
+        Options go to `Encoder.encode`; a `side` says nothing of vectors.
+
         Raises `DataError` for vectors of another width or with values that are not finite, and `AnysizeError` for
         texts where there is no encoder.
         """
@@ -70,7 +73,7 @@ class Embedder(NestedModel):
             raise DataError("give a list of texts, not one text")
         if self.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
-        return self.encoder.encode(list(inputs), **options)
+        return self.encoder.encode(list(inputs), **{"side": side_of(inputs), **options})
 
     def window(self) -> Window:
         """How much of a document it reads. Raises `AnysizeError` where there is no encoder."""

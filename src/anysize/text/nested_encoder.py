@@ -20,6 +20,7 @@ from anysize.core.cost import Cost
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
+from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes import Nesting, Size
 from anysize.text.backbone import Backbone
 from anysize.text.batching import batches, estimated_lengths
@@ -35,7 +36,7 @@ TOKENS = 128
 """The length of text for which FLOPs are counted."""
 
 
-class NestedEncoder(NestedModel):
+class NestedEncoder(TwoSided, NestedModel):
     """
     Embeds texts with the first blocks of a transformer and the first coordinates of what they give.
 
@@ -118,11 +119,17 @@ class NestedEncoder(NestedModel):
         texts: Sequence[str],
         depths: Sequence[int],
         *,
+        side: Side | None = None,
         batch_size: int = 64,
         progress: bool = False,
         bf16: bool = False,
     ) -> np.ndarray:
-        """Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width)."""
+        """
+        Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width).
+
+        With a `side`, behind the prompt of that side of a search; without one behind the default prompt, if any.
+        """
+        side = side or side_of(texts)
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise DataError("give a list of texts")
         if len(texts) == 0:
@@ -131,14 +138,14 @@ class NestedEncoder(NestedModel):
         def run(shard: list[str]) -> np.ndarray:
             found = []
             for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
-                inputs = self.encoder.tokens(shard[rows.start : rows.stop])
+                inputs = self.encoder.tokens(shard[rows.start : rows.stop], self.encoder.prompt(side))
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     by_depth = self.encoder(inputs, depths)
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
             return torch.cat(found).numpy()
 
         if progress:
-            self.encoder.say_cut(texts)
+            self.encoder.say_cut(texts, side)
         return encode_distinct(texts, run, progress=progress)
 
     def window(self) -> Window:
@@ -159,7 +166,7 @@ class NestedEncoder(NestedModel):
         """
         Unit embeddings at this view's size: float32, shape (n, dims). Runs `size.layers` blocks, no more.
 
-        With `sizes`, a dict of them by size, all from one pass. Options: batch_size, progress, bf16.
+        With `sizes`, a dict of them by size, all from one pass. Options: side, batch_size, progress, bf16.
         """
         asked = [self.size] if sizes is None else [self.nesting.resolve(size) for size in sizes]
         depths = sorted({size.layers for size in asked})
@@ -172,9 +179,10 @@ class NestedEncoder(NestedModel):
         return cut[self.size] if sizes is None else cut
 
     def outputs(self, example: Sequence[str], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
-        """Every size from one pass that stops at the deepest."""
+        """Every size from one pass that stops at the deepest; of `SidedTexts`, on the side that they name."""
         asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
-        found = self.encoder(self.encoder.tokens(list(example)), [size.layers for size in asked])
+        inputs = self.encoder.tokens(list(example), self.encoder.prompt(side_of(example)))
+        found = self.encoder(inputs, [size.layers for size in asked])
         return {size: self._cut(found[size.layers], size.layers, size.dims) for size in asked}
 
     def _cut(self, vectors: torch.Tensor, depth: int, dims: int, normalize: bool = True) -> torch.Tensor:
@@ -198,7 +206,8 @@ class NestedEncoder(NestedModel):
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
         chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
-        return self.encoder.sentence_transformer(chosen.layers, chosen.dims)
+        dims = [one.dims for one in self.nesting if one.layers == chosen.layers and one.dims <= chosen.dims]
+        return self.encoder.sentence_transformer(chosen.layers, dims)
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.encoder_arms`."""
