@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONTAINERS = (2, 4, 8)
 BLOCKS = (128, 64, 32, 16)
-CLOSE, ROUNDED = 1e-3, 0.5
+CLOSE, ROUNDED = 1e-3, 0.3
 """Largest relative distances of vectors or logits: with float32 sums, and with int8 sums, which round the inputs."""
 SENTENCE, LOGITS = "sentence_embedding", "logits"
 TRACED = ["a short text", "another one, of more words than the first has", "", "third"]

@@ -124,6 +124,7 @@ class Decoder:
     def _positions(self, gguf: Any, writer: Any) -> None:
         given = self.rope.get("rope_type", "default")
         refuse_unless(given in ("default", "linear", "llama3"), f"rotary positions scaled by {given}")
+        refuse_unless(given != "llama3" or self.kind != "qwen2", "rotary positions of a qwen2 scaled as in Llama 3")
         part = self.rope.get("partial_rotary_factor", 1.0) or 1.0
         refuse_unless(part == 1.0, f"rotary positions of {part} of each head")
         writer.add_rope_dimension_count(self.head_dim)

@@ -29,6 +29,7 @@ def write_words(gguf: Any, writer: Any, tokenizer: Any, vocabulary: int, *, sent
     highest = max(tokenizer.get_vocab().values())
     refuse_unless(highest < vocabulary, f"a token {highest}, where the table of words has {vocabulary} rows")
     kind = found["model"]["type"]
+    _refuse_unusual(backend, found["added_tokens"], spaced=kind != "WordPiece")
     if sentences:
         refuse_unless(kind == "WordPiece", f"a BERT with a tokenizer of the kind {kind}, not WordPiece")
         return _word_pieces(gguf, writer, tokenizer, found, vocabulary)
@@ -126,6 +127,19 @@ def _word_pieces(gguf: Any, writer: Any, tokenizer: Any, found: dict[str, Any], 
         return []
     kept = " and ".join(word for word, gone in (("capitals", lower), ("accents", strip)) if not gone)
     return [f"the tokenizer keeps {kept}, which a llama.cpp from before 2026 drops: use a newer one"]
+
+
+def _refuse_unusual(backend: Any, added: list[dict[str, Any]], *, spaced: bool) -> None:
+    """The engine finds added tokens in a text as it was given, letter by letter, and takes no spaces with them."""
+    for token in added:
+        content = token["content"]
+        changed = token["normalized"] and backend.normalizer and backend.normalizer.normalize_str(content) != content
+        refuse_unless(not changed, f"the added token {content!r}, which is looked for after texts are put in order")
+        refuse_unless(
+            not token["single_word"], f"the added token {content!r}, which is looked for as a whole word alone"
+        )
+        strips = spaced and (token["lstrip"] or token["rstrip"])
+        refuse_unless(not strips, f"the added token {content!r}, which takes the spaces beside it")
 
 
 def _write_ids(writer: Any, tokenizer: Any, names: tuple[str, ...]) -> None:

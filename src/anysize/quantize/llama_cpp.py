@@ -23,7 +23,7 @@ from anysize.core.engine_checks import TEXTS, Check, NotChecked, apart, version_
 from anysize.core.errors import AnysizeError
 
 ENGINE, PACKAGE = "llama.cpp (xllamacpp)", "xllamacpp"
-VECTORS, PROBABILITIES, CODES = 0.02, 0.002, 0.5
+VECTORS, PROBABILITIES, CODES = 0.01, 0.002, 0.3
 """
 Largest relative distances: of vectors and of log-probabilities with floats, and of either with codes. What remains
 with floats is the engine's GELU (tanh, from a table in half precision); with codes, 8-bit inputs in every layer.
@@ -88,7 +88,7 @@ def check(file: Path, twin: Path, reading: Reading) -> tuple[list[Check | NotChe
 
 def _questions(reading: Reading) -> tuple[list[str], list[list[int]]]:
     """Texts that fit, one that nearly fills what the model reads, and one with each added token, with their ids."""
-    added = [f"before {token} after{token}" for token in reading.special[:16]]
+    added = [f"before {token} after{token} {token.lower()} {token.upper()}" for token in reading.special[:16]]
     limit = min(reading.limit, LONGEST)
     long = TEXTS[2]
     while len(reading.ids(f"{long} {TEXTS[1]}")) <= limit:
