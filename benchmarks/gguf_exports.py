@@ -1,7 +1,7 @@
 """
 GGUF files of random small models, each exported or refused, and each exported one run by llama.cpp on other texts.
 
-    python -m benchmarks.gguf_exports --count 400    # about ten minutes of one free core; needs xllamacpp
+    python -m benchmarks.gguf_exports --first 1000 --count 500    # about ten minutes of one free core; needs xllamacpp
 
 A file counts as wrong if tokens are of another number, or results are further than .1 from the model's (relative
 distance): one kind of layer of each model is in 8-bit codes, all else in floats, so what the engine rounds is far below
@@ -216,8 +216,8 @@ print("ANSWER" + json.dumps(found))
 def main() -> None:
     """Try cases, print the table and write the row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=400)
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--first", type=int, default=1000, help="the first seed")
     parser.add_argument("--dry", action="store_true", help="write no row")
     asked = parser.parse_args()
     counts: Counter[tuple[str, str]] = Counter()
@@ -237,10 +237,10 @@ def main() -> None:
     for kind, row in values.items():
         print(kind, row)
     if not asked.dry:
-        write(values, asked.count, outcomes)
+        write(values, asked.first, asked.count, outcomes)
 
 
-def write(values: dict[str, dict[str, int]], count: int, outcomes: tuple[str, ...]) -> None:
+def write(values: dict[str, dict[str, int]], first: int, count: int, outcomes: tuple[str, ...]) -> None:
     """The row."""
     total = {name: sum(row[name] for row in values.values()) for name in outcomes}
     write_row(
@@ -257,7 +257,7 @@ def write(values: dict[str, dict[str, int]], count: int, outcomes: tuple[str, ..
         f"{total['refused by the engine']} refused because llama.cpp gave something else, and {total['wrong']} were "
         "wrong. A file is wrong if on other texts than the export tried its tokens are of another number, or its "
         f"vectors or log-probabilities are further than {WRONG} from the model's, relative to their length.",
-        command=f"python -m benchmarks.gguf_exports --count {count}",
+        command=f"python -m benchmarks.gguf_exports --first {first} --count {count}",
         data="made up: random weights, settings and tokenizers",
     )
 
