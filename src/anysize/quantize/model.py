@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from anysize.core.cost import Cost
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json
 from anysize.core.model import NestedModel, kept_at, read_manifest
@@ -162,12 +163,11 @@ class Quantized(NestedModel):
         view = self.at(size, **axes) if size or axes else self
         return view.plain().extract(view.inner_size)
 
-    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> str:
-        """Write this view for another engine, in one of `formats`; returns whose format it is. See `exporting`."""
+    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> Exported:
+        """Write this view for another engine, in one of `formats`, checked by that engine. See `exporting`."""
         from anysize.quantize.exporting import export
 
-        said = export(self, path, form, **options)
-        return str(said.get("model", said["format"]))
+        return export(self, path, form, **options)
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``minmax``, ``sliced``, ``single`` and ``original``; see `anysize.quantize.arms`."""
