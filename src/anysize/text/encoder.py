@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.arguments import FLAG, TEXTS, takes, whole
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
@@ -59,6 +60,7 @@ class Encoder:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     def encode(
         self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False, bf16: bool = False
     ) -> np.ndarray:

@@ -149,7 +149,7 @@ class TaskRunning(NestedModel):
         """Every size from one pass over texts, or over a mapping of ``texts`` and their ``task``."""
         texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
         z = self.vectors(list(texts), self.tasks_of(len(texts), task))
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
     def tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
