@@ -1,4 +1,4 @@
-"""Queries are encoded as queries and documents as documents where there are two sides, and alike where there are not."""
+"""Queries are encoded as queries and documents as documents where there are two sides, alike where there are not."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class QuantizedEncoder(TwoSided, Quantized):
         if sizes is None:
             with self.running() as view:
                 return view.encode(inputs, **options)
-        asked = [self.nesting.resolve(size) for size in sizes]
+        asked = self.nesting.resolve_all(sizes)
         found: dict[Size, np.ndarray] = {}
         for bits in dict.fromkeys(size[BITS] for size in asked):
             here = [size for size in asked if size[BITS] == bits]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.arguments import FLAG, TEXTS, takes, whole
 from anysize.core.checkpoint import raw_bytes
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.packaged import packaged
@@ -69,6 +70,7 @@ class Encoder(TwoSided):
             digest.update(raw_bytes(tensor))
         return digest.hexdigest()
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     def encode(
         self,
         texts: Sequence[str],

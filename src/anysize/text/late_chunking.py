@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, DataError
 from anysize.text.backbone import Backbone
 from anysize.text.batching import batches
@@ -71,7 +72,7 @@ def late_chunks(
     found = []
     for text, own in zip(texts, given, strict=True):
         if not isinstance(text, str):
-            raise DataError(f"expected a text to chunk; got {type(text).__name__}")
+            raise DataError(f"expected a text to chunk; got {shown(text)}")
         found.append(Document(backbone, text, checked(own(text) if callable(own) else own, text), before, pool_prefix))
     limit = _limit(backbone, window)
     windows = [one for place, document in enumerate(found) for one in document.windows(place, limit, overlap)]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.cost import Cost
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model import NestedModel
@@ -76,6 +77,8 @@ class NestedEncoder(TwoSided, NestedModel):
         the two. A plain model can be cut everywhere, but nothing has trained it to be good there.
         Raises `SizeError` if sizes are declared for a model that carries its own, or for none that does not.
         """
+        if not isinstance(path, torch.nn.Module):
+            path = expect(path, PATH, "from_pretrained: path")
         declared = layers is not None or dims is not None or sizes is not None
         if not isinstance(path, str | os.PathLike):
             return cls._declare(Encoder(path), layers, dims, sizes)
@@ -113,6 +116,7 @@ class NestedEncoder(TwoSided, NestedModel):
         """Models of one origin have the same `features`."""
         return (id(self.encoder), self.levels)
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     @torch.no_grad()
     def taps(
         self,
@@ -130,8 +134,6 @@ class NestedEncoder(TwoSided, NestedModel):
         With a `side`, behind the prompt of that side of a search; without one behind the default prompt, if any.
         """
         side = side or side_of(texts)
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise DataError("give a list of texts")
         if len(texts) == 0:
             return np.zeros((0, len(depths), self.encoder.width), dtype=np.float32)
 
@@ -162,13 +164,14 @@ class NestedEncoder(TwoSided, NestedModel):
         taps = as_tensor(features[:, self.levels.index(self.size.layers)])
         return self._cut(taps, self.size.layers, dims or self.size.dims, normalize).numpy()
 
+    @takes(inputs=TEXTS)
     def encode(self, inputs: Sequence[str], *, sizes: Iterable[Size | str] | None = None, **options: Any) -> Any:
         """
         Unit embeddings at this view's size: float32, shape (n, dims). Runs `size.layers` blocks, no more.
 
         With `sizes`, a dict of them by size, all from one pass. Options: side, batch_size, progress, bf16.
         """
-        asked = [self.size] if sizes is None else [self.nesting.resolve(size) for size in sizes]
+        asked = [self.size] if sizes is None else self.nesting.resolve_all(sizes)
         depths = sorted({size.layers for size in asked})
         taps = self.taps(inputs, depths, **options)
         with torch.no_grad():
@@ -178,9 +181,12 @@ class NestedEncoder(TwoSided, NestedModel):
             }
         return cut[self.size] if sizes is None else cut
 
+    @takes(example=TEXTS)
     def outputs(self, example: Sequence[str], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """Every size from one pass that stops at the deepest; of `SidedTexts`, on the side that they name."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
+        if not len(example):
+            raise DataError("there is nothing to run on; give at least one text")
         inputs = self.encoder.tokens(list(example), self.encoder.prompt(side_of(example)))
         found = self.encoder(inputs, [size.layers for size in asked])
         return {size: self._cut(found[size.layers], size.layers, size.dims) for size in asked}
@@ -205,7 +211,7 @@ class NestedEncoder(TwoSided, NestedModel):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         dims = [one.dims for one in self.nesting if one.layers == chosen.layers and one.dims <= chosen.dims]
         return self.encoder.sentence_transformer(chosen.layers, dims)
 

@@ -150,7 +150,7 @@ class TaskRunning(TwoSided, NestedModel):
         """Every size from one pass over texts (perhaps `SidedTexts`), or a mapping of ``texts`` and their ``task``."""
         texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
         z = self.vectors(list(texts), self.tasks_of(len(texts), task, side_of(texts)))
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
     def tasks_of(self, count: int, task: str | Sequence[str] | None, side: Side | None = None) -> list[str]:

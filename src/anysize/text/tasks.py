@@ -87,7 +87,7 @@ class TaskEncoder(TaskRunning):
         Its instruction becomes the model's default prompt. Raises `AnysizeError` if no task is given here or by
         `for_task`.
         """
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         (name,) = self.tasks_of(1, task)
         prompt = self.prompt_of(name)
         # It embeds for this one task by whichever method it is asked.
