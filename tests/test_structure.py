@@ -37,7 +37,7 @@ ARROWS = {
     ("anysize.core.data.shards", "anysize.core.data.vectors"),
     ("anysize.search.codes", "anysize.search.segment"),
 }
-LONG: set[str] = set()
+LONG: set[str] = {"src/anysize/core/data/records.py", "src/anysize/core/sizes/nesting.py"}
 FULL: set[str] = {"src/anysize/search", "src/anysize/cli"}
 
 

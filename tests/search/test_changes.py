@@ -209,7 +209,7 @@ TEXTS = ["a dog", "two cats", "a hen"]
         [TEXTS[:1], np.array(TEXTS[1:])],
         [Items(["0"], texts=TEXTS[:1], numbered=True), TEXTS[1:]],
     ],
-    ids=str,
+    ids=["array", "objects", "series", "tuple", "stream", "batches", "items"],
 )
 def test_texts_of_any_form_are_indexed_and_searched(tmp_path, texts):
     index = Index.build(tmp_path / "i", HashModel(), texts)

@@ -59,7 +59,7 @@ def test_passages_are_read_whole_and_hold_everything(model, long):
 def test_a_prompt_takes_its_room(model, long):
     prompt = " ".join(WORDS[:10]) + " "
     tokenizer = model.encoder.model.tokenizer
-    window = Window.of(tokenizer, LIMIT, {"query": "q" * 99, "document": prompt}, None)
+    window = Window(tokenizer, LIMIT, prompt)
     (spans,) = window.passages([long])
     lengths = [len(tokenizer(prompt + long[start:end])["input_ids"]) for start, end in spans]
     assert max(lengths) <= LIMIT

@@ -12,11 +12,12 @@ from torch import nn
 
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.backbones.packaged import packaged
+from anysize.core.arguments import PATH, TEXTS, expect, takes
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.model.exported import Exported
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting, Size
@@ -58,25 +59,28 @@ class CausalLM(NestedModel):
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        lm: Any
         if isinstance(path, nn.Module):
-            lm: Any = path
+            lm = path
             tokenizer = None
         else:
+            path = os.fspath(expect(path, PATH, "from_pretrained: path"))
             try:
                 with quiet():
-                    lm = AutoModelForCausalLM.from_pretrained(os.fspath(path), dtype=torch.float32)
-                    tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
+                    lm = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+                    tokenizer = AutoTokenizer.from_pretrained(path)
             except (OSError, ValueError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise AnysizeError(f"cannot load the language model {os.fspath(path)!r} ({reason})") from None
+                raise AnysizeError(f"cannot load the language model {path!r} ({reason})") from None
         length = max_length or min(LENGTH, int(getattr(lm.config, "max_position_embeddings", None) or LENGTH))
         model = cls(Nesting(layers=(int(lm.config.num_hidden_layers),)), lm, length)
         model.tokenizer = tokenizer
-        model.about = {"options": {"model": None if tokenizer is None else os.fspath(path)}}
+        model.about = {"options": {"model": None if tokenizer is None else path}}
         return model.eval()
 
     # Running
 
+    @takes(texts=TEXTS)
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Ids and mask of some texts, cut at `max_length` and padded on the right."""
         if self.tokenizer is None:
@@ -99,8 +103,7 @@ class CausalLM(NestedModel):
 
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """Logits (rows, tokens, vocabulary) for texts, or for token ids (rows, tokens)."""
-        for size in sizes or ():
-            self.nesting.resolve(size)
+        self.nesting.resolve_all(sizes)
         given = isinstance(example, torch.Tensor)
         inputs = {"input_ids": example.to(self.device)} if given else self.tokens(list(example))
         return {self.nesting.full: self.lm(**inputs, use_cache=False).logits.float()}
@@ -117,7 +120,7 @@ class CausalLM(NestedModel):
         """The Hugging Face model with its tokenizer attached (`save_pretrained` both); it shares nothing."""
         import copy
 
-        if size or axes:
+        if size is not None or axes:
             self.nesting.resolve(size, **axes)
         lm = copy.deepcopy(self.lm)
         lm.tokenizer = self.tokenizer
@@ -166,7 +169,7 @@ def write(view: CausalLM, path: str | os.PathLike[str]) -> Exported:
         view.lm.save_pretrained(str(directory))
         if view.tokenizer is not None:
             view.tokenizer.save_pretrained(str(directory))
-    return Exported("transformers", f'AutoModelForCausalLM.from_pretrained("{path}")')
+    return Exported("transformers", how=f'AutoModelForCausalLM.from_pretrained("{path}")')
 
 
 def original(model: CausalLM, data: Any) -> list[CausalLM]:

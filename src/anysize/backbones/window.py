@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +23,6 @@ class Window:
     tokenizer: Any
     limit: float
     prompt: str = ""
-
-    @classmethod
-    def of(cls, tokenizer: Any, limit: float | None, prompts: Mapping[str, str | None], default: str | None) -> Window:
-        """
-        With the prompt that sentence-transformers puts before documents: of those, the longest that the model has.
-
-        `default` names the prompt of a model that has none for documents.
-        """
-        names = ("document", "passage", "corpus", default or "")
-        return cls(tokenizer, limit or math.inf, max((prompts.get(name) or "" for name in names), key=len))
 
     def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
         """Tell on standard error how many texts are longer than the model reads; nothing if none is."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.classify.method import MRLClassifier
+from anysize.core.arguments import FINITE_ROWS, LABELS, takes
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.faces import Embeds
 from anysize.core.sizes.widths import default_dims
@@ -41,6 +42,7 @@ def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Class
     return fit_classifier(features, data.labels, method.dims, method=method)
 
 
+@takes(features=FINITE_ROWS, labels=LABELS)
 def fit_classifier(
     features: np.ndarray,
     labels: Sequence[str | int] | np.ndarray,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from anysize.core.model.exported import Exported
+    from anysize.core.engine_checks import Exported
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Cut:
     def run(self) -> WasCut:
         """Load at that size and write it."""
         from anysize.cli.tasks import for_task
+        from anysize.core.engine_checks import Exported
         from anysize.core.errors import AnysizeError
-        from anysize.core.model.exported import Exported
         from anysize.core.verbs.load import load
 
         model = for_task(load(self.model, self.size), self.task, self.model)
@@ -43,7 +43,7 @@ class Cut:
         if model.exports:
             return WasCut(self.out, model.size, model.export(self.out, self.format))
         model.extract().save(self.out)
-        return WasCut(self.out, model.size, Exported("anysize", f'anysize.load("{self.out}")'))
+        return WasCut(self.out, model.size, Exported("anysize", how=f'anysize.load("{self.out}")'))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ class WasCut:
     made: Exported
 
     def text(self) -> str:
-        """One line, and how to load it."""
+        """What it is, how to load it, and what checked it."""
         article = "an" if self.made.format in ("anysize", "SAELens") else "a"
-        return f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"
+        line = f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"
+        return "\n".join([line, *self.made.lines()])
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size and format."""
-        return {"out": self.out, "size": dict(self.size), "format": self.made.format}
+        """Place, size, format, checks and notes."""
+        return {"out": self.out, "size": dict(self.size), "format": self.made.format, **self.made.told()}

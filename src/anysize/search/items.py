@@ -12,6 +12,7 @@ import numpy as np
 
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError
+from anysize.core.sides import SidedTexts
 from anysize.search.given import as_array, check_texts, check_vectors, plain
 from anysize.search.ids import id_of
 from anysize.search.passages import passages
@@ -52,18 +53,16 @@ def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarr
     """
     Vectors of queries or of documents.
 
-    A model that embeds the two differently (`encode_query`, `encode_document`) does so, unless it is a view for one
-    task; every other model has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts
-    as its `features`.
+    A model that may embed the two differently (`encode_query`, `encode_document`) is asked by these; every other model
+    has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`.
     """
     if is_sparse(model):
         if isinstance(rows, np.ndarray):
             return rows
         if not hasattr(model, "features"):
             raise DataError("this sparse model reads vectors and knows no encoder of texts; give their embeddings")
-        return np.asarray(model.features(rows))
-    apart = getattr(model, "task", "") is None and not isinstance(rows, np.ndarray)
-    return np.asarray((getattr(model, f"encode_{side}") if apart else model.encode)(rows))
+        return np.asarray(model.features(SidedTexts(rows, side)))
+    return np.asarray(getattr(model, f"encode_{side}", model.encode)(rows))
 
 
 def batches(

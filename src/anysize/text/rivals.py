@@ -66,7 +66,7 @@ def _base(model: Embedder) -> Embedder:
 
 def _principal(base: Embedder, data: Data) -> Embedder:
     items = data.items()
-    features = base.features(items.vectors if items.vectors is not None else items.texts or [])
+    features = base.features(items.vectors if items.vectors is not None else items.texts or [], side="document")
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)
     )

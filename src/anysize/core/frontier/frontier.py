@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import MAPPING, PATH, takes
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.core.frontier.page import page
@@ -25,14 +26,17 @@ class Frontier(Records):
         """The main metric by size and arm as aligned text; `within` marks the cheapest size within that loss."""
         return render(self, within=within, metric=metric or self.metric)
 
+    @takes(path=PATH)
     def plot(self, path: str | os.PathLike[str], *, chosen: Size | None = None) -> None:
         """Draw the frontier to a file (png, svg or pdf); `chosen` is marked. Needs matplotlib."""
         draw(self, Path(path), chosen=chosen)
 
+    @takes(path=PATH)
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page: a chart, every metric in a sortable table, a budget to pick by."""
         write_bytes(Path(path), page(self).encode())
 
+    @takes(path=PATH)
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """As plain JSON values, also written to `path` if one is given."""
         value = {
@@ -45,6 +49,7 @@ class Frontier(Records):
         return value
 
     @classmethod
+    @takes(source=PATH | MAPPING)
     def from_json(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Frontier:
         """The inverse of `to_json`, from a file or its value. Raises `CheckpointError` if it is not a frontier."""
         value = source if isinstance(source, Mapping) else read_json(Path(source), "a frontier")

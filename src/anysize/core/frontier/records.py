@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.arguments import TEXT, number, one_of, shown, takes
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.sizes.nesting import Size
 
 NESTED, ORIGINAL = "nested", "original"
+COSTS = ("bytes", "ms", "parameters", "flops")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. Raises `CheckpointError` if it is not a record."""
+        known = [field.name for field in fields(cls)]
+        if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
+            raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
         return cls(**{**value, "size": Size(value["size"])})
 
 
@@ -90,6 +95,7 @@ class Records:
         rank = {NESTED: -1, ORIGINAL: 1}
         return tuple(sorted(dict.fromkeys(record.arm for record in self.records), key=lambda arm: rank.get(arm, 0)))
 
+    @takes(name=TEXT)
     def arm(self, name: str) -> tuple[Record, ...]:
         """One arm's records, cheapest first. Raises `AnysizeError`, naming the arms there are."""
         found = tuple(sorted((record for record in self.records if record.arm == name), key=cheapness))
@@ -103,6 +109,7 @@ class Records:
         whole = [record for record in records if all(other.size <= record.size for other in records)]
         return whole[0] if whole else records[-1]
 
+    @takes(arm=TEXT, cost=one_of(COSTS))
     def pareto(self, arm: str = NESTED, cost: str = "bytes") -> tuple[Record, ...]:
         """
         The arm's records that no other beats: cheapest first, each better than all before it.
@@ -115,6 +122,7 @@ class Records:
                 kept.append(record)
         return tuple(kept)
 
+    @takes(within=number(0), as_good_as=TEXT, max_bytes=number(above=0), max_ms=number(above=0), metric=TEXT, arm=TEXT)
     def cheapest(
         self,
         within: float | None = None,
@@ -196,8 +204,6 @@ def _value(record: Record, metric: str) -> float:
 
 
 def _cost(record: Record, cost: str) -> float:
-    if cost not in ("bytes", "ms", "parameters", "flops"):
-        raise AnysizeError(f"{cost!r} is not a cost; use bytes, ms, parameters or flops")
     value = getattr(record, cost)
     if value is None:
         raise AnysizeError(f"the {cost} of {record.arm} at {record.size} was not measured, so it cannot be compared")

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from anysize.core.arguments import PATH, takes
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
-from anysize.core.model.exported import Exported
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
 from anysize.core.sizes.nesting import Nesting, Size
@@ -117,7 +118,7 @@ class NestedModel(torch.nn.Module):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
         owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
         state = {name: value for name, value in self.saved_state().items() if _needed(owned.get(name), chosen)}
@@ -165,6 +166,7 @@ class NestedModel(torch.nn.Module):
         """Torch counts how often a tensor was written; moving it to another device does not count."""
         return tuple((name, tensor._version) for name, tensor in self.saved_state().items())
 
+    @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
         nested = self.nested_tensors()

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.data.records import Data
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
-from anysize.core.registry import find, named
+from anysize.core.options import configured
+from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
-from anysize.core.verbs.method import options_of
+from anysize.core.verbs.method import Method, options_of
 
 RUN, LOCK = "run.json", "lock"
 """In the folder of an unfinished run: what run it is, and who writes there."""
 
 
+@takes(out=PATH, resume=FLAG)
 def fit(
     data: str | Path | Data,
     *,
@@ -35,7 +38,11 @@ def fit(
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
     if isinstance(method, str):
-        method = find("methods", method)(**options)
+        method = configured(find("methods", method), method, options)
+    elif not isinstance(method, Method):
+        raise AnysizeError(
+            f"{shown(method)} is not a method; expected one of {', '.join(names('methods'))}, or its object"
+        )
     elif options:
         raise AnysizeError("options belong to a method's name; set them on the method object instead")
     read = named(method.reads)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anysize.core.arguments import PATH, takes
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_object
 from anysize.core.model.manifest import MANIFEST
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
 
 
+@takes(path=PATH)
 def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:
     """
     Load any saved nested model; with a size, only that size's bytes are read.

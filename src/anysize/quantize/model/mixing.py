@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from anysize.core.arguments import TEXT, number, takes
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.quantize.layers import names
 from anysize.quantize.model.model import Quantized
@@ -21,6 +22,7 @@ def blocks(model: Quantized) -> dict[str, list[str]]:
     return names.blocks(model.inner, model.layers())
 
 
+@takes(pattern=TEXT, average=number(above=0))
 def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int, ...] = (2, 4, 8)) -> dict[str, int]:
     """
     Block -> width for a pattern of the stack: ``pyramid``, ``reverse``, ``increasing`` or ``decreasing``.

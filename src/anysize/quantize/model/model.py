@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from anysize.core.arguments import MAPPING, takes
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json
 from anysize.core.model.contract import NestedModel, kept_at, read_manifest
@@ -91,7 +92,7 @@ class Quantized(NestedModel):
 
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """One pass of the inner model per width; sizes of one width share it."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         found: dict[Size, torch.Tensor] = {}
         for bits in dict.fromkeys(size.bits for size in asked):
             here = [size for size in asked if size.bits == bits]
@@ -105,11 +106,12 @@ class Quantized(NestedModel):
         """A view at a trained size; ``at(bits={"layers.0": 2, ...})`` gives a width per layer, as `mix` does."""
         if isinstance(axes.get(BITS), Mapping):
             widths = axes.pop(BITS)
-            return (self.at(size, **axes) if size or axes else self.at()).mix(widths)
+            return (self.at(size, **axes) if size is not None or axes else self.at()).mix(widths)
         view = super().at(size, **axes)
         view.mixture = None
         return view
 
+    @takes(widths=MAPPING)
     def mix(self, widths: Mapping[str, int]) -> Self:
         """
         A view in which layers run at widths of their own; what no key names stays at the widest.
@@ -168,7 +170,7 @@ class Quantized(NestedModel):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone model with float weights in the inner model's own export format; it loads without anysize."""
-        view = self.at(size, **axes) if size or axes else self
+        view = self.at(size, **axes) if size is not None or axes else self
         return view.plain().extract(view.inner_size)
 
     def config(self) -> dict[str, Any]:
@@ -213,7 +215,7 @@ class Quantized(NestedModel):
     def _load_mixed(cls, directory: Path, widths: Mapping[str, int], size: Any, axes: Mapping[str, int]) -> Self:
         manifest = read_manifest(directory, cls.kind)
         nesting = Nesting.from_json(manifest["nesting"])
-        chosen = nesting.resolve(size, **axes) if size or axes else nesting.full
+        chosen = nesting.resolve(size, **axes) if size is not None or axes else nesting.full
         model = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen).mix(widths)
         assert model.mixture is not None
         for name, part in model.layers().items():

@@ -20,6 +20,7 @@ from torch import nn
 from anysize.backbones.causal import CausalLM
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
+from anysize.core.sides import SidedTexts, side_of_texts
 from anysize.quantize.codes.running import FLOAT, running_at
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.layers.fake import FakeQuantLinear
@@ -58,6 +59,8 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         model.to(accelerator)
     sample, what = _sample(method, data, model)
     batches = [sample[start : start + method.batch_size] for start in range(0, len(sample), method.batch_size)]
+    if not isinstance(sample, torch.Tensor):
+        batches = [SidedTexts(batch, side_of_texts(method.sides)) for batch in batches]
     blocks = list(found[0])
     states, calls = _first_inputs(model, blocks, batches)
     kept = workdir / "blocks"

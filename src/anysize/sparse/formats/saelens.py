@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError
 from anysize.core.files import new_directory, read_json, write_json
-from anysize.core.model.exported import Exported
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.version import __version__
 from anysize.sparse.autoencoder.activations import Activation
@@ -56,7 +56,7 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
     with new_directory(path, marker=WEIGHTS) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
-    return Exported("SAELens", f'sae_lens.SAE.load_from_disk("{path}")')
+    return Exported("SAELens", how=f'sae_lens.SAE.load_from_disk("{path}")')
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:

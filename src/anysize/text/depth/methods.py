@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from anysize.core.errors import SizeError
+from anysize.core.sides import Sides
 from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims
@@ -37,6 +38,9 @@ class LayeredMethod(Method):
     """Inverse temperature of the softmax over cosine similarities."""
     max_length: int | None = None
     """Cut texts at so many tokens, in training and ever after. Default: the model's own limit."""
+    sides: Sides = "retrieval"
+    """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
+    symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     gradient_checkpointing: bool = False
     """Keep only each layer's input for the gradient and compute the rest again: less memory, more time."""
     bf16: bool = False

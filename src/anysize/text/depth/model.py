@@ -21,10 +21,12 @@ from anysize.backbones.blocks import check_layers
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder, encode_distinct
 from anysize.backbones.window import Window
+from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import MANIFEST
+from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.text.embedder.head import as_tensor
 
@@ -35,7 +37,7 @@ TOKENS = 128
 """The length of text for which FLOPs are counted."""
 
 
-class NestedEncoder(NestedModel):
+class NestedEncoder(TwoSided, NestedModel):
     """
     Embeds texts with the first blocks of a transformer and the first coordinates of what they give.
 
@@ -83,6 +85,8 @@ class NestedEncoder(NestedModel):
         the two. A plain model can be cut everywhere, but nothing has trained it to be good there.
         Raises `SizeError` if sizes are declared for a model that carries its own, or for none that does not.
         """
+        if not isinstance(path, torch.nn.Module):
+            path = expect(path, PATH, "from_pretrained: path")
         declared = layers is not None or dims is not None or sizes is not None
         if not isinstance(path, str | os.PathLike):
             return cls._declare(Encoder(path), layers, dims, sizes)
@@ -120,33 +124,38 @@ class NestedEncoder(NestedModel):
         """Models of one origin have the same `features`."""
         return (id(self.encoder), self.levels)
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     @torch.no_grad()
     def taps(
         self,
         texts: Sequence[str],
         depths: Sequence[int],
         *,
+        side: Side | None = None,
         batch_size: int = 64,
         progress: bool = False,
         bf16: bool = False,
     ) -> np.ndarray:
-        """Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width)."""
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise DataError("give a list of texts")
+        """
+        Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width).
+
+        With a `side`, behind the prompt of that side of a search; without one behind the default prompt, if any.
+        """
+        side = side or side_of(texts)
         if len(texts) == 0:
             return np.zeros((0, len(depths), self.encoder.width), dtype=np.float32)
 
         def run(shard: list[str]) -> np.ndarray:
             found = []
             for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
-                inputs = self.encoder.tokens(shard[rows.start : rows.stop])
+                inputs = self.encoder.tokens(shard[rows.start : rows.stop], self.encoder.prompt(side))
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     by_depth = self.encoder(inputs, depths)
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
             return torch.cat(found).numpy()
 
         if progress:
-            self.encoder.say_cut(texts)
+            self.encoder.say_cut(texts, side)
         return encode_distinct(texts, run, progress=progress)
 
     def window(self) -> Window:
@@ -163,13 +172,14 @@ class NestedEncoder(NestedModel):
         taps = as_tensor(features[:, self.levels.index(self.size.layers)])
         return self._cut(taps, self.size.layers, dims or self.size.dims, normalize).numpy()
 
+    @takes(inputs=TEXTS)
     def encode(self, inputs: Sequence[str], *, sizes: Iterable[Size | str] | None = None, **options: Any) -> Any:
         """
         Unit embeddings at this view's size: float32, shape (n, dims). Runs `size.layers` blocks, no more.
 
-        With `sizes`, a dict of them by size, all from one pass. Options: batch_size, progress, bf16.
+        With `sizes`, a dict of them by size, all from one pass. Options: side, batch_size, progress, bf16.
         """
-        asked = [self.size] if sizes is None else [self.nesting.resolve(size) for size in sizes]
+        asked = [self.size] if sizes is None else self.nesting.resolve_all(sizes)
         depths = sorted({size.layers for size in asked})
         taps = self.taps(inputs, depths, **options)
         with torch.no_grad():
@@ -179,10 +189,14 @@ class NestedEncoder(NestedModel):
             }
         return cut[self.size] if sizes is None else cut
 
+    @takes(example=TEXTS)
     def outputs(self, example: Sequence[str], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
-        """Every size from one pass that stops at the deepest."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
-        found = self.encoder(self.encoder.tokens(list(example)), [size.layers for size in asked])
+        """Every size from one pass that stops at the deepest; of `SidedTexts`, on the side that they name."""
+        asked = self.nesting.resolve_all(sizes)
+        if not len(example):
+            raise DataError("there is nothing to run on; give at least one text")
+        inputs = self.encoder.tokens(list(example), self.encoder.prompt(side_of(example)))
+        found = self.encoder(inputs, [size.layers for size in asked])
         return {size: self._cut(found[size.layers], size.layers, size.dims) for size in asked}
 
     def _cut(self, vectors: torch.Tensor, depth: int, dims: int, normalize: bool = True) -> torch.Tensor:
@@ -205,8 +219,9 @@ class NestedEncoder(NestedModel):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
-        return self.encoder.sentence_transformer(chosen.layers, chosen.dims)
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
+        dims = [one.dims for one in self.nesting if one.layers == chosen.layers and one.dims <= chosen.dims]
+        return self.encoder.sentence_transformer(chosen.layers, dims)
 
     def config(self) -> dict[str, Any]:
         """The transformer's configuration and what follows it."""

@@ -28,7 +28,7 @@ def pca(model: NestedEncoder, data: Data) -> list[NestedModel]:
     """The base with fewer blocks, each depth turned to its principal directions, fitted on `data`'s corpus."""
     base = _base(model)
     cut = NestedEncoder(Nesting.pairs(list(model.nesting)), base)
-    features = cut.features(data.texts, progress=True)
+    features = cut.features(data.texts, side="document", progress=True)
     cut.rotations = {depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.levels)}
     return [cut.at(size) for size in cut.nesting]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING
 
-from anysize.backbones.cut import cut_to
+from anysize.backbones.cut import assembled, cut_to, settings_of
+from anysize.core.engine_checks import Exported
 from anysize.core.files import new_directory
 from anysize.core.model.contract import NestedModel
-from anysize.core.model.exported import Exported
 from anysize.core.quiet import quiet
 from anysize.text.embedder.model import Embedder
 
@@ -22,24 +21,25 @@ def write(view: NestedModel, path: str | os.PathLike[str]) -> Exported:
     small = view.extract()
     if isinstance(small, NestedModel):
         small.save(path)
-        return Exported("anysize", f'anysize.load("{path}")')
+        return Exported("anysize", how=f'anysize.load("{path}")')
     with new_directory(path, marker="modules.json") as directory, quiet():
         small.save(str(directory), create_model_card=False)
-    return Exported("sentence-transformers", f'SentenceTransformer("{path}")')
+    return Exported("sentence-transformers", how=f'SentenceTransformer("{path}")')
 
 
 def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
     """
     The model at its current size as a `SentenceTransformer`: encoder, `Dense` (or a cut), `Normalize`.
 
-    Gives the same vectors as ``embedder.encode`` and needs only sentence-transformers to load.
+    Gives the same vectors as ``embedder.encode`` (`encode_query`, `encode_document`) and needs only
+    sentence-transformers to load. All of it has the type of the encoder's weights, as sentence-transformers wants it,
+    so with weights of 16 bits the vectors agree to their rounding.
     """
-    from sentence_transformers import SentenceTransformer
-
     assert embedder.encoder is not None
-    base = embedder.encoder.model
-    rows = None if embedder.weight is None else embedder.weight[: embedder.size.dims].detach()
-    modules = cut_to(list(base), embedder.in_features, embedder.size.dims, rows)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return SentenceTransformer(modules=modules, device=str(base.device))
+    base, dims = embedder.encoder.model, embedder.size.dims
+    rows = None if embedder.weight is None else embedder.weight[:dims].detach()
+    modules = cut_to(list(base), embedder.encoder.whole_dimension, dims, rows)
+    sizes = [size for size in embedder.nesting.levels("dims") if size <= dims]
+    cut = assembled(modules, sizes, settings_of(base), device=base.device)
+    cut.module_kwargs = base.module_kwargs
+    return cut

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from anysize.backbones.kept import FeatureStore
-from anysize.backbones.sentence import Encoder
+from anysize.backbones.prompts import prompt_in
+from anysize.backbones.sentence import Encoder, trainable
 from anysize.core.data.records import Data, Pairs
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.training.trainer import TrainingPlan, train
@@ -70,13 +72,19 @@ def training_features(
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
-        return {"vector": encoder.encode(texts, progress=True, bf16=method.bf16)}
-    columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+        return {"vector": encoder.encode(texts, side=side_of_texts(method.sides), progress=True, bf16=method.bf16)}
+    given = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
     if data.corpus is not None:
-        columns["corpus"] = [text for text in items.texts or [] if text.strip()]
-    # One call for all columns, so that one bar tells the whole time.
-    encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=method.bf16)
-    return {name: encoder.encode(column, bf16=method.bf16) for name, column in columns.items() if column}
+        given["corpus"] = [text for text in items.texts or [] if text.strip()]
+    columns = {name: column for name, column in given.items() if column}
+    sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
+    if not encoder.tells_sides_apart:
+        sides = dict.fromkeys(columns, sides["positive"])
+    # One call for all columns of a side, so that one bar tells its whole time.
+    for side in dict.fromkeys(sides.values()):
+        texts = [text for name, column in columns.items() if sides[name] == side for text in column]
+        encoder.encode(texts, side=side, progress=True, bf16=method.bf16)
+    return {name: encoder.encode(column, side=sides[name], bf16=method.bf16) for name, column in columns.items()}
 
 
 def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
@@ -120,12 +128,15 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     from anysize.text.losses.dims import MatryoshkaLoss
 
     encoder = encoder_of(method)
-    model = encoder.model
+    model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
     columns = {"anchor": pairs.anchors, "positive": pairs.positives}
     if pairs.negatives is not None:
         columns["negative"] = pairs.negatives
-    encoder.say_cut([text for column in columns.values() for text in column])
+    sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
+    prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
+    routes = {name: side for name, side in sides.items() if side is not None}
+    encoder.say_cut([prompts.get(name, "") + text for name, column in columns.items() for text in column])
     plan = training.TrainingPlan(
         epochs=method.epochs or 1,
         batch_size=min(method.batch_size or 64, len(pairs)),
@@ -142,7 +153,9 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     with training.quiet():
         trainer = SentenceTransformerTrainer(
             model=model,
-            args=training.arguments(plan, workdir, steps, SentenceTransformerTrainingArguments),
+            args=training.arguments(
+                plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
+            ),
             train_dataset=Dataset.from_dict(columns),
             loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims"))),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from anysize.core.errors import SizeError
+from anysize.core.sides import Sides
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims
 from anysize.core.verbs.method import Method
@@ -41,6 +42,9 @@ class MRL(Method):
     keep: float | None = None
     """With pairs and a head: how strongly to keep the corpus's own neighbourhoods as well, which helps where labelled
     queries are few. Default: a fifth of the number of documents per distinct query, at most 10; 0 turns it off."""
+    sides: Sides = "retrieval"
+    """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
+    symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     bf16: bool = False
     """Run the encoder in bfloat16 (about twice as fast where the processor has it; vectors agree to 4 digits)."""
     seed: int = 0
