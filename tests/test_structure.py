@@ -38,7 +38,7 @@ ARROWS = {
     ("anysize.search.codes", "anysize.search.segment"),
 }
 LONG: set[str] = {"src/anysize/core/data/records.py", "src/anysize/core/sizes/nesting.py"}
-FULL: set[str] = {"src/anysize/search", "src/anysize/cli"}
+FULL: set[str] = {"src/anysize/search", "src/anysize/cli", "src/anysize/backbones"}
 
 
 @cache
