@@ -123,7 +123,7 @@ def test_a_whole_encoder_is_tuned_on_each_column_behind_its_prompt(
     encoder = Encoder(str(sided))
     asked = asked_of(encoder.model, monkeypatch)
     method = MRL(model=str(sided), tune="full", batch_size=4, epochs=1, dims=(8, WIDTH), sides=sides)
-    monkeypatch.setattr(MRL, "encoder", lambda self: encoder)
+    monkeypatch.setattr("anysize.text.embedder.fit.encoder_of", lambda method: encoder)
     method.fit(DATA, workdir=tmp_path)
     for texts, prompt in ((PAIRS.anchors, query), (PAIRS.positives, document), (PAIRS.negatives, document)):
         # The trainer also counts the tokens of some bare texts, for a page that is never written.
