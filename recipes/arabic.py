@@ -26,11 +26,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from anysize.core.data.records import Pairs
 from sentence_transformers import SentenceTransformer
 
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
-from anysize.core.data.records import Data, Pairs
+from anysize.core.data.data import Data
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training

@@ -7,7 +7,7 @@ NUMERICAL = (
     "anysize.classify.heads",
     "anysize.evaluation.nearest",
     "anysize.core.losses.prefix",
-    "anysize.search.scan",
+    "anysize.search.scoring.scan",
     "anysize.text.embedder.head",
 )
 install_import_hook(NUMERICAL, "beartype.beartype")

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Size
 from anysize.core.verbs.load import load

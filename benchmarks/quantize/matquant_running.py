@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.data.records import Data, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.model.checkpoint import WEIGHTS
 from anysize.core.sizes.nesting import Size
 from anysize.quantize import MatQuant, QuantizedEncoder

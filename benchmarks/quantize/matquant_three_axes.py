@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from anysize.backbones.sentence import supports_bf16
-from anysize.core.data.records import Data, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Size
 from anysize.evaluation.similarity import spearman

@@ -25,7 +25,7 @@ import numpy as np
 
 import anysize as az
 from anysize.backbones.sentence import supports_bf16
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.evaluation.nearest import rank

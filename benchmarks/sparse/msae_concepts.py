@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.sparse import MSAE, SparseAutoencoder, TopK, fit_together
 from anysize.sparse.concepts.naming import Concept, name_concepts
 from anysize.sparse.measuring.alignment import cknna

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.evaluation.nearest import unit
 from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, TopK, fit_together
 from anysize.sparse.pruning.granularity import Loss, granularity_curve

@@ -21,8 +21,9 @@ from typing import Any
 
 import faiss
 import numpy as np
+from anysize.core.data.records import Items
 
-from anysize.core.data.records import Data, Items
+from anysize.core.data.data import Data
 from anysize.search import Index
 from anysize.sparse import CSR
 from benchmarks.evidence import write_row

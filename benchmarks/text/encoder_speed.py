@@ -23,7 +23,7 @@ from sentence_transformers.sentence_transformer import losses as peers
 from transformers.models.bert.modeling_bert import BertLayer
 
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, NestedEncoder, Starbucks, StarbucksLoss
 from anysize.text.depth.fit import base_of
 from benchmarks.evidence import write_row

@@ -16,7 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from anysize.backbones.sentence import Encoder, supports_bf16
-from anysize.core.data.records import Data, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.head import principal_rows

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import judge, ndcg
 from anysize.text import NestedEncoder, by_sentences, by_tokens, late_chunks

@@ -20,7 +20,8 @@ import numpy as np
 
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
-from anysize.core.data.records import Data, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate

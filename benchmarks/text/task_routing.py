@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from anysize.backbones.layered import Backbone
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.text import TaskEncoder, TaskLoRA
 from anysize.text.tasks.adapters import TASKS
 from benchmarks.evidence import write_row

@@ -18,10 +18,10 @@ _HOMES = {
     "nested_loss": "anysize.core.losses.nested",
     "Distill": "anysize.core.losses.nested",
     "Cost": "anysize.core.model.cost",
-    "Data": "anysize.core.data.records",
-    "read": "anysize.core.data.records",
+    "Data": "anysize.core.data.data",
+    "read": "anysize.core.data.read",
     "Frontier": "anysize.core.frontier.frontier",
-    "Record": "anysize.core.frontier.records",
+    "Record": "anysize.core.frontier.record",
     "load": "anysize.core.verbs.load",
     "fit": "anysize.core.verbs.fit",
     "measure": "anysize.core.verbs.measure",
@@ -34,14 +34,14 @@ _MODULES = ("testing", "text", "classify", "search")
 if TYPE_CHECKING:
     from typing import Any
 
-    from anysize.core.data.records import Data as Data
-    from anysize.core.data.records import read as read
+    from anysize.core.data.data import Data as Data
+    from anysize.core.data.read import read as read
     from anysize.core.errors import AnysizeError as AnysizeError
     from anysize.core.errors import CheckpointError as CheckpointError
     from anysize.core.errors import DataError as DataError
     from anysize.core.errors import SizeError as SizeError
     from anysize.core.frontier.frontier import Frontier as Frontier
-    from anysize.core.frontier.records import Record as Record
+    from anysize.core.frontier.record import Record as Record
     from anysize.core.losses.nested import Distill as Distill
     from anysize.core.losses.nested import nested_loss as nested_loss
     from anysize.core.model.contract import NestedModel as NestedModel

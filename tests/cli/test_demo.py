@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from anysize.cli import demo as module
+from anysize.cli.verbs import demo as module
 from anysize.core.errors import DataError
 from anysize.text import docstrings
 from tests.conftest import sentence, tree
@@ -86,7 +86,7 @@ def test_a_folder_with_too_few_docstrings_is_refused(tmp_path):
 
 
 def test_the_data_set_splits_questions_and_keeps_every_answer(package, tmp_path):
-    from anysize.core.data.records import read
+    from anysize.core.data.read import read
 
     items = docstrings.collect(100, (package,))
     docstrings.write_beir(items, tmp_path / "beir", held_out=25)

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from anysize.core.frontier.record import Record
 
-from anysize.cli.info import Info
+from anysize.cli.verbs.info import Info
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.frontier.frontier import Frontier
-from anysize.core.frontier.records import Record
 from anysize.core.sizes.nesting import Size
 
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-
 from anysize.core.data.records import Items, Retrieval
+
 from anysize.core.errors import AnysizeError
 from anysize.evaluation.ranking import average_precision, evaluate, judge, mrr, ndcg, precision, recall, score
 

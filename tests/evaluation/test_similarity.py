@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from anysize.core.data.records import Items, ScoredPairs
 from scipy import stats
 
 import anysize as az
-from anysize.core.data.records import Data, Items, ScoredPairs
+from anysize.core.data.data import Data
 from anysize.core.errors import DataError
 from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting

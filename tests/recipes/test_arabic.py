@@ -9,7 +9,7 @@ import pytest
 from recipes.arabic_data import AS_WRITTEN, load
 
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from benchmarks import evidence
 from recipes import arabic, arabic_bases

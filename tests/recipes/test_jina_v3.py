@@ -9,7 +9,7 @@ import pytest
 from benchmarks.text.task_corpora import OWN, Corpora, accuracy, ndcg, unit
 
 import anysize as az
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.text import Encoder
 from recipes import jina_v3
 from tests.conftest import WORDS, sentences, write_pairs

@@ -7,14 +7,14 @@ import uuid
 import numpy as np
 import pytest
 import torch
+from anysize.core.data.records import Items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anysize.core import files
-from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.search import Index
-from anysize.search import changes as changes_module
+from anysize.search.writing import changes as changes_module
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 from tests.search.test_sparse import WIDTH, SparseModel
 
@@ -140,7 +140,7 @@ def test_a_change_that_raised_has_not_happened(tmp_path, monkeypatch, change, mo
         if moment == "commit":
             patch.setattr(files.os, "replace", fail)
         else:
-            patch.setattr("anysize.search.stored.Identity.of", fail)
+            patch.setattr("anysize.search.store.stored.Identity.of", fail)
         with pytest.raises(OSError, match="Too many"):
             writes[change]()
     assert (sorted((tmp_path / "i").rglob("*")), (tmp_path / "i" / "index.json").read_bytes()) == before

@@ -13,7 +13,7 @@ import pytest
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.search import Index
-from anysize.search.lock import writing
+from anysize.search.store.lock import writing
 from tests.search.helpers import NESTING, HashModel, vectors
 
 OLD, NEW = vectors(50), vectors(80, seed=1)

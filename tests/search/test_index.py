@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
+from anysize.core.data.records import Items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index, Stage
-from anysize.search.codes import MIN_ROWS
+from anysize.search.store.codes import MIN_ROWS
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 
 COUNT = 700

@@ -12,7 +12,7 @@ from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
 from anysize.search import index as index_module
-from anysize.search.models import load_model
+from anysize.search.intake.models import load_model
 from anysize.text.embedder.model import Embedder
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Stage, default_stages, multiply_adds
-from anysize.search.stages import check_stages
+from anysize.search.asking.stages import check_stages
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
 

@@ -16,8 +16,8 @@ import pytest
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
-from anysize.search.codes import MIN_ROWS
-from anysize.search.manifest import SEGMENTS, commit, read_manifest
+from anysize.search.store.codes import MIN_ROWS
+from anysize.search.store.manifest import SEGMENTS, commit, read_manifest
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 from tests.search.test_sparse import WIDTH, SparseModel
 

@@ -13,7 +13,7 @@ import torch
 from anysize.backbones import sentence as encoder_module
 from anysize.backbones.sentence import Encoder
 from anysize.cli.main import run
-from anysize.cli.search import Found
+from anysize.cli.verbs.search import Found
 from anysize.core.printable import printable_json, printable_page
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 import anysize as az
 from anysize.backbones.prompts import prompt_of
-from anysize.core.data.records import Data, Items, Pairs, ScoredPairs
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes.nesting import Nesting

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 
 import anysize as az
 from anysize import classify, quantize, search, sparse, text
-from anysize.core.data.records import Data, Items, Pairs, ScoredPairs
+from anysize.core.data.data import Data
 from tests.wrong_input.zoo import NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 

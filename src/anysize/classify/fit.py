@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from anysize.classify.classifier import Classifier
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 
 def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Classifier:

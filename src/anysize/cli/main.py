@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 VERBS = {
-    "demo": ("anysize.cli.demo:Demo", "the whole job on real text, offline, in a few minutes"),
-    "fit": ("anysize.cli.fit:command", "texts, pairs or vectors in, a nested model out"),
-    "measure": ("anysize.cli.measure:Measure", "quality and cost at every size, beside its rivals"),
-    "choose": ("anysize.cli.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
-    "cut": ("anysize.cli.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
-    "prune": ("anysize.cli.prune:Prune", "the most important latents of a sparse autoencoder, without training"),
-    "concepts": ("anysize.cli.concepts:Concepts", "names for the latents of a sparse autoencoder"),
-    "look": ("anysize.cli.look:Look", "a page to look at a sparse autoencoder with"),
-    "index": ("anysize.cli.index:Index", "a corpus in, a searchable store out"),
-    "search": ("anysize.cli.search:Search", "ask an index"),
-    "info": ("anysize.cli.info:Info", "what a path holds, its sizes and bytes"),
+    "demo": ("anysize.cli.verbs.demo:Demo", "the whole job on real text, offline, in a few minutes"),
+    "fit": ("anysize.cli.verbs.fit:command", "texts, pairs or vectors in, a nested model out"),
+    "measure": ("anysize.cli.verbs.measure:Measure", "quality and cost at every size, beside its rivals"),
+    "choose": ("anysize.cli.verbs.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
+    "cut": ("anysize.cli.verbs.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
+    "prune": ("anysize.cli.verbs.prune:Prune", "the most important latents of a sparse autoencoder, without training"),
+    "concepts": ("anysize.cli.verbs.concepts:Concepts", "names for the latents of a sparse autoencoder"),
+    "look": ("anysize.cli.verbs.look:Look", "a page to look at a sparse autoencoder with"),
+    "index": ("anysize.cli.verbs.index:Index", "a corpus in, a searchable store out"),
+    "search": ("anysize.cli.verbs.search:Search", "ask an index"),
+    "info": ("anysize.cli.verbs.info:Info", "what a path holds, its sizes and bytes"),
 }
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
-from anysize.core.frontier.records import Record
+from anysize.core.frontier.record import Record
 from anysize.core.model.cost import latency_ms
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.core.model.faces import Classifies
 
 

@@ -9,12 +9,12 @@ import torch
 
 from anysize.core.data.held_out import held_out as kept_back
 from anysize.core.errors import DataError
-from anysize.core.frontier.records import Record
+from anysize.core.frontier.record import Record
 from anysize.core.losses.tokens import next_token_loss
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.core.model.faces import Predicts
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.frontier.records import ORIGINAL, Record
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import ORIGINAL
 from anysize.core.model.cost import latency_ms
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.nearest import neighbour_overlap, rank
@@ -15,7 +16,8 @@ from anysize.evaluation.once import FeaturesOnce
 from anysize.evaluation.ranking import evaluate
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data, Items
+    from anysize.core.data.data import Data
+    from anysize.core.data.records import Items
     from anysize.core.model.faces import Embeds
 
 Views = Mapping[str, Sequence["Embeds"]]

@@ -15,13 +15,14 @@ from jaxtyping import Float
 
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError
-from anysize.core.frontier.records import Record
+from anysize.core.frontier.record import Record
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
 from anysize.evaluation.once import FeaturesOnce
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data, ScoredPairs
+    from anysize.core.data.data import Data
+    from anysize.core.data.records import ScoredPairs
     from anysize.core.model.faces import Embeds
 
 __all__ = [

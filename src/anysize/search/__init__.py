@@ -1,11 +1,11 @@
 """The nested store, adaptive and funnel retrieval, and back ends that answer the same staged query."""
 
+from anysize.search.asking.results import Hit, Results, StageReport
+from anysize.search.asking.stages import Stage, default_stages, multiply_adds
 from anysize.search.backend import Backend
 from anysize.search.index import Index
-from anysize.search.items import Encoder
+from anysize.search.intake.items import Encoder
 from anysize.search.qdrant import QdrantIndex
-from anysize.search.results import Hit, Results, StageReport
-from anysize.search.stages import Stage, default_stages, multiply_adds
 
 __all__ = [
     "Backend",

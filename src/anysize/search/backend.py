@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.results import Results
-from anysize.search.stages import Stage
+from anysize.search.asking.results import Results
+from anysize.search.asking.stages import Stage
 
 
 @runtime_checkable

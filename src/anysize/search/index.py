@@ -18,19 +18,19 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.build import Plan, build
-from anysize.search.changes import Opened, append, compact, remove
-from anysize.search.given import check_vectors, many_queries, one_query
-from anysize.search.ids import ids_of
-from anysize.search.items import Encoder, check_width, embed
-from anysize.search.manifest import Manifest, read_manifest
-from anysize.search.models import at_size, check_model, load_model, model_of
-from anysize.search.passages import say_cut
-from anysize.search.results import Results
-from anysize.search.searcher import Searcher
-from anysize.search.segment import Segment, open_segments
-from anysize.search.sparse import codes_of
-from anysize.search.stages import Stage
+from anysize.search.asking.results import Results
+from anysize.search.asking.stages import Stage
+from anysize.search.intake.given import check_vectors, many_queries, one_query
+from anysize.search.intake.ids import ids_of
+from anysize.search.intake.items import Encoder, check_width, embed
+from anysize.search.intake.models import at_size, check_model, load_model, model_of
+from anysize.search.intake.passages import say_cut
+from anysize.search.scoring.searcher import Searcher
+from anysize.search.store.manifest import Manifest, read_manifest
+from anysize.search.store.segment import Segment, open_segments
+from anysize.search.store.sparse import codes_of
+from anysize.search.writing.build import Plan, build
+from anysize.search.writing.changes import Opened, append, compact, remove
 
 
 class Index:

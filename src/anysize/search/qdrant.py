@@ -17,11 +17,11 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.given import check_texts, check_vectors
-from anysize.search.items import Batch, Encoder, batches, check_width, embed
-from anysize.search.models import nesting_of
-from anysize.search.results import Hit, Results, StageReport
-from anysize.search.stages import Stage, check_stages, default_stages, shortlist_dims
+from anysize.search.asking.results import Hit, Results, StageReport
+from anysize.search.asking.stages import Stage, check_stages, default_stages, shortlist_dims
+from anysize.search.intake.given import check_texts, check_vectors
+from anysize.search.intake.items import Batch, Encoder, batches, check_width, embed
+from anysize.search.intake.models import nesting_of
 
 _BATCH = 256
 _NAMES = uuid.UUID("a3b9f7c2-5d1e-4c86-9a57-0e6f2b84d913")  # of point ids, which Qdrant wants as UUIDs

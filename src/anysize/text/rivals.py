@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anysize.core.data.records import ScoredPairs
 from safetensors.numpy import save_file
 
-from anysize.core.data.records import Data, ScoredPairs, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.errors import DataError
 
 PAIRS = [{"anchor": "größe, lang", "positive": 'size "long"'}, {"anchor": "b\nc", "positive": "d"}]

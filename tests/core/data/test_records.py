@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 
-from anysize.core.data.records import Data, Items, Pairs, ScoredPairs
+from anysize.core.data.data import Data
 from anysize.core.errors import DataError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.files import lock, write_json
 from anysize.core.training import trainer as training

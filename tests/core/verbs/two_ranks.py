@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.training import trainer as training
 from anysize.core.verbs.fit import fit
 from anysize.text.embedder.method import MRL

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import anysize as az
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.losses.tokens import divergence, next_token_loss
 from anysize.core.sizes.nesting import Nesting, Size

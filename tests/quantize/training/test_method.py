@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 import anysize as az
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.verbs.rivals import rival

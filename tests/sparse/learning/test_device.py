@@ -97,7 +97,9 @@ def test_both_ways_to_find_the_few_among_many_agree():
 
 
 def test_a_device_is_one_that_is_there(monkeypatch, vectors):
-    from anysize.core.data.records import Data, Items
+    from anysize.core.data.records import Items
+
+    from anysize.core.data.data import Data
 
     assert device_of("cpu").type == "cpu"
     if not torch.cuda.is_available():

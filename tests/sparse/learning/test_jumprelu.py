@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from anysize.core.data.records import Items
 
 import anysize as az
-from anysize.core.data.records import Data, Items
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import JumpReLU, calibrate, reconstruction

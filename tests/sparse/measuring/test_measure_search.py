@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import Data, Items
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.verbs.measure import measure

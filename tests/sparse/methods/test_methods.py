@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.backbones.site import Site
-from anysize.core.data.records import Data, Items, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.sparse import CSR, MSAE, BatchTopK, JumpReLU, MatryoshkaSAE, ReLU, TopK, fit_together, reconstruction
 from anysize.sparse.methods.rivals import sorted_by_energy

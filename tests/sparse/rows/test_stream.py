@@ -14,7 +14,7 @@ import torch
 import anysize as az
 from anysize.backbones.packaged import packaged
 from anysize.backbones.site import Site
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.sparse import CSR, BatchTopK, MatryoshkaSAE
 from anysize.sparse.measuring.reconstruction import rows_of, split_of

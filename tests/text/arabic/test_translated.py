@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from anysize.core.data.records import Pairs
+
 from anysize.core.errors import DataError
 from anysize.text.arabic.translated import filter_translated_triplets, latin_ratio
 

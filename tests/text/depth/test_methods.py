@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import anysize as az
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.testing import check_nested_model

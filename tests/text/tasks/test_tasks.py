@@ -10,7 +10,7 @@ import torch
 
 import anysize as az
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import read
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.training.trainer import TrainingPlan

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from anysize.core.data import rows
-from anysize.core.data.records import Data, Items, Judgements
+from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Judgements
 from anysize.core.data.tables import Digest, texts_of
 from anysize.core.errors import DataError
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from anysize.core.data.records import Data, Items, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
+from anysize.core.data.records import Items
 from anysize.core.data.rows import Row, lines_of
 from anysize.core.data.tables import Digest
 from anysize.core.errors import DataError

@@ -8,10 +8,11 @@ import numpy as np
 
 from anysize.core.data import rows, vectors
 from anysize.core.data.beir import read_beir
-from anysize.core.data.records import Data, Items
+from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.data.rows import Row
-from anysize.core.data.shards import is_shards, read_shards
 from anysize.core.data.tables import data_from_rows
+from anysize.core.data.vectors import is_shards, read_shards
 from anysize.core.errors import DataError
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import DataError
 
 
 class Shards:
@@ -44,28 +42,3 @@ class Shards:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.float32, copy=False)
-
-
-def is_shards(folder: Path) -> bool:
-    """Whether a folder holds .npy files and, beside notes in JSON, nothing else: other files may be other data."""
-    endings = {path.suffix for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
-    return ".npy" in endings and endings <= {".npy", ".json"}
-
-
-def read_shards(folder: Path) -> Shards:
-    """
-    The .npy files of a folder, in the order of their names.
-
-    Raises `DataError`, naming the file, if one is cut short, is no table of numbers, or has another width.
-    """
-    from anysize.core.data.vectors import vectors_of  # which knows this file
-
-    parts: list[np.ndarray] = []
-    for path in sorted(folder.glob("*.npy")):
-        part = vectors_of(path)
-        if part.ndim != 2 or part.dtype.kind not in "fiu" or 0 in part.shape:
-            raise DataError(f"{path} has shape {part.shape} of {part.dtype}; expected rows of numbers, (n, d)")
-        if parts and part.shape[1] != parts[0].shape[1]:
-            raise DataError(f"{path} has vectors of width {part.shape[1]}; those before have {parts[0].shape[1]}")
-        parts.append(part)
-    return Shards(parts)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from anysize.core.data import vectors
-from anysize.core.data.records import Data, Items, Pairs, ScoredPairs
+from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.core.data.rows import Row
 from anysize.core.errors import DataError
 

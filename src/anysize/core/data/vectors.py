@@ -86,3 +86,26 @@ def _safetensors(path: Path) -> np.ndarray:
 
 def _is_table(view: Any) -> bool:
     return len(view.get_shape()) == 2 and view.get_dtype() in ("F16", "BF16", "F32", "F64")
+
+
+def is_shards(folder: Path) -> bool:
+    """Whether a folder holds .npy files and, beside notes in JSON, nothing else: other files may be other data."""
+    endings = {path.suffix for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+    return ".npy" in endings and endings <= {".npy", ".json"}
+
+
+def read_shards(folder: Path) -> Shards:
+    """
+    The .npy files of a folder, in the order of their names.
+
+    Raises `DataError`, naming the file, if one is cut short, is no table of numbers, or has another width.
+    """
+    parts: list[np.ndarray] = []
+    for path in sorted(folder.glob("*.npy")):
+        part = vectors_of(path)
+        if part.ndim != 2 or part.dtype.kind not in "fiu" or 0 in part.shape:
+            raise DataError(f"{path} has shape {part.shape} of {part.dtype}; expected rows of numbers, (n, d)")
+        if parts and part.shape[1] != parts[0].shape[1]:
+            raise DataError(f"{path} has vectors of width {part.shape[1]}; those before have {parts[0].shape[1]}")
+        parts.append(part)
+    return Shards(parts)

@@ -13,7 +13,8 @@ from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import draw
-from anysize.core.frontier.records import Record, Records
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import Records
 from anysize.core.frontier.table import render
 from anysize.core.sizes.nesting import Size
 

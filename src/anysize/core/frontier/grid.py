@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.frontier.records import Record, Records
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
 from anysize.core.sizes.nesting import Size
 

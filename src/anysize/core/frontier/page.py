@@ -9,7 +9,8 @@ from html import escape
 from importlib.resources import files
 
 from anysize.core.frontier.grid import is_grid, levels
-from anysize.core.frontier.records import NESTED, Record, Records, cheapness
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import NESTED, Records, cheapness
 from anysize.core.frontier.style import UNITS, apart, caption, colors, count, drawn_cost, number, title
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0

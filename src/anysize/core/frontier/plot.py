@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.errors import AnysizeError
 from anysize.core.files import write_bytes
 from anysize.core.frontier.grid import draw_grid, is_grid
-from anysize.core.frontier.records import Record, Records
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import Records
 from anysize.core.frontier.style import (
     ACCENT,
     GRID,

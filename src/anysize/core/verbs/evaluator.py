@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
-    from anysize.core.frontier.records import Record
+    from anysize.core.data.data import Data
+    from anysize.core.frontier.record import Record
 
 
 class Evaluator:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
 from anysize.core.options import configured

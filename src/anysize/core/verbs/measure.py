@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.arguments import TEXT, expect, instance, many, takes
-from anysize.core.data.records import Data, read
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.records import NESTED, ORIGINAL

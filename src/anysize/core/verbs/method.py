@@ -13,7 +13,7 @@ from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Method:
     runs: ClassVar[str]
     """``"module:function"``: what does the work, ``function(method, data, workdir, resume)`` -> the model."""
 
-    reads: ClassVar[str] = "anysize.core.data.records:read"
+    reads: ClassVar[str] = "anysize.core.data.read:read"
     """What reads its data, of whatever a user names."""
 
     marker: ClassVar[str] = MANIFEST

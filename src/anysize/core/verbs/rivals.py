@@ -8,7 +8,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.core.model.contract import NestedModel
 
 

@@ -17,7 +17,7 @@ from anysize.core.errors import DataError
 from anysize.core.sides import Side, Sides, side_of_texts, sides_of_columns
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.quantize.model.making import finished, prepared

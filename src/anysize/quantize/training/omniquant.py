@@ -30,7 +30,7 @@ from anysize.quantize.training.qat import language_windows
 from anysize.quantize.training.widths import Widths
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.quantize.model.model import Quantized
     from anysize.quantize.training.method import MatQuant
 

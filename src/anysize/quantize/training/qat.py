@@ -18,7 +18,7 @@ from anysize.quantize.training.columns import collate, columns
 from anysize.quantize.training.objective import LanguageTraining, Training
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.core.model.contract import NestedModel
     from anysize.quantize.model.model import Quantized
     from anysize.quantize.training.method import MatQuant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import check_same_data, method_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from anysize.core.sizes.nesting import Size
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 DENSE = ("truncate", "pca", "truncate-bytes", "pca-bytes", "original")

@@ -19,7 +19,8 @@ import torch
 from anysize.core.arguments import ROWS, as_float32, takes
 from anysize.core.data.shards import Shards
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.frontier.records import ORIGINAL, Record
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import ORIGINAL
 from anysize.core.model.cost import latency_ms
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.sparse.measuring.dense import DENSE
@@ -27,7 +28,7 @@ from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 _CHUNK = 2048

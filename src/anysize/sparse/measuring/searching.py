@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import DataError
-from anysize.core.frontier.records import ORIGINAL, Record
+from anysize.core.frontier.record import Record
+from anysize.core.frontier.records import ORIGINAL
 from anysize.core.model.cost import latency_ms
 from anysize.core.sides import Side, SidedTexts
 from anysize.core.verbs.evaluator import Evaluator
@@ -23,7 +24,8 @@ from anysize.sparse.measuring.scoring import Scorer, Scorers
 from anysize.sparse.rows.stored import is_held_out
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data, Items
+    from anysize.core.data.data import Data
+    from anysize.core.data.records import Items
     from anysize.sparse.autoencoder.model import SparseAutoencoder
     from anysize.sparse.measuring.dense import Dense
 

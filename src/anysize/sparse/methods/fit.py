@@ -21,7 +21,7 @@ from anysize.sparse.rows.stored import ArrayRows, Rows, mean_and_scale
 from anysize.sparse.rows.stream import StreamRows
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 _START = 2048  # rows on which thresholds find where to start

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.sparse.autoencoder.model import SparseAutoencoder

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.data.shards import Shards, read_shards
+from anysize.core.data.shards import Shards
+from anysize.core.data.vectors import read_shards
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.core.model.manifest import MANIFEST
@@ -26,7 +27,7 @@ from anysize.core.training.processes import place, wait
 from anysize.core.verbs.load import load
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.sparse.rows.stream import Groups
 
 _TEXTS = 1024  # a shard holds the rows of so many

@@ -24,7 +24,7 @@ from anysize.text.depth.model import NestedEncoder
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.text.losses.layered import LayeredLoss
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder
-from anysize.core.data.records import Data
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting

@@ -15,7 +15,8 @@ import numpy as np
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.prompts import prompt_in
 from anysize.backbones.sentence import Encoder, trainable
-from anysize.core.data.records import Data, Pairs
+from anysize.core.data.data import Data
+from anysize.core.data.records import Pairs
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting

@@ -13,7 +13,7 @@ from anysize.core.errors import AnysizeError
 from anysize.text.pretrain.made import Pretrained
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
     from anysize.text.pretrain.methods import Pretrainer
 
 _LOOKED_AT = 8

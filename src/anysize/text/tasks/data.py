@@ -12,7 +12,7 @@ from anysize.core.errors import AnysizeError, DataError
 if TYPE_CHECKING:
     import torch
 
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 Shape = Literal["pairs", "triplets", "scored pairs", "labelled texts"]
 
@@ -72,7 +72,7 @@ def adapters_of(sets: Iterable[TaskSet]) -> tuple[str, ...]:
 
 def read_task_sets(words: Sequence[str]) -> list[TaskSet]:
     """Data sets given as ``task=SOURCE``. Raises `AnysizeError` for an unknown task, `DataError` for a wrong shape."""
-    from anysize.core.data.records import read
+    from anysize.core.data.read import read
 
     sets = []
     for word in words:

@@ -18,7 +18,7 @@ from anysize.text.tasks.training import train_adapters
 
 if TYPE_CHECKING:
     from anysize.backbones.sentence import Encoder
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 
 def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:

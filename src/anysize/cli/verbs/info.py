@@ -11,7 +11,7 @@ import tyro
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
-    from anysize.core.data.records import Data
+    from anysize.core.data.data import Data
 
 
 @dataclass
@@ -131,7 +131,7 @@ def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _index(path: Path) -> About:
-    from anysize.search.manifest import read_manifest
+    from anysize.search.store.manifest import read_manifest
 
     manifest = read_manifest(path)
     blocks = [*manifest.bounds[1:]]
@@ -208,7 +208,7 @@ def _file(path: Path) -> About:
 
 
 def _data(path: Path) -> About:
-    from anysize.core.data.records import read
+    from anysize.core.data.read import read
 
     data = read(path)
     held = {split: sum(map(len, judged.values())) for split, judged in data.qrels.items()}

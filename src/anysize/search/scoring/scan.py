@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 
-from anysize.search.segment import Rows, Segment
+from anysize.search.store.segment import Rows, Segment
 
 _CHUNK = 16384
 _TINY = np.finfo(np.float32).tiny

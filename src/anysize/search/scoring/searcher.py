@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError
-from anysize.search.manifest import Manifest
-from anysize.search.results import Hit, StageReport
-from anysize.search.scan import Scorer, Shortlist, merge
-from anysize.search.segment import Segment
-from anysize.search.sparse import check_code, prepared, strongest
-from anysize.search.stages import Stage, check_stages, default_stages
+from anysize.search.asking.results import Hit, StageReport
+from anysize.search.asking.stages import Stage, check_stages, default_stages
+from anysize.search.scoring.scan import Scorer, Shortlist, merge
+from anysize.search.store.manifest import Manifest
+from anysize.search.store.segment import Segment
+from anysize.search.store.sparse import check_code, prepared, strongest
 
 _TOGETHER = 128
 """Queries whose first stage is scanned at once, which bounds the scores held in memory."""

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anysize.core.errors import CheckpointError
-from anysize.search.entries import SegmentEntry, block_name, norms_name
-from anysize.search.manifest import SEGMENTS, Manifest
-from anysize.search.sparse import LISTS, Lists
-from anysize.search.stored import Stored
+from anysize.search.store.entries import SegmentEntry, block_name, norms_name
+from anysize.search.store.manifest import SEGMENTS, Manifest
+from anysize.search.store.sparse import LISTS, Lists
+from anysize.search.store.stored import Stored
 
 if TYPE_CHECKING:
-    from anysize.search.codes import Codes
+    from anysize.search.store.codes import Codes
 
 Rows = slice | np.ndarray
 
@@ -118,7 +118,7 @@ class Segment:
         if file not in self._files:
             return None
         if name not in self._loaded:
-            from anysize.search.codes import Codes
+            from anysize.search.store.codes import Codes
 
             self._loaded[name] = Codes(self._files[file].content(), Path(self._files[file].path))
         return self._loaded[name]

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import DataError
-from anysize.search.entries import SegmentEntry
-from anysize.search.ids import Numbers
-from anysize.search.items import Batch, batches, count
-from anysize.search.lock import writing
-from anysize.search.manifest import Manifest, commit, read_manifest, tidy
-from anysize.search.passages import item_of
-from anysize.search.rows import Rows, first_of, write_rows
-from anysize.search.segment import Segment, open_segments
-from anysize.search.writer import disk_errors, write_deleted
+from anysize.search.intake.ids import Numbers
+from anysize.search.intake.items import Batch, batches, count
+from anysize.search.intake.passages import item_of
+from anysize.search.store.entries import SegmentEntry
+from anysize.search.store.lock import writing
+from anysize.search.store.manifest import Manifest, commit, read_manifest, tidy
+from anysize.search.store.segment import Segment, open_segments
+from anysize.search.writing.rows import Rows, first_of, write_rows
+from anysize.search.writing.writer import disk_errors, write_deleted
 
 Opened = tuple[Manifest, tuple[Segment, ...]]
 _TOGETHER = 65536

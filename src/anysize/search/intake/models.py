@@ -8,8 +8,8 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
-from anysize.search.items import Encoder
-from anysize.search.manifest import Manifest
+from anysize.search.intake.items import Encoder
+from anysize.search.store.manifest import Manifest
 
 _FOR = " for "
 

@@ -13,10 +13,10 @@ import numpy as np
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError
 from anysize.core.sides import SidedTexts
-from anysize.search.given import as_array, check_texts, check_vectors, plain
-from anysize.search.ids import id_of
-from anysize.search.passages import passages
-from anysize.search.sparse import codes_of, is_sparse
+from anysize.search.intake.given import as_array, check_texts, check_vectors, plain
+from anysize.search.intake.ids import id_of
+from anysize.search.intake.passages import passages
+from anysize.search.store.sparse import codes_of, is_sparse
 
 _TEXTS = 1024
 _ROWS = 65536

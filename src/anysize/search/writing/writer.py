@@ -19,12 +19,12 @@ import numpy as np
 from anysize.core.digests import Digest, remember
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import flush
-from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
-from anysize.search.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
-from anysize.search.manifest import SEGMENTS, Manifest
-from anysize.search.segment import Segment
-from anysize.search.sparse import inverted, prepared
-from anysize.search.stored import SMALL
+from anysize.search.store.codes import MIN_ROWS, build_codes, build_hnsw
+from anysize.search.store.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
+from anysize.search.store.manifest import SEGMENTS, Manifest
+from anysize.search.store.segment import Segment
+from anysize.search.store.sparse import inverted, prepared
+from anysize.search.store.stored import SMALL
 
 
 class SegmentWriter:

@@ -47,7 +47,7 @@ class Prune:
 
         import numpy as np
 
-        from anysize.core.data.records import read
+        from anysize.core.data.read import read
         from anysize.core.files import check_replaceable
         from anysize.sparse.formats import saelens
         from anysize.sparse.measuring.reconstruction import reconstruction, split_of

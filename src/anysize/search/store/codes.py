@@ -18,7 +18,7 @@ import numpy as np
 from anysize.core.errors import AnysizeError, CheckpointError
 
 if TYPE_CHECKING:
-    from anysize.search.segment import Segment
+    from anysize.search.store.segment import Segment
 
 MIN_ROWS = 4096
 """Segments with fewer rows are scanned exactly: codes would save nothing there."""

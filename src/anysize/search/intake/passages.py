@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
-from anysize.search.given import plain
+from anysize.search.intake.given import plain
 
 _ADVICE = "; index them in passages (--passages) to keep the rest"
 _PASSAGE = re.compile(r"(.*)#\d+", re.DOTALL)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anysize.core.errors import DataError
-from anysize.search.entries import SegmentEntry
-from anysize.search.ids import Numbers
-from anysize.search.items import Batch, check_width
-from anysize.search.manifest import Manifest
-from anysize.search.passages import names_of
-from anysize.search.writer import SegmentWriter
+from anysize.search.intake.ids import Numbers
+from anysize.search.intake.items import Batch, check_width
+from anysize.search.intake.passages import names_of
+from anysize.search.store.entries import SegmentEntry
+from anysize.search.store.manifest import Manifest
+from anysize.search.writing.writer import SegmentWriter
 
 
 @dataclass

@@ -19,9 +19,9 @@ from typing import Any
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.entries import SegmentEntry, is_ours, whole
-from anysize.search.lock import LOCK
-from anysize.search.stages import Sparse
+from anysize.search.asking.stages import Sparse
+from anysize.search.store.entries import SegmentEntry, is_ours, whole
+from anysize.search.store.lock import LOCK
 
 MANIFEST = "index.json"
 SEGMENTS = "segments"

@@ -56,8 +56,8 @@ class Measure:
 
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
-        from anysize.cli.choose import fraction
         from anysize.cli.tasks import for_task
+        from anysize.cli.verbs.choose import fraction
         from anysize.core.errors import AnysizeError
         from anysize.core.files import as_json, check_file, write_together
         from anysize.core.frontier.page import page

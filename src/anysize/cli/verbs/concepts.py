@@ -40,7 +40,7 @@ class Concepts:
 
     def run(self) -> Named:
         """Embed the words, compare, choose."""
-        from anysize.cli.prune import autoencoder
+        from anysize.cli.verbs.prune import autoencoder
         from anysize.core.files import check_file, write_json
         from anysize.sparse.concepts.naming import embed_words, name_concepts, read_words
 

@@ -38,8 +38,8 @@ class Look:
 
         import numpy as np
 
-        from anysize.cli.prune import autoencoder
-        from anysize.core.data.records import read
+        from anysize.cli.verbs.prune import autoencoder
+        from anysize.core.data.read import read
         from anysize.core.files import check_file, write_bytes
         from anysize.sparse.looking.gather import look
         from anysize.sparse.looking.page import page

@@ -10,15 +10,15 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.ids import Numbers
-from anysize.search.items import Batch, batches, count
-from anysize.search.lock import writing
-from anysize.search.manifest import MANIFEST, Manifest, claim, commit, read_manifest, release, sweep, tidy
-from anysize.search.models import describe_model, nesting_of
-from anysize.search.rows import Rows, first_of, write_rows
-from anysize.search.segment import Segment
-from anysize.search.stages import Sparse, code_sizes, shortlist_dims
-from anysize.search.writer import disk_errors
+from anysize.search.asking.stages import Sparse, code_sizes, shortlist_dims
+from anysize.search.intake.ids import Numbers
+from anysize.search.intake.items import Batch, batches, count
+from anysize.search.intake.models import describe_model, nesting_of
+from anysize.search.store.lock import writing
+from anysize.search.store.manifest import MANIFEST, Manifest, claim, commit, read_manifest, release, sweep, tidy
+from anysize.search.store.segment import Segment
+from anysize.search.writing.rows import Rows, first_of, write_rows
+from anysize.search.writing.writer import disk_errors
 
 METRICS = ("cosine", "dot")
 

@@ -11,7 +11,7 @@ import tyro
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
-    from anysize.core.frontier.records import Record
+    from anysize.core.frontier.record import Record
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 

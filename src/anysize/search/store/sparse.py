@@ -15,7 +15,7 @@ import numpy as np
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 
 if TYPE_CHECKING:
-    from anysize.search.stages import Sparse
+    from anysize.search.asking.stages import Sparse
 
 LISTS = ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
 _TINY = np.finfo(np.float32).tiny

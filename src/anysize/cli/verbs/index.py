@@ -69,7 +69,7 @@ class Index:
         from anysize.core.errors import AnysizeError
         from anysize.core.sizes.nesting import Nesting
         from anysize.search import Index as Store
-        from anysize.search.manifest import claim_check
+        from anysize.search.store.manifest import claim_check
 
         claim_check(out)
         if name != "-" and self.dims is not None:
@@ -188,8 +188,8 @@ def _compacted(path: str) -> WasCompacted:
     """Merge without opening: an index may have more segments than can be open at once."""
     from pathlib import Path
 
-    from anysize.search.changes import compact
-    from anysize.search.manifest import read_manifest
+    from anysize.search.store.manifest import read_manifest
+    from anysize.search.writing.changes import compact
 
     before = read_manifest(Path(path))
     after, _ = compact(Path(path))

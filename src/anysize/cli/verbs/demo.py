@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
-    from anysize.core.frontier.records import Record
+    from anysize.core.frontier.record import Record
     from anysize.search import Index
 
 MODEL = "all-MiniLM-L6-v2"
@@ -40,7 +40,7 @@ class Demo:
     def run(self) -> Shown:
         """Do it all, telling each step as it begins."""
         from anysize.backbones.sentence import supports_bf16
-        from anysize.core.data.records import read
+        from anysize.core.data.read import read
         from anysize.core.errors import AnysizeError
         from anysize.core.files import check_replaceable, new_directory
         from anysize.core.verbs.fit import fit
