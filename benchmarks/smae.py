@@ -90,7 +90,7 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     for arm in ("smae", "mlm"):
         spent = []
         for part in (steps // 5, steps):
-            windows = pretrain(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows
+            windows = pretrain(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows  # noqa: F821
             start = time.process_time()
             pretrain(few, method=pretrainer(arm, base, 0, part / (windows // BATCH)))
             spent.append(time.process_time() - start)

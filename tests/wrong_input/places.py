@@ -175,7 +175,7 @@ def _indexes() -> Iterator[Place]:
     )
     yield Place("search_many of texts", lambda s, x: s.words.search_many(x), "None, zero, a text, [None], an object")
     yield Place("add", lambda s, x: s.index.add(x), "None, zero, [None], an object, another width, rows with nan")
-    yield Place("delete", lambda s, x: s.index.delete(x), "None, zero, a text, [None], an object, a mapping")
+    yield Place("delete", lambda s, x: s.index.delete(x), "None, a text, [None], an object, a mapping")
     yield Place("Stage(dims=)", lambda s, x: search.Stage(dims=x), NUMBERS + ", minus one")
     yield Place("Stage(keep=)", lambda s, x: search.Stage(dims=8, keep=x), "zero, minus one, nan, a text, an object")
     yield Place("Stage.parse", lambda s, x: search.Stage.parse(x), "None, zero, a text, an object")

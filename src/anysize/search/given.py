@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from anysize.core.arguments import shown
 from anysize.core.errors import DataError
 
 PACKED = (np.uint8, np.int8)
@@ -22,7 +23,12 @@ class _ArrayLike(Protocol):
 def plain(given: Any) -> Any:
     """The same as an array or a list of texts, if it is array-like; else as it is. Raises `DataError`."""
     if not isinstance(given, (np.ndarray, str, bytes, Sequence)) and isinstance(given, _ArrayLike):
-        given = np.asarray(given)
+        try:
+            given = np.asarray(given)
+        except (TypeError, ValueError, RuntimeError):  # a tensor without values, or one that training still needs
+            raise DataError(f"{shown(given)} cannot be read as an array; give its values") from None
+    if isinstance(given, np.ndarray) and not given.ndim:
+        raise DataError("expected several texts or vectors, got an array that holds one thing")
     if isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "UOT":
         return given.tolist()
     return given
@@ -36,7 +42,7 @@ def many_queries(given: Any) -> list[str] | np.ndarray:
     if isinstance(given, np.ndarray):
         return given if len(given.shape) > 1 and len(given) == 0 else check_vectors(given, "query")
     if not isinstance(given, Sequence):
-        raise DataError(f"expected a list of texts or vectors as queries, got {type(given).__name__}")
+        raise DataError(f"expected a list of texts or vectors as queries, got {shown(given)}")
     if any(isinstance(one, str) or one is None for one in given):
         texts = check_texts(given, "query")
         empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
@@ -50,7 +56,7 @@ def one_query(given: Any) -> list[str] | np.ndarray:
     """One text, or one vector (d,) or (1, d), as `many_queries` takes it. Raises `DataError` for anything else."""
     if isinstance(given, str):
         return [given]
-    query = np.atleast_2d(plain(given))
+    query = np.atleast_2d(as_array(plain(given)))
     if len(query) != 1:
         raise DataError(f"search takes one query, got {len(query)}; use search_many")
     return check_vectors(query, "query")
@@ -60,8 +66,7 @@ def check_texts(texts: Sequence[Any], what: str, first: int = 0) -> list[str]:
     """The texts. Raises `DataError`, naming the row, for what is none, or for half a character."""
     for row, text in enumerate(texts, start=first):
         if not isinstance(text, str):
-            shown = repr(text) if text is None or text != text else type(text).__name__
-            raise DataError(f"{what} {row} (from 0) is {shown} among texts; expected text")
+            raise DataError(f"{what} {row} (from 0) is {shown(text)} among texts; expected text")
         try:
             text.encode()
         except UnicodeEncodeError:  # half a character is what Python makes of bytes that are not UTF-8

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import AnysizeError, CheckpointError, DataError
+from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
+from anysize.core.errors import CheckpointError, DataError
 from anysize.core.sizes import Nesting
-from anysize.search.build import Plan, build
+from anysize.search.build import METRICS, Plan, build
 from anysize.search.changes import Opened, append, compact, remove
 from anysize.search.given import check_vectors, many_queries, one_query
 from anysize.search.ids import ids_of
@@ -31,6 +32,8 @@ from anysize.search.searcher import Searcher
 from anysize.search.segment import Segment, open_segments
 from anysize.search.sparse import codes_of
 from anysize.search.stages import Stage
+
+STAGES = TEXT | many(instance(Stage, words="a Stage"), "a list of stages")
 
 
 class Index:
@@ -50,6 +53,18 @@ class Index:
             self._show(opened)
 
     @classmethod
+    @takes(
+        path=PATH,
+        block=whole(),
+        codes=FLAG,
+        hnsw=FLAG,
+        metric=one_of(METRICS),
+        nesting=instance(Nesting, words="a Nesting"),
+        model_path=PATH,
+        vectors=FLAG,
+        passages=FLAG,
+        progress=FLAG,
+    )
     def build(
         cls,
         path: str | os.PathLike[str],
@@ -105,6 +120,7 @@ class Index:
         return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
 
     @classmethod
+    @takes(path=PATH)
     def open(cls, path: str | os.PathLike[str], model: Encoder | str | os.PathLike[str] | None = None) -> Index:
         """
         Open an index. Its model is loaded when a text is searched, unless one is given.
@@ -158,6 +174,7 @@ class Index:
         """Bytes of all files of the segments."""
         return self.manifest.bytes
 
+    @takes(k=whole(), stages=STAGES, approximate=TEXT)
     def search(
         self,
         query: str | np.ndarray,
@@ -175,6 +192,7 @@ class Index:
         """
         return self.search_many(one_query(query), k, stages, approximate)[0]
 
+    @takes(k=whole(), stages=STAGES, approximate=TEXT)
     def search_many(
         self,
         queries: Sequence[str] | np.ndarray,
@@ -187,8 +205,6 @@ class Index:
 
         Raises as `search` does, naming the query by its place; of no queries there are no results.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise AnysizeError(f"k={k!r} hits cannot be found; ask for at least 1")
         queries = many_queries(queries)
         if len(queries) == 0:
             return []
@@ -206,6 +222,7 @@ class Index:
             for hits, reports in answers
         ]
 
+    @takes(progress=FLAG)
     def add(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
         """
         Append items, of the same form as those the index was built from.
@@ -216,6 +233,7 @@ class Index:
         """
         self._append(items, ids, progress, replacing=False)
 
+    @takes(progress=FLAG)
     def upsert(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
         """
         Append items, each in the place of the one with its id if there is one, in one step.
