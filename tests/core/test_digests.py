@@ -142,6 +142,7 @@ def test_a_file_that_was_just_written_is_not_remembered_by_its_reader(cache: Pat
 def test_a_writer_s_word_is_taken(
     cache: Path, tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(digests, "_WORTH_WAITING", 0)
     (tmp_path / "a").write_bytes(b"some content")
     expected = Digest(12, hashlib.sha256(b"some content").hexdigest())
     digests.remember({tmp_path / "a": expected, tmp_path / "absent": expected})
@@ -225,6 +226,7 @@ def test_opening_many_known_files_again_is_cheap(cache: Path, tmp_path: Path, mo
     for path, content in files.items():
         path.write_bytes(content)
         known[path] = Digest(len(content), hashlib.sha256(content).hexdigest())
+    time.sleep(0.05)
     digests.remember(known)
     with cache.open("ab") as stream:
         stream.write(os.urandom(16 * (digests._MOST - 800)))

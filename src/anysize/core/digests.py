@@ -27,6 +27,8 @@ _TOKEN = 16
 """Bytes of the cache that say that one identity had one digest."""
 _MOST = 1 << 14
 """Tokens in the cache, above which the older half is dropped: 256 KiB, read in two milliseconds."""
+_WORTH_WAITING = 1 << 22
+"""Bytes that take longer to hash than `remember` waits."""
 _SETTLED, _SETTLED_COARSE = 20_000_000, 2_000_000_000
 """
 Nanoseconds after a change within which another may bear the same time: file systems take the time from a clock that
@@ -124,13 +126,13 @@ def remember(files: Mapping[Path, Digest]) -> None:
     Note that whoever wrote these files hashed them on the way, so that the next reader need not.
 
     To be called when they lie under their final names, for renaming a file changes its identity; renaming a folder
-    around it does not. May wait for a few milliseconds until a later change would show.
+    around it does not. Waits for a few milliseconds, until a later change would show, where hashing would take longer.
     """
     known = []
     for path, digest in files.items():
         with contextlib.suppress(OSError):
             known.append((Identity.of(path), digest))
-    if not all(identity.settled() for identity, _ in known):
+    if sum(identity.bytes for identity, _ in known if not identity.settled()) > _WORTH_WAITING:
         time.sleep(1.5 * _SETTLED / 1e9)
     _cache.add([(identity, digest) for identity, digest in known if identity.settled()])
 

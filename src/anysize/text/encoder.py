@@ -32,7 +32,9 @@ class Encoder:
     against the published ones; other names go to the Hugging Face hub.
     """
 
-    def __init__(self, source: str | Path | SentenceTransformer) -> None:
+    def __init__(self, source: str | Path | SentenceTransformer, *, check: Callable[[], None] | None = None) -> None:
+        """`check` is called before a folder is read; it raises an error if the folder was altered."""
+        self._check = check
         self.name = str(source) if isinstance(source, str | Path) else type(source).__name__
         self.store: FeatureStore | None = None
         """Where embeddings are kept once computed, if anywhere."""
@@ -43,6 +45,8 @@ class Encoder:
     def model(self) -> SentenceTransformer:
         """The loaded model. Raises `AnysizeError` if there is no such model here and none can be fetched."""
         if self._model is None:
+            if self._check is not None:
+                self._check()
             self._model = _load(str(self._source))
         return self._model
 
