@@ -90,6 +90,8 @@ class Measure:
         from anysize.core.errors import SizeError
         from anysize.core.menu import menu
 
+        if self.dims is not None and "dims" not in nesting.axes:
+            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
         if self.sizes is None:
             return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
         if self.dims is not None:

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.sizes import Size
 
@@ -50,7 +50,8 @@ def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes
     if not (directory / MANIFEST).exists():
         for marker in names("layouts"):
             if (directory / marker).is_file():
-                model: NestedModel = find("layouts", marker)(directory)
+                with refused_as_damaged(f"{directory} cannot be read"):
+                    model: NestedModel = find("layouts", marker)(directory)
                 chosen = model.nesting.resolve(size, **axes)
                 return model if chosen == model.nesting.full else model.extract(chosen)
     manifest = read_object(directory / MANIFEST, "an anysize model")
