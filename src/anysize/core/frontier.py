@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.sizes import Size
 
 NESTED, ORIGINAL = "nested", "original"
@@ -58,8 +59,18 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`."""
-        return cls(**{**value, "size": Size(value["size"])})
+        """The inverse of `to_json`. Raises `ValueError` for a cost that is no finite number of at least 0."""
+        made = cls(**{**value, "size": Size(value["size"])})
+        for name, cost in (
+            ("bytes", made.bytes),
+            ("ms", made.ms),
+            ("parameters", made.parameters),
+            ("flops", made.flops),
+        ):
+            missing = cost is None and name != "bytes"
+            if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
+                raise ValueError(f"{name} of {made.arm} at {made.size} is {cost!r}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -204,17 +215,19 @@ class Frontier:
             "meta": dict(self.meta),
         }
         if path is not None:
-            write_json(Path(path), value)
+            write_json(Path(path), signed(value))
         return value
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Frontier:
         """The inverse of `to_json`, from a file or its value. Raises `CheckpointError` if it is not a frontier."""
-        value = source if isinstance(source, Mapping) else read_json(Path(source), "a frontier")
+        value = source if isinstance(source, Mapping) else read_object(Path(source), "a frontier")
+        if not isinstance(source, Mapping):
+            check_signature(value, Path(source))
         try:
             records = tuple(Record.from_json(record) for record in value["records"])
-            return cls(records, value["metric"], dict(value.get("meta", {})))
-        except (AnysizeError, KeyError, TypeError, AttributeError) as error:
+            return cls(records, str(value["metric"]), dict(value.get("meta", {})))
+        except (AnysizeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None
 

@@ -7,8 +7,6 @@ saved before it did still load; then only their weights are verified.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,8 +42,7 @@ def write_manifest(directory: Path, content: Mapping[str, Any], weights: str, he
         "header": header.to_json(),
         "files": {path.as_posix(): digest.to_json() for path, digest in files.items()},
     }
-    value = json.loads(json.dumps(value))
-    write_json(directory / MANIFEST, {**value, "sha256": _checksum(value)})
+    write_json(directory / MANIFEST, digests.signed(value))
     return files
 
 
@@ -65,8 +62,7 @@ def read_manifest(directory: Path, kind: str | None = None) -> dict[str, Any]:
     missing = set(_NEEDED) - found.keys()
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; it may be damaged")
-    if "sha256" in found and found["sha256"] != _checksum(found):
-        raise CheckpointError(f"{path} was altered: it no longer matches its own checksum; copy the folder again")
+    digests.check_signature(found, path)
     unknown = found.keys() - _KNOWN
     if unknown or ("files" in found) != ("sha256" in found) or ("header" in found) != ("sha256" in found):
         raise CheckpointError(f"{path} was altered: it does not say what this format says")
@@ -164,11 +160,6 @@ def _check_entry(name: str, entry: Any) -> None:
         if not isinstance(block["block"], str) or type(block["stop"]) is not int or block["stop"] < max(last, 0):
             raise ValueError(f"the blocks of {name} end at {block['stop']!r} after {last}")
         last = block["stop"]
-
-
-def _checksum(value: Mapping[str, Any]) -> str:
-    rest = {name: part for name, part in value.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _reason(error: Exception) -> str:
