@@ -134,3 +134,23 @@ def test_torch_is_not_imported(model):
     script = f"import sys; {command}; sys.exit(status or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "dims=16" in done.stdout
+
+
+@pytest.mark.parametrize("change", [
+    {"about": {"options": [1]}}, {"about": {"options": "x"}}, {"about": {"data": 3}}, {"config": {"quantization": 3}},
+    {"config": {"quantization": {"scheme": {}}}}, {"about": {"method": {"a": 1}}},
+])  # fmt: skip
+def test_a_manifest_that_says_strange_things_is_told_or_one_sentence(model, anysize, change):
+    manifest = json.loads((model / "anysize.json").read_text())
+    (model / "anysize.json").write_text(json.dumps({**manifest, **change}))
+    said = anysize("info", model)
+    if said.status:
+        said.refused(str(model))
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "3", '[{"type": 3}]', '[{"path": {}}]', "[[]]", '"x"', "[" * 9999])
+def test_modules_that_are_none_are_told_or_one_sentence(tmp_path, anysize, content):
+    (tmp_path / "modules.json").write_text(content)
+    said = anysize("info", tmp_path)
+    if said.status:
+        said.refused(str(tmp_path))

@@ -21,11 +21,17 @@ class Info:
 
     def run(self) -> About:
         """Look for the file that says what it is; nothing but manifests and data is read."""
-        from anysize.core.errors import AnysizeError
-        from anysize.core.registry import names
+        from anysize.core.errors import AnysizeError, refused_as_damaged
 
         if not self.path.exists():
             raise AnysizeError(f"{self.path} does not exist")
+        with refused_as_damaged(f"what {self.path} says of itself cannot be read"):
+            return self._about()
+
+    def _about(self) -> About:
+        from anysize.core.errors import AnysizeError
+        from anysize.core.registry import names
+
         if self.path.is_file():
             return _file(self.path)
         for marker, describe in _FOLDERS.items():
