@@ -25,7 +25,7 @@ test: install    ## lint, types and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 format: install  ## put the code in order
 	$(BIN)/ruff check --fix .

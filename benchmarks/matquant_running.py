@@ -87,7 +87,7 @@ def loading(data: Data, scratch: Path, repeats: int) -> None:
     alone = {bits: scratch / f"alone-{bits}" for bits in BITS}
     for bits, folder in alone.items():
         method(modules=ALL).single(Size(bits=bits)).fit(data).save(folder)
-    QuantizedEncoder.load(files["round_clamp"]).inner.encoder.sentence_transformer(6, 384).save(
+    QuantizedEncoder.load(files["round_clamp"]).inner.encoder.sentence_transformer(6, [384]).save(
         str(scratch / "float"), create_model_card=False
     )
     values: dict[str, dict[str, dict[str, list[float]]]] = {"bytes read": {}, "peak memory": {}}
@@ -146,7 +146,7 @@ def speed(data: Data, texts: list[str], scratch: Path, repeats: int) -> None:
     import onnxruntime
 
     model = method().fit(data)
-    plain = model.inner.encoder.sentence_transformer(6, 384).eval()
+    plain = model.inner.encoder.sentence_transformer(6, [384]).eval()
     runs: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {}
 
     def session(folder: Path) -> Callable[[dict[str, torch.Tensor]], Any]:

@@ -83,7 +83,7 @@ def test_refusals(tmp_path):
     fit_classifier(x, y, epochs=1).save(tmp_path / "m")
     with pytest.raises(DataError, match="239 labels for 240 rows"):
         fit_classifier(x, y[1:])
-    with pytest.raises(DataError, match="finite rows"):
+    with pytest.raises(DataError, match="finite numbers"):
         fit_classifier(np.full_like(x, np.inf), y)
     with pytest.raises(DataError, match="at least 2 classes"):
         fit_classifier(x, np.zeros_like(y))

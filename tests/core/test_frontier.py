@@ -97,7 +97,7 @@ def test_pareto_leaves_out_what_is_beaten_at_equal_or_lower_cost():
 
 def test_pareto_by_time(frontier):
     assert [one.size.dims for one in frontier.pareto(cost="ms")] == [32, 64, 128, 384]
-    with pytest.raises(AnysizeError, match="'energy' is not a cost"):
+    with pytest.raises(AnysizeError, match="cost is 'energy'"):
         frontier.pareto(cost="energy")
 
 

@@ -59,10 +59,10 @@ def test_a_zero_vector_stays_finite():
     ("given", "error", "says"),
     [
         (np.zeros((2, WIDTH + 1), np.float32), DataError, r"\(n, 32\); got \(2, 33\)"),
-        (np.zeros(WIDTH, np.float32), DataError, r"got \(32,\)"),
-        (np.full((2, WIDTH), np.nan, np.float32), DataError, "NaN or infinite"),
-        (np.full((2, WIDTH), np.inf, np.float32), DataError, "NaN or infinite"),
-        ("one text", DataError, "list of texts"),
+        (np.zeros(WIDTH, np.float32), DataError, r"shape \(32,\)"),
+        (np.full((2, WIDTH), np.nan, np.float32), DataError, "NaN or a value too large"),
+        (np.full((2, WIDTH), np.inf, np.float32), DataError, "NaN or a value too large"),
+        ("one text", DataError, "not a list"),
         (["a text"], AnysizeError, "has no encoder"),
     ],
 )

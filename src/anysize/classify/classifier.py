@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from anysize.classify.heads import MRLHead
+from anysize.core.arguments import ROWS, expect
 from anysize.core.cost import Cost
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model import NestedModel
@@ -56,7 +57,8 @@ class Classifier(NestedModel):
         """
         if self.backbone is not None:
             return self.backbone(inputs)
-        found = torch.as_tensor(inputs)
+        held = expect(inputs, ROWS, "the features")
+        found = torch.as_tensor(np.array(held) if isinstance(held, np.ndarray) else held)
         found = found if found.is_floating_point() else found.float()
         found = found.to(self.head.biases[0])
         if not torch.isfinite(found).all():
@@ -65,7 +67,7 @@ class Classifier(NestedModel):
 
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """Logits (n, classes) at every size from one pass of the backbone; gradients flow."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         logits = self.head(self.features(example), [size.dims for size in asked])
         return dict(zip(asked, logits, strict=True))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from anysize.core.arguments import FINITE_ROWS, LABELS, takes
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.fitting import options_of
 from anysize.core.widths import default_dims
@@ -82,6 +83,7 @@ class MRLClassifier:
         return model
 
 
+@takes(features=FINITE_ROWS, labels=LABELS)
 def fit_classifier(
     features: np.ndarray,
     labels: Sequence[str | int] | np.ndarray,

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from anysize.core.engine_checks import Exported
+
 
 @dataclass
 class Cut:
@@ -40,7 +42,8 @@ class Cut:
             raise AnysizeError(f"--format {self.format} for a model of kind {model.kind!r}; {choice}")
         if hasattr(model, "export"):  # a family with formats of its own
             given = {} if self.format is None else {"form": self.format}
-            return WasCut(self.out, model.size, model.export(self.out, **given))
+            written = model.export(self.out, **given)
+            return WasCut(self.out, model.size, written.format, written)
         size, small = model.size, model.extract()
         if isinstance(small, NestedModel):
             small.save(self.out)
@@ -59,9 +62,11 @@ class WasCut:
     out: str
     size: Any
     format: str
+    exported: Exported | None = None
+    """What checked it, where a check was made."""
 
     def text(self) -> str:
-        """One line, and how to load it."""
+        """What it is, how to load it, and what checked it."""
         how = {
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
             "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
@@ -73,8 +78,14 @@ class WasCut:
             "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
         }
         article = "an" if self.format in ("anysize", "SAELens") else "a"
-        return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
+        line = f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
+        return "\n".join([line, *(self.exported.lines() if self.exported else [])])
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size and format."""
-        return {"out": self.out, "size": dict(self.size), "format": self.format}
+        """Place, size, format, checks and notes."""
+        return {
+            "out": self.out,
+            "size": dict(self.size),
+            "format": self.format,
+            **(self.exported or Exported("")).told(),
+        }

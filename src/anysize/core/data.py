@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from anysize.core.arguments import PATH, expect, shown
 from anysize.core.errors import DataError
 from anysize.core.held_out import held_out as kept_back
 
@@ -32,8 +33,13 @@ class Items:
     texts: list[str] | None = None
     vectors: np.ndarray | None = None
     """(n, d) float32; may be a memory map."""
+    numbered: bool = False
+    """Whether the ids are numbers that reading gave, because the source has none."""
 
     def __post_init__(self) -> None:
+        for name, held in (("ids", self.ids), ("texts", self.texts), ("vectors", self.vectors)):
+            if held is not None or name == "ids":
+                _check_sized(held, name)
         if (self.texts is None) == (self.vectors is None):
             raise DataError("items hold either texts or vectors; give exactly one of the two")
         held = self.texts if self.texts is not None else self.vectors
@@ -66,6 +72,8 @@ class Pairs:
     negatives: list[str] | None = None
 
     def __post_init__(self) -> None:
+        for held in (self.anchors, self.positives, *(() if self.negatives is None else (self.negatives,))):
+            _check_sized(held, "a column of pairs")
         for column in (self.positives, self.negatives):
             if column is not None and len(column) != len(self.anchors):
                 raise DataError(f"{len(self.anchors)} anchors beside {len(column)} partners; give one per anchor")
@@ -92,14 +100,16 @@ class ScoredPairs:
     scores: list[float]
 
     def __post_init__(self) -> None:
+        for column in (self.first, self.second, self.scores):
+            _check_sized(column, "a column of scored pairs")
         if not len(self.first) == len(self.second) == len(self.scores):
             raise DataError(
                 f"{len(self.first)} first texts, {len(self.second)} second texts and {len(self.scores)} scores; "
                 "give as many of each"
             )
         for row, score in enumerate(self.scores):
-            if not math.isfinite(score):
-                raise DataError(f"row {row} (from 0) has the score {score}; expected a finite number")
+            if not isinstance(score, (int, float, np.integer, np.floating)) or not math.isfinite(score):
+                raise DataError(f"row {row} (from 0) has the score {shown(score)}; expected a finite number")
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -149,7 +159,7 @@ class Data:
         else:
             raise DataError(f"{self.name} holds nothing to embed")
         texts = list(dict.fromkeys(text for column in columns for text in column))
-        return Items([str(index) for index in range(len(texts))], texts=texts)
+        return Items([str(index) for index in range(len(texts))], texts=texts, numbered=True)
 
     @property
     def texts(self) -> list[str]:
@@ -267,9 +277,10 @@ def read(source: str | Path | Data) -> Data:
     """
     from anysize.core.reading import read_source
 
-    if source == "none":
-        return Data("none", "none")
-    return source if isinstance(source, Data) else read_source(source)
+    if isinstance(source, Data):
+        return source
+    path = expect(source, PATH, "read: source")
+    return Data("none", "none") if path == "none" else read_source(path)
 
 
 def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval:
@@ -283,6 +294,12 @@ def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval
             qrels.setdefault(name, {})[positives[positive]] = 1.0
     corpus = Items(list(positives.values()), texts=list(positives))
     return Retrieval(Items(list(queries.values()), texts=list(queries)), corpus, qrels)
+
+
+def _check_sized(column: Any, what: str) -> None:
+    alone = isinstance(column, (str, bytes, type)) or getattr(column, "ndim", 1) == 0
+    if alone or not isinstance(column, Sized):
+        raise DataError(f"{what} is {shown(column)}; expected a list with one entry an item")
 
 
 def _at(column: Sequence[T], indices: Sequence[int] | np.ndarray) -> list[T]:

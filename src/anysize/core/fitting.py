@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.data import Data, read
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
-from anysize.core.registry import MANIFEST, find, load
+from anysize.core.options import configured
+from anysize.core.registry import MANIFEST, find, load, names
 from anysize.core.scratch import discard, sweep
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ RUN, LOCK = "run.json", "lock"
 """In the folder of an unfinished run: what run it is, and who writes there."""
 
 
+@takes(out=PATH, resume=FLAG)
 def fit(
     data: str | Path | Data,
     *,
@@ -39,10 +42,22 @@ def fit(
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
     if isinstance(method, str):
-        method = find("methods", method)(**options)
+        method = configured(find("methods", method), method, options)
+    elif isinstance(method, type) or not isinstance(method, Fits):
+        raise AnysizeError(
+            f"{shown(method)} is not a method; expected one of {', '.join(names('methods'))}, or its object"
+        )
     elif options:
         raise AnysizeError("options belong to a method's name; set them on the method object instead")
     return produce(method, lambda: read(data), out, resume)
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """What a method is: an object that makes a model of data."""
+
+    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Any:
+        """The model."""
 
 
 def produce(

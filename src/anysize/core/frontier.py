@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import MAPPING, PATH, TEXT, number, one_of, shown, takes
 from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.sizes import Size
 
 NESTED, ORIGINAL = "nested", "original"
+COSTS = ("bytes", "ms", "parameters", "flops")
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,16 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`. Raises `ValueError` for a cost that is no finite number of at least 0."""
+        """The inverse of `to_json`. Raises `CheckpointError` if it is not a record."""
+        known = [field.name for field in fields(cls)]
+        if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
+            raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
         made = cls(**{**value, "size": Size(value["size"])})
-        for name, cost in (
-            ("bytes", made.bytes),
-            ("ms", made.ms),
-            ("parameters", made.parameters),
-            ("flops", made.flops),
-        ):
+        costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
+        for name, cost in costs.items():
             missing = cost is None and name != "bytes"
             if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
-                raise ValueError(f"{name} of {made.arm} at {made.size} is {cost!r}")
+                raise CheckpointError(f"{name} of {made.arm} at {made.size} is {cost!r}")
         return made
 
 
@@ -104,6 +105,7 @@ class Frontier:
         rank = {NESTED: -1, ORIGINAL: 1}
         return tuple(sorted(dict.fromkeys(record.arm for record in self.records), key=lambda arm: rank.get(arm, 0)))
 
+    @takes(name=TEXT)
     def arm(self, name: str) -> tuple[Record, ...]:
         """One arm's records, cheapest first. Raises `AnysizeError`, naming the arms there are."""
         found = tuple(sorted((record for record in self.records if record.arm == name), key=cheapness))
@@ -117,6 +119,7 @@ class Frontier:
         whole = [record for record in records if all(other.size <= record.size for other in records)]
         return whole[0] if whole else records[-1]
 
+    @takes(arm=TEXT, cost=one_of(COSTS))
     def pareto(self, arm: str = NESTED, cost: str = "bytes") -> tuple[Record, ...]:
         """
         The arm's records that no other beats: cheapest first, each better than all before it.
@@ -129,6 +132,7 @@ class Frontier:
                 kept.append(record)
         return tuple(kept)
 
+    @takes(within=number(0), as_good_as=TEXT, max_bytes=number(above=0), max_ms=number(above=0), metric=TEXT, arm=TEXT)
     def cheapest(
         self,
         within: float | None = None,
@@ -195,18 +199,21 @@ class Frontier:
 
         return render(self, within=within, metric=metric or self.metric)
 
+    @takes(path=PATH)
     def plot(self, path: str | os.PathLike[str], *, chosen: Size | None = None) -> None:
         """Draw the frontier to a file (png, svg or pdf); `chosen` is marked. Needs matplotlib."""
         from anysize.core.frontier_plot import draw
 
         draw(self, Path(path), chosen=chosen)
 
+    @takes(path=PATH)
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page: a chart, every metric in a sortable table, a budget to pick by."""
         from anysize.core.frontier_page import page
 
         write_bytes(Path(path), page(self).encode())
 
+    @takes(path=PATH)
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """As plain JSON values, also written to `path` if one is given."""
         value = {
@@ -219,6 +226,7 @@ class Frontier:
         return value
 
     @classmethod
+    @takes(source=PATH | MAPPING)
     def from_json(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Frontier:
         """The inverse of `to_json`, from a file or its value. Raises `CheckpointError` if it is not a frontier."""
         value = source if isinstance(source, Mapping) else read_object(Path(source), "a frontier")
@@ -252,8 +260,6 @@ def _value(record: Record, metric: str) -> float:
 
 
 def _cost(record: Record, cost: str) -> float:
-    if cost not in ("bytes", "ms", "parameters", "flops"):
-        raise AnysizeError(f"{cost!r} is not a cost; use bytes, ms, parameters or flops")
     value = getattr(record, cost)
     if value is None:
         raise AnysizeError(f"the {cost} of {record.arm} at {record.size} was not measured, so it cannot be compared")

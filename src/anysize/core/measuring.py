@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anysize.core.arguments import TEXT, expect, instance, many, takes
 from anysize.core.data import Data, read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier import NESTED, ORIGINAL, Frontier
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ARMS = ("truncate", "pca")
 
 
+@takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT)
 def measure(
     model: NestedModel,
     data: str | Path | Data,
@@ -35,6 +37,9 @@ def measure(
     If the model was trained on this very data, only the part that training left out is used, where there is one.
     Raises `DataError` if the data offers nothing to measure by.
     """
+    from anysize.core.model import NestedModel
+
+    expect(model, instance(NestedModel, words="a nested model, as load or fit gives it"), "measure: model")
     known = model.measured_by()
     if by is not None and by not in known:
         raise AnysizeError(f"a {model.kind} is not measured by {by!r}; expected one of {', '.join(known)}")
@@ -45,7 +50,7 @@ def measure(
         raise DataError(
             f"{loaded.name} offers nothing to measure a {model.kind} by: no judgements, pairs, scores, or items enough"
         )
-    chosen = [model.nesting.resolve(size) for size in sizes] if sizes is not None else list(model.nesting)
+    chosen = model.nesting.resolve_all(sizes)
     views = {NESTED: [model.at(size) for size in chosen]}
     usual = getattr(evaluator, "rivals", getattr(model, "rivals", ARMS))
     asked = usual if arms is None else arms

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from anysize.core import checkpoint
+from anysize.core.arguments import PATH, takes
 from anysize.core.cost import Cost
 from anysize.core.digests import remember
 from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
@@ -116,7 +117,7 @@ class NestedModel(torch.nn.Module):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
         owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
         state = {name: value for name, value in self.saved_state().items() if needed(owned.get(name), chosen)}
@@ -150,6 +151,7 @@ class NestedModel(torch.nn.Module):
         """Torch counts how often a tensor was written; moving it to another device does not count."""
         return tuple((name, tensor._version) for name, tensor in self.saved_state().items())
 
+    @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
         from anysize import __version__

@@ -9,6 +9,7 @@ from typing import Any
 from anysize.core.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.fitting import produce
+from anysize.core.options import configured
 from anysize.core.plain_text import read_texts
 from anysize.core.registry import find
 
@@ -28,7 +29,7 @@ def pretrain(
     work in progress is kept in ``OUT.partial``, and `resume` continues it to the very weights of an undisturbed run.
     """
     if isinstance(method, str):
-        method = find("pretrainers", method)(**options)
+        method = configured(find("pretrainers", method), method, options)
     elif options:
         raise AnysizeError("options belong to a method's name; set them on the method object instead")
     return produce(method, lambda: read_texts(data), out, resume, marker=method.marker, load=method.load)

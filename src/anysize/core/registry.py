@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anysize.core.arguments import PATH, takes
 from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.sizes import Size
@@ -37,6 +38,7 @@ def find(group: str, name: str) -> Any:
     return found[0].load()
 
 
+@takes(path=PATH)
 def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:
     """
     Load any saved nested model; with a size, only that size's bytes are read.

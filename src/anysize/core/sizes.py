@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from anysize.core.arguments import shown
 from anysize.core.errors import SizeError
 
 _RESERVED = frozenset({"weights", "name", "keys", "values", "items", "get", "parse", "replace"})
@@ -32,19 +33,23 @@ class Size(Mapping[str, int]):
     _values: dict[str, int]
 
     def __init__(self, values: Mapping[str, int] | None = None, /, **axes: int) -> None:
+        if values is not None and not isinstance(values, Mapping):
+            raise SizeError(f"{shown(values)} is not a size; write it like dims=64")
         merged = {**(values or {}), **axes}
         if not merged:
             raise SizeError("a size needs at least one axis, for example dims=64")
         for axis, value in merged.items():
             if not isinstance(axis, str) or not axis.isidentifier() or axis in _RESERVED:
-                raise SizeError(f"{axis!r} cannot name an axis; use a word such as dims or layers")
+                raise SizeError(f"{shown(axis)} cannot name an axis; use a word such as dims or layers")
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SizeError(f"{axis}={value!r} is not a size; expected a whole number of at least 1")
+                raise SizeError(f"{axis}={shown(value)} is not a size; expected a whole number of at least 1")
         object.__setattr__(self, "_values", merged)
 
     @classmethod
     def parse(cls, text: str) -> Size:
         """Read a size as a user types it: ``"dims=64"`` or ``"layers=4,dims=64"``."""
+        if not isinstance(text, str):
+            raise SizeError(f"{shown(text)} cannot be read as a size; write it like dims=64")
         values: dict[str, int] = {}
         for part in text.split(","):
             axis, equals, value = (piece.strip() for piece in part.partition("="))
@@ -134,9 +139,12 @@ class Nesting(Sequence[Size]):
         cls, sizes: Iterable[Size], weights: Sequence[float] | None = None, names: Sequence[str] | None = None
     ) -> Nesting:
         """A fixed list of sizes, smallest first, of which the last contains every other; `names`, one a size."""
-        listed = tuple(sizes)
+        listed = _listed(sizes, "sizes")
         if not listed:
             raise SizeError("a nesting needs at least one size")
+        for size in listed:
+            if not isinstance(size, Size):
+                raise SizeError(f"a nesting is made of sizes, and {shown(size)} is none; write Size(layers=2, dims=8)")
         for size in listed:
             if size.keys() != listed[0].keys():
                 raise SizeError(f"sizes of one nesting name the same axes; got {listed[0]} beside {size}")
@@ -164,6 +172,8 @@ class Nesting(Sequence[Size]):
 
     def levels(self, axis: str) -> tuple[int, ...]:
         """The distinct values along one axis, increasing."""
+        if not isinstance(axis, str) or axis not in self.axes:
+            raise SizeError(f"there is no axis {shown(axis)}; it is nested in {', '.join(self.axes)}")
         return tuple(sorted({size[axis] for size in self._sizes}))
 
     def resolve(self, size: Size | str | None = None, /, **axes: int) -> Size:
@@ -175,7 +185,9 @@ class Nesting(Sequence[Size]):
         """
         if isinstance(size, str):
             size = self._named(size)
-        asked = Size({**(size or {}), **axes}) if (size or axes) else self.full
+        if size is not None and not isinstance(size, Mapping):
+            raise SizeError(f"{shown(size)} is not a size; write it like dims=64")
+        asked = Size({**(size or {}), **axes}) if size is not None or axes else self.full
         for axis in asked:
             if axis not in self.axes:
                 raise SizeError(f"this model has no axis {axis!r}; it is nested in {', '.join(self.axes)}")
@@ -184,6 +196,18 @@ class Nesting(Sequence[Size]):
         if found is None:
             raise SizeError(self._refusal(asked, wanted))
         return found
+
+    def resolve_all(self, sizes: Iterable[Size | str] | None) -> list[Size]:
+        """Each of `sizes` as `resolve` gives it; without any, all sizes of this nesting."""
+        if sizes is None:
+            return list(self._sizes)
+        listed = _listed(sizes, "sizes")
+        if not listed:
+            raise SizeError("no size is named; leave sizes out for all of them")
+        for size in listed:
+            if not isinstance(size, (str, Mapping)):
+                raise SizeError(f"{shown(size)} is not a size; write it like dims=64")
+        return [self.resolve(size) for size in listed]
 
     def up_to(self, size: Size) -> Nesting:
         """The part of this nesting that `size` contains: what is left after loading at that size."""
@@ -220,7 +244,10 @@ class Nesting(Sequence[Size]):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Nesting:
         """Read what `to_json` wrote, with every check of a new nesting."""
-        return cls.pairs([Size(size) for size in value["sizes"]], value["weights"], value.get("names"))
+        if not isinstance(value, Mapping) or not {"sizes", "weights"} <= value.keys():
+            raise SizeError(f"{shown(value)} does not describe a nesting; expected sizes and their weights")
+        sizes = [Size(size) for size in _listed(value["sizes"], "sizes")]
+        return cls.pairs(sizes, value["weights"], value.get("names"))
 
     def __getitem__(self, index: Any) -> Any:
         return self._sizes[index]
@@ -249,8 +276,14 @@ class Nesting(Sequence[Size]):
         return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{weights}{names})"
 
 
+def _listed(values: Any, what: str) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise SizeError(f"{what} are given as a list; got {shown(values)}")
+    return tuple(values)
+
+
 def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:
-    listed = tuple(values)
+    listed = _listed(values, axis)
     if not listed:
         raise SizeError(f"{axis} lists no sizes")
     for value in listed:
@@ -264,20 +297,22 @@ def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:
 def _checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     if weights is None:
         return (1.0,) * count
-    if len(weights) != count:
-        raise SizeError(f"{len(weights)} weights for {count} sizes; give one weight per size")
-    for weight in weights:
-        if not 0 <= weight < float("inf"):
-            raise SizeError(f"weight {weight} is not a finite number of at least 0")
-    return tuple(map(float, weights))
+    listed = _listed(weights, "weights")
+    if len(listed) != count:
+        raise SizeError(f"{len(listed)} weights for {count} sizes; give one weight per size")
+    for weight in listed:
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            raise SizeError(f"weight {shown(weight)} is not a finite number of at least 0")
+    return tuple(map(float, listed))
 
 
 def _checked_names(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
     if names is None:
         return None
-    if len(names) != count:
-        raise SizeError(f"{len(names)} names for {count} sizes; give one name per size")
-    for name in names:
-        if not isinstance(name, str) or not name.isidentifier() or list(names).count(name) > 1:
-            raise SizeError(f"{name!r} cannot name a size; use one word for each, such as small, tall")
-    return tuple(names)
+    listed = _listed(names, "names")
+    if len(listed) != count:
+        raise SizeError(f"{len(listed)} names for {count} sizes; give one name per size")
+    for name in listed:
+        if not isinstance(name, str) or not name.isidentifier() or listed.count(name) > 1:
+            raise SizeError(f"{shown(name)} cannot name a size; use one word for each, such as small, tall")
+    return listed

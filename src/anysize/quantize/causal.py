@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from anysize.core.arguments import PATH, TEXTS, expect, takes
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json
@@ -56,10 +57,12 @@ class CausalLM(NestedModel):
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        lm: Any
         if isinstance(path, nn.Module):
-            lm: Any = path
+            lm = path
             tokenizer = None
         else:
+            path = os.fspath(expect(path, PATH, "from_pretrained: path"))
             try:
                 lm = pretrained(AutoModelForCausalLM, path, dtype=torch.float32)
                 tokenizer = pretrained(AutoTokenizer, path)
@@ -67,15 +70,16 @@ class CausalLM(NestedModel):
                 raise
             except (OSError, ValueError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise AnysizeError(f"cannot load the language model {os.fspath(path)!r} ({reason})") from None
+                raise AnysizeError(f"cannot load the language model {path!r} ({reason})") from None
         length = max_length or min(LENGTH, int(getattr(lm.config, "max_position_embeddings", None) or LENGTH))
         model = cls(Nesting(layers=(int(lm.config.num_hidden_layers),)), lm, length)
         model.tokenizer = tokenizer
-        model.about = {"options": {"model": None if tokenizer is None else os.fspath(path)}}
+        model.about = {"options": {"model": None if tokenizer is None else path}}
         return model.eval()
 
     # Running
 
+    @takes(texts=TEXTS)
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Ids and mask of some texts, cut at `max_length` and padded on the right."""
         if self.tokenizer is None:
@@ -98,8 +102,7 @@ class CausalLM(NestedModel):
 
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """Logits (rows, tokens, vocabulary) for texts, or for token ids (rows, tokens)."""
-        for size in sizes or ():
-            self.nesting.resolve(size)
+        self.nesting.resolve_all(sizes)
         given = isinstance(example, torch.Tensor)
         inputs = {"input_ids": example.to(self.device)} if given else self.tokens(list(example))
         return {self.nesting.full: self.lm(**inputs, use_cache=False).logits.float()}
@@ -116,7 +119,7 @@ class CausalLM(NestedModel):
         """The Hugging Face model with its tokenizer attached (`save_pretrained` both); it shares nothing."""
         import copy
 
-        if size or axes:
+        if size is not None or axes:
             self.nesting.resolve(size, **axes)
         lm = copy.deepcopy(self.lm)
         lm.tokenizer = self.tokenizer

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.sides import TwoSided
 from anysize.core.sizes import Size
 from anysize.quantize.model import BITS, Quantized
 
 
-class QuantizedEncoder(Quantized):
+class QuantizedEncoder(TwoSided, Quantized):
     """Embeds texts with codes for weights: ``at(bits=4).encode(texts)``; also with layers and dims, where trained."""
 
     kind = "quantized-encoder"
@@ -37,6 +38,11 @@ class QuantizedEncoder(Quantized):
     def _inner_view(self) -> Any:
         return self.inner.at(self.inner_size)
 
+    def window(self) -> Any:
+        """How much of a document it reads: as the inner model."""
+        inner: Any = self.inner
+        return inner.window()
+
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size of this width is cut from; shape and options as in the inner model."""
         with self.running() as view:
@@ -52,12 +58,12 @@ class QuantizedEncoder(Quantized):
         """
         Unit embeddings at this view's size: float32, shape (n, dims).
 
-        With `sizes`, a dict of them by size: one pass per width. Options: batch_size, progress, bf16.
+        With `sizes`, a dict of them by size: one pass per width. Options: side, batch_size, progress, bf16.
         """
         if sizes is None:
             with self.running() as view:
                 return view.encode(inputs, **options)
-        asked = [self.nesting.resolve(size) for size in sizes]
+        asked = self.nesting.resolve_all(sizes)
         found: dict[Size, np.ndarray] = {}
         for bits in dict.fromkeys(size[BITS] for size in asked):
             here = [size for size in asked if size[BITS] == bits]

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import read_json, write_bytes, write_json
-from anysize.quantize.exporting import bits_of, homes, require_same, write_floats
+from anysize.quantize.export_floats import loaded_again
+from anysize.quantize.exporting import Written, bits_of, homes, require_same, write_floats
 from anysize.quantize.levels import Levels, whole
 from anysize.quantize.scheme import Scheme
 from anysize.quantize.stored import StoredLinear
@@ -28,9 +29,9 @@ WEIGHTS = "model.safetensors"
 ATOL = 1e-5
 
 
-def write_compressed(view: Quantized, directory: Path) -> dict[str, Any]:
+def write_compressed(view: Quantized, directory: Path) -> Written:
     """
-    Write the model and check it by decompressing every layer with the library.
+    Write the model and check it: every layer decompressed by the library, then the whole as it is loaded from there.
 
     Raises `AnysizeError` if a zero-point is not whole, a layer scales its inputs, or the library is missing.
     """
@@ -65,7 +66,8 @@ def write_compressed(view: Quantized, directory: Path) -> dict[str, Any]:
     index = directory / f"{WEIGHTS}.index.json"
     if index.exists():
         raise AnysizeError("models of several files of weights cannot be written as compressed-tensors yet")
-    return {"widths": {str(dict(args)["num_bits"]): len(stems) for args, stems in groups.items()}}
+    said = {"widths": {str(dict(args)["num_bits"]): len(stems) for args, stems in groups.items()}}
+    return Written(said, (loaded_again(view, model, directory),))
 
 
 def _arguments(level: Levels, scheme: Scheme) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 GGUF, the file of llama.cpp: sentence encoders of the BERT kind and language models of the Llama kind.
 
 Codes go into block types as they are (see `gguf_blocks`); only scales are rounded, to half precision, as all of GGUF's
-are. What is not quantised stays in float32.
+are. What is not quantised stays in float32. `gguf_settings` and `gguf_words` say what else a file
+holds, and what none can.
 """
 
 from __future__ import annotations
 
-import json
+import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,182 +18,153 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
-from anysize.quantize.exporting import bits_of, homes, require_same
-from anysize.quantize.gguf_blocks import as_blocks
+from anysize.quantize.exporting import Written, bits_of, homes, ids_of, prompt_notes, require_same, results_of
+from anysize.quantize.gguf_blocks import Blocks, as_blocks
+from anysize.quantize.gguf_settings import ARCHITECTURES, Bert, Decoder
+from anysize.quantize.gguf_words import write_words
 from anysize.quantize.levels import Levels, levels, refuse_transformed
+from anysize.quantize.llama_cpp import Reading, check
 from anysize.quantize.scales import Grid
 
 if TYPE_CHECKING:
     from anysize.quantize.model import Quantized
 
 FILE = "model.gguf"
-ARCHITECTURES = {"bert": "BERT", "llama": "LLAMA", "mistral": "LLAMA"}
 ATOL = 2e-3
 """Half precision keeps 11 bits of a scale and an offset, each of which may be twice the largest weight."""
 
 
-def write_gguf(view: Quantized, directory: Path) -> dict[str, Any]:
-    """
-    Write ``model.gguf`` and check it: every tensor as the library's reader decodes it against ours.
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor under its name in the file: its floats, and its blocks if it is quantised."""
 
-    Raises `AnysizeError` for another kind of model, codes that no block type holds, or a missing library.
+    name: str
+    floats: np.ndarray
+    blocks: Blocks | None
+
+
+def write_gguf(view: Quantized, directory: Path) -> Written:
+    """
+    Write ``model.gguf`` and check it: every tensor as the library's reader decodes it, then the whole by llama.cpp.
+
+    Raises `AnysizeError` for another kind of model, what no file can say, codes that no block type holds, a missing
+    library, or a file with which llama.cpp does not give what we give.
     """
     gguf = _library()
     model = view.extract().eval().to("cpu")
-    body = model[0].auto_model if hasattr(model, "preprocess") else model
+    sentences = hasattr(model, "preprocess")
+    body = model[0].auto_model if sentences else model
     kind = str(body.config.model_type)
-    if kind not in ARCHITECTURES:
+    if kind not in ARCHITECTURES or (kind == "bert") != sentences:
         raise AnysizeError(
             f"gguf can be written of {', '.join(ARCHITECTURES)} models, and this is {kind}; cut with --format onnx"
         )
-    architecture = getattr(gguf.MODEL_ARCH, ARCHITECTURES[kind])
-    writer = gguf.GGUFWriter(str(directory / FILE), gguf.MODEL_ARCH_NAMES[architecture])
-    _describe(gguf, writer, model, body, kind)
-    names = gguf.get_tensor_name_map(architecture, body.config.num_hidden_layers)
-    prefix = next(name for name, part in model.named_modules() if part is body)
-    coded = {home.removeprefix(prefix).removeprefix("."): name for name, home in homes(view, model).items()}
-    expected: dict[str, np.ndarray] = {}
-    types: Counter[str] = Counter()
-    for key, tensor in body.state_dict().items():
-        target = names.get_name(key, try_suffixes=(".weight", ".bias"))
-        if target is None:
-            if "pooler" in key:
-                continue  # sentence vectors are pooled from the tokens
-            raise AnysizeError(f"gguf has no place for {key}; cut with --format onnx")
-        rows = _rows(body.config, key, kind)
-        value = tensor.detach().float() if rows is None else tensor.detach().float()[rows(tensor.shape[0])]
-        name = coded.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
-        expected[target] = value.numpy()
-        if name is None:
-            writer.add_tensor(target, np.ascontiguousarray(value.numpy()))
-            continue
-        part = view.layers()[name]
-        refuse_transformed(part, "gguf")
-        found = levels(part, bits_of(view, name))
-        if rows is not None:
-            order = rows(part.rows)
-            found = Levels(found.codes[order], found.width, Grid(found.grid.scale[order], found.grid.offset[order]))
-        blocks = as_blocks(found, part.name)
-        types[blocks.kind] += 1
-        writer.add_tensor(target, blocks.content, raw_dtype=gguf.GGMLQuantizationType[blocks.kind])
-    if types.total() != len(coded):
-        raise AnysizeError(f"gguf has a place for {types.total()} of {len(coded)} quantised layers; use --format onnx")
+    family = Bert(model, body) if sentences else Decoder(body, kind)
+    tensors = _tensors(gguf, view, model, body, family, kind)
+    notes = _write(gguf, directory / FILE, model, body, family, kind, tensors, coded=True)
+    _read_back(gguf, directory / FILE, tensors)
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        twin = Path(scratch) / FILE
+        _write(gguf, twin, model, body, family, kind, tensors, coded=False)
+        checks, told = check(directory / FILE, twin, _reading(model, family, sentences))
+    types = Counter(tensor.blocks.kind for tensor in tensors if tensor.blocks is not None)
+    said = {"architecture": ARCHITECTURES[kind].lower(), "types": dict(types)}
+    return Written(said, tuple(checks), (*notes, *told, *prompt_notes(model, "gguf has no place for prompts")))
+
+
+def _write(
+    gguf: Any,
+    file: Path,
+    model: Any,
+    body: Any,
+    family: Bert | Decoder,
+    kind: str,
+    tensors: list[_Tensor],
+    *,
+    coded: bool,
+) -> list[str]:
+    writer = gguf.GGUFWriter(str(file), gguf.MODEL_ARCH_NAMES[getattr(gguf.MODEL_ARCH, ARCHITECTURES[kind])])
+    writer.add_block_count(body.config.num_hidden_layers)
+    writer.add_feed_forward_length(body.config.intermediate_size)
+    writer.add_file_type(gguf.LlamaFileType.GUESSED if coded else gguf.LlamaFileType.ALL_F32)
+    family.describe(gguf, writer)
+    if isinstance(family, Bert):
+        writer.add_token_type_count(body.config.type_vocab_size)
+    notes = write_words(gguf, writer, model.tokenizer, body.config.vocab_size, sentences=isinstance(family, Bert))
+    for tensor in tensors:
+        if tensor.blocks is None or not coded:
+            writer.add_tensor(tensor.name, np.ascontiguousarray(tensor.floats))
+        else:
+            kind_of_blocks = gguf.GGMLQuantizationType[tensor.blocks.kind]
+            writer.add_tensor(tensor.name, tensor.blocks.content, raw_dtype=kind_of_blocks)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    _check(gguf, directory / FILE, expected)
-    return {"architecture": ARCHITECTURES[kind].lower(), "types": dict(types)}
+    return notes
 
 
-def _check(gguf: Any, file: Path, expected: dict[str, np.ndarray]) -> None:
+def _tensors(gguf: Any, view: Quantized, model: Any, body: Any, family: Bert | Decoder, kind: str) -> list[_Tensor]:
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, ARCHITECTURES[kind]), body.config.num_hidden_layers)
+    prefix = next(name for name, part in model.named_modules() if part is body)
+    coded = {home.removeprefix(prefix).removeprefix("."): name for name, home in homes(view, model).items()}
+    tied = bool(getattr(body.config, "tie_word_embeddings", False)) and not isinstance(family, Bert)
+    found: list[_Tensor] = []
+    for key, tensor in body.state_dict().items():
+        target = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        if "pooler" in key or (tied and key == "lm_head.weight"):
+            continue  # sentence vectors are pooled from the tokens; a tied head is the table again
+        if target is None:
+            raise AnysizeError(f"gguf has no place for {key}; cut with --format onnx")
+        order = family.order(key)
+        value = tensor.detach().float()[: family.rows_kept(key)]
+        value = value if order is None else value[order(value.shape[0])]
+        name = coded.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
+        blocks = None
+        if name is not None:
+            part = view.layers()[name]
+            refuse_transformed(part, "gguf")
+            level = _cut_rows(levels(part, bits_of(view, name)), family.rows_kept(key))
+            if order is not None:
+                rows = order(part.rows)
+                level = Levels(level.codes[rows], level.width, Grid(level.grid.scale[rows], level.grid.offset[rows]))
+            blocks = as_blocks(level, part.name)
+        found.append(_Tensor(target, value.numpy(), blocks))
+    written = sum(tensor.blocks is not None for tensor in found)
+    if written != len(coded):
+        raise AnysizeError(f"gguf has a place for {written} of {len(coded)} quantised layers; use --format onnx")
+    factors = None if isinstance(family, Bert) else family.frequency_factors()
+    if factors is not None:
+        found.append(_Tensor("rope_freqs.weight", factors.numpy(), None))
+    return found
+
+
+def _cut_rows(level: Levels, rows: int | None) -> Levels:
+    return Levels(level.codes[:rows], level.width, Grid(level.grid.scale[:rows], level.grid.offset[:rows]))
+
+
+def _read_back(gguf: Any, file: Path, tensors: list[_Tensor]) -> None:
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(str(file)).tensors}
-    if found.keys() != expected.keys():
+    if found.keys() != {tensor.name for tensor in tensors} or len(found) != len(tensors):
         raise AnysizeError("the reader of gguf finds other tensors than were written, so nothing was written")
-    for name, value in expected.items():
-        tensor = found[name]
-        given = gguf.quants.dequantize(np.array(tensor.data), tensor.tensor_type).reshape(value.shape)
-        require_same(torch.from_numpy(given), torch.from_numpy(value), ATOL, f"{name} as gguf's reader decodes it")
+    for tensor in tensors:
+        there = found[tensor.name]
+        given = gguf.quants.dequantize(np.array(there.data), there.tensor_type).reshape(tensor.floats.shape)
+        what = f"{tensor.name} as gguf's reader decodes it"
+        require_same(torch.from_numpy(given), torch.from_numpy(tensor.floats), ATOL, what)
 
 
-def _rows(config: Any, key: str, kind: str) -> Any:
-    """In rotary attention llama.cpp turns neighbours, Hugging Face halves: the rows of q and k change places."""
-    if kind == "bert" or not key.endswith(("q_proj.weight", "k_proj.weight")):
-        return None
-    heads = config.num_attention_heads if "q_proj" in key else config.num_key_value_heads
-
-    def order(rows: int) -> torch.Tensor:
-        return torch.arange(rows).view(heads, 2, rows // heads // 2).transpose(1, 2).reshape(-1)
-
-    return order
-
-
-def _describe(gguf: Any, writer: Any, model: Any, body: Any, kind: str) -> None:
-    config = body.config
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_file_type(gguf.LlamaFileType.GUESSED)
-    if kind == "bert":
-        pooling = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}
-        mode = getattr(model[1], "pooling_mode", None)
-        mode = mode[0] if isinstance(mode, list | tuple) else mode
-        if mode not in pooling:
-            raise AnysizeError(
-                f"gguf pools by {' or '.join(pooling)}, and this model by {mode}; cut with --format onnx"
-            )
-        after = [type(module).__name__ for module in list(model)[2:] if type(module).__name__ != "Normalize"]
-        if after:
-            raise AnysizeError(
-                f"gguf ends with pooling, and this model has {', '.join(after)} after it, which cuts its dims; cut at "
-                "the full dims, whose first coordinates are the smaller vectors, or with --format onnx"
-            )
-        writer.add_layer_norm_eps(config.layer_norm_eps)
-        writer.add_causal_attention(False)
-        writer.add_pooling_type(pooling[mode])
-        _word_pieces(gguf, writer, model.tokenizer, config)
-    else:
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-        writer.add_head_count_kv(config.num_key_value_heads)
-        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-        writer.add_rope_freq_base(float(_rope_theta(config)))
-        writer.add_vocab_size(config.vocab_size)
-        _byte_pairs(gguf, writer, model.tokenizer, config)
-
-
-def _rope_theta(config: Any) -> float:
-    given = getattr(config, "rope_parameters", None) or {}
-    if given.get("rope_type", "default") != "default":
-        raise AnysizeError(f"gguf is written without rope scaling, and this model has {given['rope_type']}")
-    return float(given.get("rope_theta", 10000.0))
-
-
-def _word_pieces(gguf: Any, writer: Any, tokenizer: Any, config: Any) -> None:
-    """A BERT vocabulary as llama.cpp wants it: beginnings of words marked, continuations bare."""
-    byplace = {place: token for token, place in tokenizer.get_vocab().items()}
-    special = set(tokenizer.all_special_ids)
-    tokens, types = [], []
-    for place in range(config.vocab_size):
-        token = byplace.get(place, f"[PAD{place}]")
-        marked = token[2:] if token.startswith("##") else token if place in special else f"\u2581{token}"
-        tokens.append(marked.encode("utf-8"))
-        types.append(gguf.TokenType.CONTROL if place in special else gguf.TokenType.NORMAL)
-    writer.add_tokenizer_model("bert")
-    writer.add_token_type_count(config.type_vocab_size)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    for name, place in (
-        ("unk", tokenizer.unk_token_id),
-        ("sep", tokenizer.sep_token_id),
-        ("pad", tokenizer.pad_token_id),
-        ("cls", tokenizer.cls_token_id),
-        ("mask", tokenizer.mask_token_id),
-    ):
-        if place is not None and hasattr(writer, f"add_{name}_token_id"):
-            getattr(writer, f"add_{name}_token_id")(place)
-
-
-def _byte_pairs(gguf: Any, writer: Any, tokenizer: Any, config: Any) -> None:
-    """A byte-level BPE vocabulary (GPT-2's rules); of any other, the file takes token ids alone."""
-    found = json.loads(tokenizer.backend_tokenizer.to_str()) if hasattr(tokenizer, "backend_tokenizer") else {}
-    before = found.get("pre_tokenizer") or {}
-    if (found.get("model") or {}).get("type") != "BPE" or before.get("type") != "ByteLevel":
-        writer.add_tokenizer_model("no_vocab")
-        return
-    byplace = {place: token for token, place in tokenizer.get_vocab().items()}
-    special = set(tokenizer.all_special_ids)
-    places = range(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([byplace.get(place, f"[PAD{place}]").encode("utf-8") for place in places])
-    writer.add_token_types([gguf.TokenType.CONTROL if place in special else gguf.TokenType.NORMAL for place in places])
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in found["model"]["merges"]]
-    writer.add_token_merges(merges)
-    for name, place in (("bos", tokenizer.bos_token_id), ("eos", tokenizer.eos_token_id)):
-        if place is not None:
-            getattr(writer, f"add_{name}_token_id")(place)
+def _reading(model: Any, family: Bert | Decoder, sentences: bool) -> Reading:
+    """Our side of the comparison."""
+    limit = family.longest if isinstance(family, Bert) else int(family.config.max_position_embeddings)
+    return Reading(
+        limit=limit,
+        special=tuple(model.tokenizer.get_added_vocab()),
+        ids=lambda text: ids_of(model, text),
+        results=lambda rows: results_of(model, rows),
+        embeds=sentences,
+        letter=int(model.tokenizer("a", add_special_tokens=False)["input_ids"][-1]),
+    )
 
 
 def _library() -> Any:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from anysize.core.engine_checks import Check, Exported, NotChecked
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory, write_json
 from anysize.quantize.choosing import stacks
@@ -25,9 +28,18 @@ if TYPE_CHECKING:
 MARKER = "anysize-export.json"
 
 
-def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Written:
+    """What a writer of a format has to say of a folder: for ``anysize-export.json``, and for the user."""
+
+    said: dict[str, Any]
+    checks: tuple[Check | NotChecked, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> Exported:
     """
-    Write `view` at its size to the folder `path`; returns what ``anysize-export.json`` there says.
+    Write `view` at its size to the folder `path`; returns whose format it is and what checked it.
 
     ``safetensors`` is the ordinary sentence-transformers or transformers model with float weights. The others hold the
     codes; `options` are those of `write_onnx`. Raises `AnysizeError` for another format, one that cannot hold these
@@ -39,18 +51,21 @@ def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetenso
     write = _writer(form)
     with new_directory(path, marker=MARKER) as directory:
         widths = dict(view.size) if view.mixture is None else {**view.size, "bits": dict(view.mixture)}
+        written = write(view, directory, **options)
+        exported = Exported(str(written.said.get("model", form)), written.checks, written.notes)
         said = {
             "format": form,
             "size": widths,
             "slice_mode": view.plan.scheme.mode,
             "fingerprint": view.fingerprint,
-            **write(view, directory, **options),
+            **written.said,
+            **exported.told(),
         }
         write_json(directory / MARKER, said)
-    return said
+    return exported
 
 
-def _writer(form: str) -> Callable[..., dict[str, Any]]:
+def _writer(form: str) -> Callable[..., Written]:
     if form == "onnx":
         from anysize.quantize.export_onnx import write_onnx
 
@@ -63,7 +78,9 @@ def _writer(form: str) -> Callable[..., dict[str, Any]]:
         from anysize.quantize.export_compressed import write_compressed
 
         return write_compressed
-    return lambda view, directory: write_floats(view, directory)[1]
+    from anysize.quantize.export_floats import write_ordinary
+
+    return write_ordinary
 
 
 def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]:
@@ -81,6 +98,42 @@ def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]
                 model.tokenizer.save_pretrained(str(directory))
             return model, {"model": "transformers"}
     raise AnysizeError(f"a model of kind {view.kind!r} has no format of another library")
+
+
+def ids_of(model: Any, text: str) -> list[int]:
+    """The token ids of a text, whole, special ones included, as an extracted model's own tokenizer gives them."""
+    from anysize.core.quiet import quiet
+
+    with quiet():  # it warns of texts that are longer than the model reads
+        found: list[int] = model.tokenizer(text, truncation=False, padding=False)["input_ids"]
+    return found
+
+
+def results_of(model: Any, rows: list[list[int]]) -> np.ndarray:
+    """
+    What an extracted model makes of token ids, one row at a time, so that nothing is padded.
+
+    Of a sentence encoder unit vectors (rows, dims), of a language model the log-probabilities of the next token (rows,
+    vocabulary).
+    """
+    found = []
+    with torch.no_grad():
+        for row in rows:
+            ids = torch.tensor([row])
+            if hasattr(model, "preprocess"):
+                inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                given = model({**inputs, "token_type_ids": torch.zeros_like(ids)})["sentence_embedding"][0].double()
+                found.append((given / given.norm().clamp(min=1e-30)).numpy())
+            else:
+                found.append(torch.log_softmax(model(ids).logits[0, -1].double(), -1).numpy())
+    return np.stack(found)
+
+
+def prompt_notes(model: Any, why: str) -> tuple[str, ...]:
+    """What to tell users of a format without prompts of an extracted model that has them."""
+    prompts = getattr(model, "prompts", None) or {}
+    listed = ", ".join(f"{text!r} for {name}" for name, text in prompts.items() if text)
+    return (f"{why}, so put prompts before texts yourself: {listed}",) if listed else ()
 
 
 def bits_of(view: Quantized, name: str) -> int:

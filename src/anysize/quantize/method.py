@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sides import Sides
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -61,6 +62,9 @@ class MatQuant:
     """Instead of layers, dims and bits a menu: layers=2:dims=96:bits=2,layers=6:dims=384:bits=8."""
     learn_from: Literal["auto", "labels", "embeddings"] = "auto"
     """Labels where there are some, or always the float model's embeddings."""
+    sides: Sides = "retrieval"
+    """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
+    symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     train: Literal["quantized", "all"] = "quantized"
     """Which weights move: those that become codes, or all."""
     epochs: float = 1.0

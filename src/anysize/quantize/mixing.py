@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from anysize.core.arguments import TEXT, number, takes
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.quantize.choosing import stacks
 
@@ -80,6 +81,7 @@ def _keep_fused(widths: Mapping[str, int]) -> None:
                 )
 
 
+@takes(pattern=TEXT, average=number(above=0))
 def by_pattern(model: Quantized, pattern: str, average: float, levels: tuple[int, ...] = (2, 4, 8)) -> dict[str, int]:
     """
     Block -> width for a pattern of the stack: ``pyramid``, ``reverse``, ``increasing`` or ``decreasing``.

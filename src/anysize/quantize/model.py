@@ -16,7 +16,9 @@ from typing import Any, Self
 
 import torch
 
+from anysize.core.arguments import MAPPING, takes
 from anysize.core.cost import Cost
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError, SizeError, refused_as_damaged
 from anysize.core.manifest import Parts, read_manifest
 from anysize.core.model import NestedModel, kept_at
@@ -80,7 +82,7 @@ class Quantized(NestedModel):
 
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
         """One pass of the inner model per width; sizes of one width share it."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         found: dict[Size, torch.Tensor] = {}
         for bits in dict.fromkeys(size.bits for size in asked):
             here = [size for size in asked if size.bits == bits]
@@ -94,11 +96,12 @@ class Quantized(NestedModel):
         """A view at a trained size; ``at(bits={"layers.0": 2, ...})`` gives a width per layer, as `mix` does."""
         if isinstance(axes.get(BITS), Mapping):
             widths = axes.pop(BITS)
-            return (self.at(size, **axes) if size or axes else self.at()).mix(widths)
+            return (self.at(size, **axes) if size is not None or axes else self.at()).mix(widths)
         view = super().at(size, **axes)
         view.mixture = None
         return view
 
+    @takes(widths=MAPPING)
     def mix(self, widths: Mapping[str, int]) -> Self:
         """
         A view in which layers run at widths of their own; what no key names stays at the widest.
@@ -159,15 +162,14 @@ class Quantized(NestedModel):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone model with float weights in the inner model's own export format; it loads without anysize."""
-        view = self.at(size, **axes) if size or axes else self
+        view = self.at(size, **axes) if size is not None or axes else self
         return view.plain().extract(view.inner_size)
 
-    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> str:
-        """Write this view for another engine, in one of `formats`; returns whose format it is. See `exporting`."""
+    def export(self, path: str | os.PathLike[str], form: str = "safetensors", **options: Any) -> Exported:
+        """Write this view for another engine, in one of `formats`, checked by that engine. See `exporting`."""
         from anysize.quantize.exporting import export
 
-        said = export(self, path, form, **options)
-        return str(said.get("model", said["format"]))
+        return export(self, path, form, **options)
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``minmax``, ``sliced``, ``single`` and ``original``; see `anysize.quantize.arms`."""
@@ -219,7 +221,7 @@ class Quantized(NestedModel):
         parts = Parts(directory, manifest)
         parts.check_at_loading(cls.later)
         nesting = Nesting.from_json(manifest["nesting"])
-        chosen = nesting.resolve(size, **axes) if size or axes else nesting.full
+        chosen = nesting.resolve(size, **axes) if size is not None or axes else nesting.full
         with refused_as_damaged(f"{directory} describes no model that can be built"):
             whole = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen)
         model = whole.mix(widths)

@@ -6,13 +6,14 @@ Co-distillation (section 3.2) draws narrow widths to a wide one of the same mode
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import nn
 
 from anysize.core.objective import nested_loss
+from anysize.core.sides import Side, SidedTexts
 from anysize.core.sizes import Size
 from anysize.quantize.language import divergence, next_token_loss
 from anysize.quantize.model import Quantized
@@ -69,19 +70,24 @@ class Training(NestedTraining):
     """
     A sentence encoder: ``forward`` takes a batch of texts by column.
 
-    `teacher`, the float model, is what a batch without partners or scores learns from.
+    `teacher`, the float model, is what a batch without partners or scores learns from. `sides` says where in a search
+    each column stands.
     """
 
-    def __init__(self, model: Quantized, widths: Widths, scale: float, teacher: Any = None) -> None:
+    def __init__(
+        self, model: Quantized, widths: Widths, scale: float, teacher: Any = None, sides: Sequence[Side | None] = ()
+    ) -> None:
         super().__init__(model, widths)
-        self.scale = scale
+        self.scale, self.sides = scale, sides
         self._teacher = (teacher,)  # in a tuple: it is not trained and not saved with a checkpoint
 
     def forward(self, columns: list[list[str]], scores: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """The loss of one batch, summed over sizes."""
+        sides = self.sides or [None] * len(columns)
+        sided = [SidedTexts(texts, side) for texts, side in zip(columns, sides, strict=True)]
         with one_step():
-            by_column = [self.model.outputs(texts, self.sizes) for texts in columns]
-        taught = None if len(columns) > 1 else self._taught(columns[0])
+            by_column = [self.model.outputs(texts, self.sizes) for texts in sided]
+        taught = None if len(columns) > 1 else self._taught(sided[0])
 
         def loss_at(size: Size) -> torch.Tensor:
             vectors = [found[size] for found in by_column]

@@ -22,6 +22,7 @@ from torch import nn
 from anysize.core.checkpoint import raw_bytes
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
+from anysize.core.sides import SidedTexts, side_of_texts
 from anysize.quantize.causal import CausalLM
 from anysize.quantize.choosing import stacks
 from anysize.quantize.learnt import Learnt
@@ -64,6 +65,8 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         model.to(accelerator)
     sample, what = _sample(method, data, model)
     batches = [sample[start : start + method.batch_size] for start in range(0, len(sample), method.batch_size)]
+    if not isinstance(sample, torch.Tensor):
+        batches = [SidedTexts(batch, side_of_texts(method.sides)) for batch in batches]
     blocks = list(found[0])
     states, calls = _first_inputs(model, blocks, batches)
     kept = workdir / "blocks"

@@ -45,9 +45,9 @@ def train_codes(
         rows, what, collator = language_windows(method, data, model.inner), "windows of text", _stacked
         training = LanguageTraining(model, method.widths())
     else:
-        rows = columns(data, method.learn_from)
+        rows = columns(data, method.learn_from, method.sides)
         what, collator = rows.what, collate
-        training = Training(model, method.widths(), method.scale, teacher)
+        training = Training(model, method.widths(), method.scale, teacher, rows.sides)
     if len(rows) < 2:
         raise DataError(f"{data.name} has {len(rows)} rows to learn from; give at least 2")
     for parameter in model.parameters():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from anysize.core.arguments import expect, whole
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.quantize.slicing import MODES, check_mode
 
@@ -25,6 +26,9 @@ class Scheme:
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
+        for name, value in (("parent_bits", self.parent_bits), ("group_size", self.group_size)):
+            if value is not None or name == "parent_bits":
+                expect(value, whole(), name.replace("_", "-"))
         least = 2 if self.symmetric else 1
         if not least <= self.parent_bits <= 8:
             raise SizeError(f"a parent code has {least} to 8 bits; got {self.parent_bits}")

@@ -13,12 +13,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from anysize.core.arguments import takes, whole
 from anysize.core.errors import AnysizeError, SizeError
 
 Mode = Literal["round_clamp", "extra", "floor_mid"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 
+@takes(r=whole(), c=whole())
 def slice_bits(codes: Any, r: int, c: int = 8, mode: str = "round_clamp") -> Any:
     """
     What is left of unsigned `c`-bit codes at `r` bits, as int32 on the `c`-bit grid; torch in, torch out, numpy alike.

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from anysize.core.errors import DataError
+from anysize.core.sides import Side, Sides, side_of_texts, sides_of_columns
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Columns:
-    """Texts in columns, row by row: a map-style data set. `labels` are scores, one a row, where people gave them."""
+    """
+    Texts in columns, row by row: a map-style data set. `labels` are scores, one a row, where people gave them.
+
+    `sides` says for each column where in a search it stands.
+    """
 
     columns: Sequence[Sequence[str]]
     labels: Sequence[float] | None
     what: str
+    sides: Sequence[Side | None]
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -34,18 +40,19 @@ class Columns:
         return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
 
 
-def columns(data: Data, learn_from: str) -> Columns:
+def columns(data: Data, learn_from: str, sides: Sides = "retrieval") -> Columns:
     """
     What `data` offers: scored pairs, pairs or triplets with ``labels``; its texts with ``embeddings``.
 
-    ``auto`` takes labels where there are some. What is held out for measuring is left out. Raises `DataError` if
-    labels are asked for and there are none, or there is no text at all.
+    `sides` says how pairs stand; texts alone are documents, scored pairs stand on no side. ``auto`` takes labels where
+    there are some. What is held out for measuring is left out. Raises `DataError` if labels are asked for and there are
+    none, or there is no text at all.
     """
     found: Columns | None = None
     if data.scored is not None:
         scored = data.training_scored()
         assert scored is not None
-        found = Columns([scored.first, scored.second], scored.scores, "scored pairs")
+        found = Columns([scored.first, scored.second], scored.scores, "scored pairs", (None, None))
     else:
         pairs = data.training_pairs()
         if pairs is not None:
@@ -54,7 +61,8 @@ def columns(data: Data, learn_from: str) -> Columns:
                 pairs.positives,
                 *([pairs.negatives] if pairs.negatives is not None else []),
             ]
-            found = Columns(listed, None, "pairs" if pairs.negatives is None else "triplets")
+            what = "pairs" if pairs.negatives is None else "triplets"
+            found = Columns(listed, None, what, sides_of_columns(sides, len(listed)))
     if found is None and learn_from == "labels":
         raise DataError(f"{data.name} has no labels to learn from; expected pairs, scored pairs or judgements")
     if found is not None and learn_from != "embeddings":
@@ -63,7 +71,7 @@ def columns(data: Data, learn_from: str) -> Columns:
     texts = [text for text in dict.fromkeys(every) if text.strip()]
     if not texts:
         raise DataError(f"{data.name} holds no text to learn from")
-    return Columns([texts], None, "texts")
+    return Columns([texts], None, "texts", (side_of_texts(sides),))
 
 
 def collate(rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:

@@ -11,12 +11,15 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 
+from anysize.core.arguments import MAPPING, takes, whole
+
 FLOAT = 0
 """The width of weights that are not quantised at all; only layers in training still have those."""
 
 _CURRENT: ContextVar[int | Mapping[str, int] | None] = ContextVar("anysize_bits", default=None)
 
 
+@takes(bits=whole() | MAPPING)
 @contextlib.contextmanager
 def running_at(bits: int | Mapping[str, int]) -> Iterator[None]:
     """Run every quantised layer at `bits`, or each at that of its name (a layer that is not named: at its widest)."""

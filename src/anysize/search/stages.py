@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anysize.core.arguments import TEXT, shown, takes
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes import Nesting
 
@@ -52,9 +53,10 @@ class Stage:
             if value is None and name == "keep":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SizeError(f"a stage's {name} is {value!r}; expected a whole number of at least 1")
+                raise SizeError(f"a stage's {name} is {shown(value)}; expected a whole number of at least 1")
 
     @classmethod
+    @takes(text=TEXT)
     def parse(cls, text: str) -> Stage:
         """Read one stage as it is typed: ``"dims=64:200"``, ``"active=32:200"`` or, for the last, ``"dims=384"``."""
         size, colon, keep = text.strip().partition(":")
@@ -68,6 +70,7 @@ class Stage:
         return cls(int(value), kept) if axis == "dims" else cls(keep=kept, active=int(value))
 
     @classmethod
+    @takes(text=TEXT)
     def parse_all(cls, text: str) -> tuple[Stage, ...]:
         """Read a list of stages: ``"dims=64:200,dims=384"``."""
         return tuple(cls.parse(part) for part in text.split(","))

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.arguments import FINITE_ROWS, takes, whole
 from anysize.core.errors import DataError
 from anysize.core.neighbours import rank
 
 _EPS = 1e-6  # as public code has it, so that values agree
 
 
+@takes(a=FINITE_ROWS, b=FINITE_ROWS, k=whole())
 def cknna(a: np.ndarray, b: np.ndarray, k: int = 10) -> float:
     """
     The alignment of representations (n, d) and (n, e) of the same n items; it depends on n, so compare at equal n.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from anysize.core.arguments import FINITE_ROWS, MAPPING, VECTOR, expect, many, takes, whole
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.neighbours import rank
 from anysize.sparse.codes import Codes
@@ -40,6 +41,7 @@ class ConceptHit:
     """The concepts that make most of it, the largest part first."""
 
 
+@takes(query=VECTOR | FINITE_ROWS, corpus=FINITE_ROWS, k=whole(), explain=whole())
 def concept_search(
     sae: SparseAutoencoder,
     query: np.ndarray,
@@ -68,6 +70,7 @@ def concept_search(
     return found
 
 
+@takes(x=FINITE_ROWS, values=MAPPING)
 @torch.no_grad()
 def edit(
     sae: SparseAutoencoder,
@@ -111,6 +114,7 @@ class NeighbourChange:
         return tuple(row for row in self.before if row not in self.after)
 
 
+@takes(query=VECTOR | FINITE_ROWS, corpus=FINITE_ROWS, values=MAPPING, k=whole())
 def neighbours_after(
     sae: SparseAutoencoder, query: np.ndarray, corpus: np.ndarray, values: Mapping[int, float], *, k: int = 10
 ) -> NeighbourChange:
@@ -177,6 +181,7 @@ def _chosen(codes: Codes, concepts: Sequence[int] | None) -> Codes:
 
 
 def _known(sae: SparseAutoencoder, latents: Sequence[int] | Mapping[int, float]) -> None:
+    expect(list(latents), many(whole(0), "numbers of latents"), "the concepts")
     for latent in latents:
         if not 0 <= latent < sae.latents:
             raise AnysizeError(f"there is no latent {latent}; they run from 0 to {sae.latents - 1}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from anysize.core.arguments import ROWS, as_float32, takes
 from anysize.core.cost import latency_ms
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier import ORIGINAL, Record
@@ -44,6 +45,7 @@ class Reconstruction:
     """Share of latents that never fire on these rows."""
 
 
+@takes(rows=ROWS)
 @torch.no_grad()
 def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
     """
@@ -51,6 +53,8 @@ def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
 
     Raises `DataError` if there is but one row or all are the same.
     """
+    if not len(rows):
+        raise DataError("there are no rows to reconstruct")
     device = sae.b_dec.device
     mean = torch.stack([part.double().sum(0) for part in chunks(rows)]).sum(0).to(device) / len(rows)
     left = spread = cosine = entries = squares = 0.0
@@ -170,4 +174,4 @@ def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
 def chunks(rows: Any) -> Iterator[torch.Tensor]:
     """Rows a few thousand at a time, as float32 tensors."""
     for start in range(0, len(rows), _CHUNK):
-        yield torch.from_numpy(np.array(rows[start : start + _CHUNK], dtype=np.float32))
+        yield torch.from_numpy(as_float32(rows[start : start + _CHUNK]))

@@ -20,6 +20,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.core.registry import MANIFEST, find, load
 from anysize.core.shards import Shards, read_shards
+from anysize.core.sides import SidedTexts, side_of
 from anysize.sparse.processes import place, wait
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class Source:
         return read_shards(folder)
 
     def runner(self) -> Callable[[list[str]], np.ndarray]:
-        """What turns a list of texts into rows, with its model loaded. Raises `AnysizeError` if none is named."""
+        """
+        What turns a list of texts into rows, with its model loaded: of documents, unless they are `SidedTexts`.
+
+        Raises `AnysizeError` if no model is named.
+        """
         if self.model is None:
             raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
         if self.site is not None:
@@ -90,7 +95,12 @@ class Source:
 
             return Site(self.model, self.site, self.max_length, self.device).rows
         encoder = self._encoder()
-        return lambda texts: np.asarray(encoder.encode(texts), np.float32)
+
+        def rows(texts: list[str]) -> np.ndarray:
+            side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
+            return np.asarray(encoder.encode(texts, side=side), np.float32)
+
+        return rows
 
     def sentence_transformer(self) -> Any:
         """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""

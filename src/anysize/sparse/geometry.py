@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from anysize.core.arguments import FINITE_ROWS, takes, whole
 from anysize.core.correlation import spearman
 from anysize.core.errors import DataError
 from anysize.core.neighbours import unit
 
 
+@takes(a=FINITE_ROWS, b=FINITE_ROWS, n=whole(3), resamples=whole())
 def rsa(a: np.ndarray, b: np.ndarray, *, n: int = 1000, resamples: int = 5, seed: int = 0) -> list[float]:
     """
     The correlation for each of several samples of n rows, of representations (rows, d) and (rows, e) of the same items.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.arguments import ROWS, TEXTS, takes, whole
 from anysize.core.errors import DataError
 from anysize.sparse.decoding import decode_ranks
 from anysize.sparse.evaluate import reconstruction
@@ -92,6 +93,7 @@ class Looked:
     frequencies: list[float]
 
 
+@takes(x=ROWS, inputs=TEXTS, most=whole())
 def look(
     sae: SparseAutoencoder,
     x: Any,

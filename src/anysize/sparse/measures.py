@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from anysize.core.arguments import FINITE_ROWS, takes
 from anysize.core.errors import DataError
 
 Vectors = torch.Tensor | np.ndarray
 _TINY = 1e-12
 
 
+@takes(x=FINITE_ROWS, rebuilt=FINITE_ROWS)
 def fvu(x: Vectors, rebuilt: Vectors) -> float:
     """
     Fraction of variance unexplained, ``sum |x - x'|^2 / sum |x - mean|^2`` over rows (n, d).
@@ -24,6 +26,7 @@ def fvu(x: Vectors, rebuilt: Vectors) -> float:
     return float((a - b).square().sum() / total)
 
 
+@takes(x=FINITE_ROWS, rebuilt=FINITE_ROWS)
 def fvu_per_sample(x: Vectors, rebuilt: Vectors) -> float:
     """
     Mean over rows of ``var(x - x') / var(x)``, each variance over the row's own coordinates (MSAE's scripts).
@@ -34,6 +37,7 @@ def fvu_per_sample(x: Vectors, rebuilt: Vectors) -> float:
     return float(((a - b).var(1, correction=0) / a.var(1, correction=0).clamp_min(_TINY)).mean())
 
 
+@takes(x=FINITE_ROWS, rebuilt=FINITE_ROWS)
 def cosine(x: Vectors, rebuilt: Vectors) -> float:
     """Mean cosine of rows with what is rebuilt of them; a large common mean makes it high for anything."""
     a, b = _pair(x, rebuilt)

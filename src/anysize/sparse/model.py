@@ -16,9 +16,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from anysize.core.arguments import ROWS, TEXTS, as_float32, expect, instance, takes
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model import NestedModel
+from anysize.core.sides import SidedTexts
 from anysize.core.sizes import Nesting, Size
 from anysize.sparse.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.codes import Codes
@@ -117,7 +119,7 @@ class SparseAutoencoder(NestedModel):
 
         Raises `DataError` for another width or values that are not finite.
         """
-        rows = x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, np.float32))
+        rows = x if isinstance(x, torch.Tensor) else torch.from_numpy(as_float32(x))
         if rows.dim() != 2 or rows.shape[1] != self.width:
             raise DataError(
                 f"this autoencoder reads vectors of width {self.width}; got shape {tuple(rows.shape)}, so give the "
@@ -128,6 +130,7 @@ class SparseAutoencoder(NestedModel):
         return (rows.to(self.W_enc) - self.mean) * self.scale
 
     @torch.no_grad()
+    @takes(x=ROWS)
     def pre_activations(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
         """``(x' - b_dec) W_enc + b_enc`` at this view's latents: (n, m)."""
         return self._pre(self.standardize(x), self.latents)
@@ -136,10 +139,12 @@ class SparseAutoencoder(NestedModel):
         return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
 
     @torch.no_grad()
+    @takes(x=ROWS)
     def encode(self, x: np.ndarray | torch.Tensor) -> Codes:
         """Vectors (n, d) to codes over this view's latents; the dense (n, m) is never held whole."""
         return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(x)])
 
+    @takes(x=ROWS)
     def encode_dense(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Vectors (n, d) to codes (n, m) with their zeros."""
         return self.encode(x).dense()
@@ -157,11 +162,13 @@ class SparseAutoencoder(NestedModel):
             return strongest(pre, active)
         return above(pre, self.threshold[: pre.shape[1]])
 
+    @takes(texts=TEXTS)
     def features(self, texts: Sequence[str]) -> np.ndarray:
         """
         The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
 
-        Raises `AnysizeError` if it was fitted on vectors, and so knows of none.
+        It was fitted on documents, so that is what texts are unless they are `SidedTexts`. Raises `AnysizeError` if it
+        was fitted on vectors, and so knows of none.
         """
         from anysize.sparse.features import Source
 
@@ -170,12 +177,16 @@ class SparseAutoencoder(NestedModel):
             raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
         if self._embed is None:
             self._embed = Source(options.get("model"), None, options.get("max_length", 256)).runner()
-        return self._embed(list(texts))
+        return self._embed(texts if isinstance(texts, SidedTexts) else list(texts))
 
     @torch.no_grad()
+    @takes(codes=instance(Codes, torch.Tensor, words="codes, or a tensor of dense ones"))
     def decode(self, codes: Codes | torch.Tensor) -> torch.Tensor:
         """Codes (or dense ones, (n, m)) to vectors (n, d) in the space of the inputs."""
         if isinstance(codes, torch.Tensor):
+            codes = torch.as_tensor(expect(codes, ROWS, "decode: codes"))
+            if codes.shape[1] > len(self.W_dec):
+                raise DataError(f"codes of {codes.shape[1]} latents for an autoencoder of {len(self.W_dec)}")
             return self._unstandardize(codes.to(self.W_dec) @ self.W_dec[: codes.shape[1]] + self.b_dec)
         return self._unstandardize(decode_sum(codes, self.W_dec) + self.b_dec)
 
@@ -183,11 +194,12 @@ class SparseAutoencoder(NestedModel):
         return x / self.scale + self.mean
 
     @torch.no_grad()
+    @takes(example=ROWS)
     def outputs(
         self, example: np.ndarray | torch.Tensor, sizes: tuple[Size, ...] | None = None
     ) -> dict[Size, torch.Tensor]:
         """The reconstruction at every size: one product with the encoder, and one sparse decode of the largest."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         widest = self.at(max(asked, key=self._latents))
         parts = [self._reconstructions(widest._pre(part, widest.latents), asked) for part in widest._parts(example)]
         return {size: self._unstandardize(torch.cat([part[size] for part in parts]) + self.b_dec) for size in asked}

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import FINITE_ROWS, TEXTS, number, takes
 from anysize.core.errors import AnysizeError, DataError
 from anysize.sparse.model import SparseAutoencoder
 
@@ -51,6 +52,7 @@ def directions(sae: SparseAutoencoder, *, mean: bool = False) -> torch.Tensor:
     return steps + sae.mean if mean else steps
 
 
+@takes(words=TEXTS, vectors=FINITE_ROWS, min_similarity=number(), min_ratio=number())
 def name_concepts(
     sae: SparseAutoencoder,
     words: Sequence[str],

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from anysize.core.arguments import NUMBERS, takes, whole
 from anysize.core.errors import DataError
 
 
@@ -54,6 +55,7 @@ class PowerLaw:
         return {**asdict(self), "rivals": rivals}
 
 
+@takes(scores=NUMBERS, first=whole())
 def fit_power_law(scores: Any, *, first: int = 10, last: float = 0.8) -> PowerLaw:
     """
     Fit importance scores (F,) over the ranks from `first` to the share `last` of the live ones, dead ones left out.

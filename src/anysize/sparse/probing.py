@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import FINITE_ROWS, LABELS, number, takes, whole
 from anysize.core.errors import DataError
 
 
@@ -43,6 +44,14 @@ class Probe:
         return functional.log_softmax(self.layer(_unit(vectors)), dim=1)
 
 
+@takes(
+    vectors=FINITE_ROWS,
+    labels=LABELS,
+    learning_rate=number(above=0),
+    batch_size=whole(),
+    epochs=whole(),
+    patience=whole(),
+)
 def fit_probe(
     vectors: np.ndarray,
     labels: Sequence[object] | np.ndarray,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from anysize.core.arguments import ROWS, many, number, takes, whole
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes import Nesting
 from anysize.sparse.calibration import calibrate
@@ -48,6 +49,7 @@ def sort_by_importance(sae: SparseAutoencoder, scores: torch.Tensor, levels: Seq
     return Pruned(_taken(sae, order, levels), tuple(order.tolist()))
 
 
+@takes(latents=whole() | many(whole(), "a list of numbers of latents"), x=ROWS, active=number(above=0))
 def prune(
     sae: SparseAutoencoder,
     latents: int | Sequence[int],

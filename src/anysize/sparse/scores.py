@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from anysize.core.arguments import ROWS, one_of, takes
 from anysize.core.errors import AnysizeError, DataError
 from anysize.sparse.codes import Codes
 from anysize.sparse.decoding import decode_sum
@@ -26,6 +27,7 @@ _WIDEST = 16_384
 """Latents up to which `greedy` keeps its table of every pair (1 GB of float32)."""
 
 
+@takes(x=ROWS, by=one_of(MEASURES))
 def importance(sae: SparseAutoencoder, x: Any, by: Measure = "energy") -> torch.Tensor:
     """
     Scores (latents,) float64 of this view's latents over rows (n, d), which may be a memory map; larger is better.
@@ -33,8 +35,6 @@ def importance(sae: SparseAutoencoder, x: Any, by: Measure = "energy") -> torch.
     Rows pass by in batches and sums are kept in double precision. Raises `DataError` if there are no rows,
     `AnysizeError` for another measure, or for `greedy` over more than 16,384 latents.
     """
-    if by not in MEASURES:
-        raise AnysizeError(f"{by!r} is not a measure of importance; expected one of {', '.join(MEASURES)}")
     if not len(x):
         raise DataError("there are no rows to measure importance on")
     if by == "greedy":

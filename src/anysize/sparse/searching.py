@@ -17,6 +17,7 @@ from anysize.core.errors import DataError
 from anysize.core.frontier import ORIGINAL, Record
 from anysize.core.neighbours import rank_by
 from anysize.core.retrieval_metrics import evaluate
+from anysize.core.sides import Side, SidedTexts
 from anysize.sparse.rows import is_held_out
 from anysize.sparse.scoring import Scorer, Scorers
 
@@ -49,7 +50,7 @@ class SparseRetrievalEvaluator:
         """One record per view; bytes are those of the codes as they are. Each text is embedded once."""
         task = data.judged(held_out=held_out)
         model: Any = next(iter(views.values()))[0]
-        corpus, queries = (vectors_of(model, part) for part in (task.corpus, task.queries))
+        corpus, queries = vectors_of(model, task.corpus), vectors_of(model, task.queries, "query")
         records = []
         for arm, view, scorer in _scorers(views, corpus):
             found = _nearest(scorer, queries, len(corpus), 100)
@@ -87,9 +88,9 @@ class SparseAccuracyEvaluator:
         return records
 
 
-def vectors_of(model: SparseAutoencoder, items: Items) -> np.ndarray:
+def vectors_of(model: SparseAutoencoder, items: Items, side: Side = "document") -> np.ndarray:
     """
-    The vectors (n, d) that an autoencoder reads of items: theirs, or those of their texts.
+    The vectors (n, d) that an autoencoder reads of items: theirs, or those of their texts on this side of a search.
 
     Raises `DataError` for texts where the autoencoder was fitted on vectors, or for vectors of another width.
     """
@@ -98,7 +99,7 @@ def vectors_of(model: SparseAutoencoder, items: Items) -> np.ndarray:
     elif model.about.get("options", {}).get("model") is None:
         raise DataError("this autoencoder was fitted on vectors and knows of no encoder; give it vectors, not texts")
     else:
-        found = model.features(items.texts or [])
+        found = model.features(SidedTexts(items.texts or [], side))
     model.standardize(found[:1])
     return found
 

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import pad
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
@@ -46,7 +47,7 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         from sentence_transformers import SparseEncoder
 
         encoder = SparseEncoder(
-            modules=[*base, module_of(sae)],
+            modules=[*base, module_of(sae, _whole_width(base))],
             device=str(base.device),
             prompts=dict(base.prompts),
             default_prompt_name=base.default_prompt_name,
@@ -56,15 +57,26 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         encoder.save(str(directory), create_model_card=False)
 
 
+def _whole_width(base: Any) -> int:
+    with base.truncate_embeddings(None):
+        return int(base.get_embedding_dimension())
+
+
 @torch.no_grad()
-def module_of(sae: SparseAutoencoder) -> Any:
-    """The module that makes these codes of vectors (n, d), its statistics of dead latents empty."""
+def module_of(sae: SparseAutoencoder, width: int | None = None) -> Any:
+    """
+    The module that makes these codes of vectors (n, width), its statistics of dead latents empty.
+
+    Coordinates beyond those that the autoencoder reads, which an encoder with ``truncate_dim`` gives there, count for
+    nothing.
+    """
     from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder
 
     latents = sae.latents
     active = latents if sae.activation == "relu" else min(latents, int(sae.size.get("active", sae.active or latents)))
-    made: Any = SparseAutoEncoder(sae.width, latents, k=active, k_aux=min(512, latents))
-    made.encoder.weight.copy_((sae.W_enc[:, :latents] * sae.scale).T)
-    made.pre_bias.copy_(sae.mean + sae.b_dec / sae.scale)
+    unread = (0, (width or sae.width) - sae.width)
+    made: Any = SparseAutoEncoder(sae.width + unread[1], latents, k=active, k_aux=min(512, latents))
+    made.encoder.weight.copy_(pad((sae.W_enc[:, :latents] * sae.scale).T, unread))
+    made.pre_bias.copy_(pad(sae.mean + sae.b_dec / sae.scale, unread))
     made.latent_bias.copy_(sae.b_enc[:latents])
     return made

@@ -12,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import overload
 
+from anysize.core.arguments import TEXT, TEXTS, takes
+
 _BLOCKS = ((0x0600, 0x06FF), (0x0750, 0x077F), (0x0870, 0x089F), (0x08A0, 0x08FF))
 _PRESENTATION = ((0xFB50, 0xFDFF), (0xFE70, 0xFEFC))
 _MARKS = "".join(
@@ -69,6 +71,7 @@ class ArabicNormalizer:
     @overload
     def __call__(self, texts: list[str]) -> list[str]: ...
 
+    @takes(texts=TEXT | TEXTS)
     def __call__(self, texts: str | list[str]) -> str | list[str]:
         """The text, or each text of a list, normalised."""
         return self._one(texts) if isinstance(texts, str) else [self._one(text) for text in texts]

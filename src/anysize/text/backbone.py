@@ -8,6 +8,7 @@ block asked for, each as the model cut at that block would give it, and stops at
 from __future__ import annotations
 
 import inspect
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +17,21 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError
 from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.core.quiet import quiet
+from anysize.core.sides import Side
 from anysize.text import layers as layered
 from anysize.text.cut_texts import say_cut
+from anysize.text.prompts import prompt_of
+from anysize.text.tail import described, finish, module_of, pooled, tail_of
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU")
+READS = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+"""How sentence-transformers calls a transformer that reads plain texts and gives the states of their tokens."""
 
 
 class Backbone(nn.Module):
@@ -40,7 +46,10 @@ class Backbone(nn.Module):
         self.transformer = transformer
         self.tail = nn.ModuleList(tail)
         self.settings = dict(settings)
-        """max_length (tokens), prompts, default_prompt: what sentence-transformers keeps beside the weights."""
+        """
+        What sentence-transformers keeps beside the weights: max_length (tokens), prompts, default_prompt, similarity,
+        and truncate_dim, the coordinates of its vectors that the model gives away (None: all).
+        """
         self.tokenizer: Any = None
         self.stack = layered.find_stack(transformer)
         known = inspect.signature(transformer.forward).parameters
@@ -60,20 +69,15 @@ class Backbone(nn.Module):
             raise AnysizeError(
                 f"this model begins with {type(first).__name__}; only models that begin with a transformer have layers"
             )
-        tail = []
-        for position, module in enumerate(rest):
-            name = type(module).__name__
-            if name == "Normalize" and position == len(rest) - 1:
-                continue  # vectors are normalised after they are cut, never before
-            if name not in ("Pooling", "Dense"):
-                raise AnysizeError(f"cannot cut layers below a {name} module; supported are Pooling, Dense, Normalize")
-            tail.append(module)
+        _check_reads(first)
         settings = {
-            "max_length": int(first.max_seq_length or 512),
-            "prompts": dict(model.prompts or {}),
+            "max_length": min(int(first.max_seq_length or 512), sys.maxsize),
+            "prompts": dict(model.prompts),
             "default_prompt": model.default_prompt_name,
+            "similarity": model.similarity_fn_name,
+            "truncate_dim": model.truncate_dim,
         }
-        backbone = cls(first.auto_model, tail, settings)
+        backbone = cls(first.auto_model, tail_of(rest), settings)
         backbone.tokenizer = first.tokenizer
         return backbone
 
@@ -85,6 +89,12 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Length of the sentence vectors."""
+        whole, cut = self.whole_width, self.settings.get("truncate_dim")
+        return whole if cut is None else min(whole, int(cut))
+
+    @property
+    def whole_width(self) -> int:
+        """Length of what the tail gives, before the model cuts it."""
         last: Any = self.tail[-1]
         return int(last.get_embedding_dimension())
 
@@ -93,22 +103,48 @@ class Backbone(nn.Module):
         """Where it runs."""
         return next(self.parameters()).device
 
-    @property
-    def prompt(self) -> str:
-        """What goes before every text."""
-        return self.settings["prompts"].get(self.settings["default_prompt"]) or ""
+    def prompt(self, side: Side | None = None) -> str:
+        """What goes before every text of this side."""
+        return prompt_of(self.settings["prompts"], self.settings["default_prompt"], side)
 
-    def say_cut(self, texts: Sequence[str]) -> None:
+    def say_cut(self, texts: Sequence[str], side: Side | None = None) -> None:
         """Tell on standard error how many texts are longer than the model reads."""
-        say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt)
+        say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt(side))
 
-    def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Token ids and masks of some texts, cut at the model's limit and padded to the longest."""
-        limit, prompt = self.settings["max_length"], self.prompt
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        return Window(self.tokenizer, self.settings["max_length"], self.prompt("document"))
+
+    def tokens(self, texts: Sequence[str], prompts: str | Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+        """
+        Token ids and masks of some texts, cut at the model's limit and padded to the longest.
+
+        `prompts` go before them: one for all (default: the model's default prompt), or one each. Where the model pools
+        without them, their lengths come too.
+        """
+        limit = self.settings["max_length"]
+        prompts = self.prompt() if prompts is None else prompts
+        before = [prompts] * len(texts) if isinstance(prompts, str) else list(prompts)
         # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
-        shorter = [prompt + text[: 20 * limit] for text in texts]
-        batch = self.tokenizer(shorter, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        written = [prompt + text[: 20 * limit] for prompt, text in zip(before, texts, strict=True)]
+        batch = dict(self._tokenized(written, padding=True, return_tensors="pt"))
+        pooling: Any = self.tail[0]
+        if not pooling.include_prompt:
+            lengths = {prompt: self._tokens_of(prompt) for prompt in set(before)}
+            batch["prompt_length"] = torch.tensor([lengths[prompt] for prompt in before])
         return {name: value.to(self.device) for name, value in batch.items()}
+
+    def _tokenized(self, texts: list[str], **options: Any) -> Any:
+        limit = self.settings["max_length"]
+        bounded = {"truncation": True, "max_length": limit} if limit < sys.maxsize else {}
+        return self.tokenizer(texts, **bounded, **options)
+
+    def _tokens_of(self, prompt: str) -> int:
+        """How many tokens a prompt is at the beginning of a text, as sentence-transformers counts them."""
+        if not prompt:
+            return 0
+        ids = self._tokenized([prompt])["input_ids"][0]
+        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids)
 
     def forward(self, inputs: Mapping[str, Any], depths: Sequence[int]) -> dict[int, torch.Tensor]:
         """Sentence vectors (rows, width), not normalised, after each of these numbers of blocks: one pass."""
@@ -122,11 +158,12 @@ class Backbone(nn.Module):
         return layered.tapped(self.transformer, given, sorted(set(depths)), self.stack)
 
     def pool(self, state: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
-        """Token states (rows, tokens, width) to sentence vectors, through the tail."""
-        features = {**inputs, "token_embeddings": state}
-        for module in self.tail:
-            features = module(features)
-        return features["sentence_embedding"]
+        """Token states (rows, tokens, hidden size) to sentence vectors (rows, width), through the tail."""
+        return self.finish(pooled(self.tail[0], state, inputs))
+
+    def finish(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Pooled states (rows, hidden size) to sentence vectors (rows, width), through what comes after pooling."""
+        return finish(list(self.tail)[1:], vectors)[:, : self.width]
 
     # Costs
 
@@ -145,7 +182,7 @@ class Backbone(nn.Module):
         """Plain values from which `build` makes an untrained one; tokenizers go to a folder of their own."""
         return {
             "transformer": config_of(self.transformer),
-            "tail": [_described(module) for module in self.tail],
+            "tail": [described(module) for module in self.tail],
             **self.settings,
         }
 
@@ -158,7 +195,8 @@ class Backbone(nn.Module):
         with quiet():
             transformer = AutoModel.from_config(layered.shortened(full, depth))
         settings = {name: config[name] for name in ("max_length", "prompts", "default_prompt")}
-        return cls(transformer.eval(), [_module(dict(one)) for one in config["tail"]], settings)
+        settings |= {name: config.get(name) for name in ("similarity", "truncate_dim")}  # models of 0.1 have neither
+        return cls(transformer.eval(), [module_of(one) for one in config["tail"]], settings)
 
     def save_tokenizer(self, directory: Path) -> None:
         """Write the tokenizer in its own format."""
@@ -168,37 +206,45 @@ class Backbone(nn.Module):
         """Attach what `save_tokenizer` wrote."""
         self.tokenizer = read_tokenizer(directory)
 
-    def sentence_transformer(self, depth: int, dims: int) -> SentenceTransformer:
-        """An ordinary sentence-transformers model with so many blocks and coordinates, which shares nothing."""
-        from sentence_transformers import SentenceTransformer
+    def sentence_transformer(self, depth: int, dims: Sequence[int]) -> SentenceTransformer:
+        """
+        An ordinary sentence-transformers model with so many blocks, which shares nothing.
+
+        It gives as many coordinates as the last of `dims` says, the sizes for which they were trained.
+        """
         from sentence_transformers.base.modules import Transformer
 
-        from anysize.text.export import cut_to
+        from anysize.text.export import assembled, cut_to
 
+        settings = {
+            "prompts": self.settings["prompts"],
+            "default_prompt_name": self.settings["default_prompt"],
+            "similarity_fn_name": self.settings.get("similarity"),
+        }
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch, quiet():
             layered.truncated(self.transformer, depth, self.stack).save_pretrained(scratch)
             self.tokenizer.save_pretrained(scratch)
-            first = Transformer(scratch, max_seq_length=self.settings["max_length"])
-            return SentenceTransformer(
-                modules=[first, *cut_to(list(self.tail), self.width, dims)],
-                device=str(self.device),
-                prompts=self.settings["prompts"] or None,
-                default_prompt_name=self.settings["default_prompt"],
+            # Said, not guessed: of a tokenizer with a chat template the library would else make a model of chats.
+            first = Transformer(
+                scratch,
+                max_seq_length=self.settings["max_length"],
+                modality_config=dict(READS),
+                module_output_name="token_embeddings",
             )
+            modules = [first, *cut_to(list(self.tail), self.whole_width, dims[-1])]
+            return assembled(modules, dims, settings, device=self.device)
 
 
-def _described(module: Any) -> dict[str, Any]:
-    return {"type": type(module).__name__, **module.get_config_dict()}
-
-
-def _module(config: dict[str, Any]) -> nn.Module:
-    from sentence_transformers.sentence_transformer.modules import Dense, Pooling
-
-    kind = config.pop("type")
-    if kind == "Pooling":
-        return Pooling(**config)
-    name = str(config.pop("activation_function", "Identity")).rpartition(".")[2]
-    if kind != "Dense" or name not in ACTIVATIONS:
-        raise CheckpointError(f"a layer of type {kind} with {name} is none that this version can build")
-    known = {key: config[key] for key in ("in_features", "out_features", "bias") if key in config}
-    return Dense(**known, activation_function=getattr(nn, name)())
+def _check_reads(first: Any) -> None:
+    """Raise `AnysizeError` if the first module does more than tokenise texts and run a transformer over them."""
+    said = first.get_config_dict()
+    if said["transformer_task"] != "feature-extraction" or said["modality_config"] != READS:
+        raise AnysizeError(
+            f"this model reads {', '.join(said['modality_config'])} (by {said['transformer_task']}); only one that "
+            "reads plain texts and gives the states of their tokens has layers that can be cut"
+        )
+    ways = [
+        name for name in ("processing_kwargs", "query_length", "document_length", "query_expansion") if name in said
+    ]
+    if ways:
+        raise AnysizeError(f"this model has {ways[0]} of its own, which a model that is cut in layers would not keep")

@@ -15,17 +15,20 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from anysize.core.arguments import FINITE_ROWS, TEXTS, expect, takes, whole
 from anysize.core.cost import Cost
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model import NestedModel
+from anysize.core.sides import TwoSided, side_of
 from anysize.core.sizes import Nesting, Size
 from anysize.text.encoder import Encoder
 from anysize.text.head import as_tensor
+from anysize.text.window import Window
 
 ENCODER = "encoder"
 
 
-class Embedder(NestedModel):
+class Embedder(TwoSided, NestedModel):
     """
     Embeds texts (or vectors, when there is no encoder) at any trained size.
 
@@ -57,26 +60,34 @@ class Embedder(NestedModel):
         """
         What the head reads, shape (n, in_features): the encoder's embeddings, or the vectors themselves.
 
+        Options go to `Encoder.encode`; a `side` says nothing of vectors.
+
         Raises `DataError` for vectors of another width or with values that are not finite, and `AnysizeError` for
         texts where there is no encoder.
         """
-        if isinstance(inputs, np.ndarray):
-            vectors = np.asarray(inputs, dtype=np.float32)
-            if vectors.ndim != 2 or vectors.shape[1] != self.in_features:
+        held = expect(inputs, TEXTS | FINITE_ROWS, "encode: inputs")
+        if not isinstance(held, list):
+            vectors = np.asarray(held, dtype=np.float32)
+            if vectors.shape[1] != self.in_features:
                 raise DataError(f"this model reads vectors of shape (n, {self.in_features}); got {vectors.shape}")
-            if not np.isfinite(vectors).all():
-                raise DataError("the vectors hold NaN or infinite values; remove those rows")
             return vectors
-        if isinstance(inputs, str):
-            raise DataError("give a list of texts, not one text")
         if self.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
-        return self.encoder.encode(list(inputs), **options)
+        return self.encoder.encode(held, **{"side": side_of(inputs), **options})
 
+    def window(self) -> Window:
+        """How much of a document it reads. Raises `AnysizeError` where there is no encoder."""
+        if self.encoder is None:
+            raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
+        return self.encoder.window()
+
+    @takes(features=FINITE_ROWS, dims=whole())
     @torch.no_grad()
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
         """Features (n, in_features) to embeddings (n, dims) at this view's size, of unit length if `normalize`."""
         dims = dims or self.size.dims
+        if features.shape[1] != self.in_features:
+            raise DataError(f"this model projects features of width {self.in_features}; got {features.shape[1]}")
         x = as_tensor(features)
         z = x[:, :dims] if self.weight is None else x @ self.weight[:dims].T
         return (torch.nn.functional.normalize(z, dim=-1) if normalize else z).numpy()
@@ -89,7 +100,7 @@ class Embedder(NestedModel):
         self, example: Sequence[str] | np.ndarray, sizes: tuple[Size, ...] | None = None
     ) -> dict[Size, torch.Tensor]:
         """Every size from one pass of the encoder and one product with the head."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        asked = self.nesting.resolve_all(sizes)
         x = as_tensor(self.features(example))
         z = x if self.weight is None else x @ self.weight[: max(size.dims for size in asked)].detach().T
         return {size: torch.nn.functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
@@ -109,7 +120,7 @@ class Embedder(NestedModel):
             return super().extract(size, **axes)
         from anysize.text.export import sentence_transformer
 
-        return sentence_transformer(self.at(size, **axes) if size or axes else self)
+        return sentence_transformer(self.at(size, **axes) if size is not None or axes else self)
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.arms`."""

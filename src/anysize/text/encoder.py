@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.arguments import FLAG, TEXTS, takes, whole
+from anysize.core.checkpoint import raw_bytes
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.huggingface import check_tokenizers, needs_code
 from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
+from anysize.core.sides import Side, TwoSided
 from anysize.text.batching import batches, estimated_lengths
 from anysize.text.cut_texts import say_cut
 from anysize.text.features import FeatureStore
+from anysize.text.prompts import kept_prompts, prompt_in
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -25,7 +30,7 @@ SHARD = 1024
 """Texts between two marks of progress, and the most that a killed run computes again."""
 
 
-class Encoder:
+class Encoder(TwoSided):
     """
     A sentence-transformers model by name, by path, or as an object; it is loaded when first needed.
 
@@ -53,42 +58,80 @@ class Encoder:
 
     @property
     def dimension(self) -> int:
-        """Length of its embeddings."""
+        """Length of its embeddings: of what is left of them, where the model cuts its own (``truncate_dim``)."""
         return int(self.model.get_embedding_dimension() or 0)
+
+    @property
+    def whole_dimension(self) -> int:
+        """Length of what its modules give, before the model cuts it."""
+        with self.model.truncate_embeddings(None):
+            return self.dimension
 
     def fingerprint(self) -> str:
         """SHA-256 over its weights."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(raw_bytes(tensor))
         return digest.hexdigest()
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     def encode(
-        self, texts: Sequence[str], *, batch_size: int = 64, progress: bool = False, bf16: bool = False
+        self,
+        texts: Sequence[str],
+        *,
+        side: Side | None = None,
+        batch_size: int = 64,
+        progress: bool = False,
+        bf16: bool = False,
     ) -> np.ndarray:
         """
         Embed texts: float32, shape (len(texts), dimension). `bf16` runs the layers in bfloat16.
 
-        Each distinct text is embedded once; what `store` knows already is not embedded again. Texts longer than the
-        model's limit are cut there, as everywhere in sentence-transformers; with `progress`, how many is said once.
+        With a `side`, as sentence-transformers' ``encode_query`` and ``encode_document`` do; without one as ``encode``
+        does, behind the model's default prompt if it has one. Each distinct text is embedded once; what `store` knows
+        already is not embedded again. Texts longer than the model's limit are cut there, as everywhere in
+        sentence-transformers; with `progress`, how many is said once.
         """
         if len(texts) == 0:
             return np.zeros((0, self.dimension), dtype=np.float32)
         if progress:
-            self.say_cut(texts)
+            self.say_cut(texts, side=side)
         return encode_distinct(
-            texts, lambda shard: self._run(shard, batch_size, bf16), store=self.store, progress=progress
+            texts,
+            lambda shard: self._run(shard, side, batch_size, bf16),
+            apart=self._apart(side),
+            store=self.store,
+            progress=progress,
         )
 
-    def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
+    def say_cut(self, texts: Sequence[str], advice: str = "", *, side: Side | None = None) -> None:
         """Tell on standard error how many texts are longer than the model reads."""
-        prompt = self.model.prompts.get(self.model.default_prompt_name or "") or ""
+        prompt = prompt_in(self.model, side)
         say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
 
-    def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        return Window(self.model.tokenizer, self.model.max_seq_length or math.inf, prompt_in(self.model, "document"))
+
+    @property
+    def tells_sides_apart(self) -> bool:
+        """Whether a text has one vector as a query and another as a document."""
+        return self._apart("query") != self._apart("document")
+
+    def _apart(self, side: Side | None) -> str:
+        """What makes the vectors of this side differ from those of bare texts: empty if nothing does."""
+        from sentence_transformers.base.modules import Router
+
+        routed = side if any(isinstance(module, Router) for module in self.model) else None
+        prompt = prompt_in(self.model, side)
+        return f"{routed or ''}\0{prompt}\0" if routed or prompt else ""
+
+    def _run(self, texts: list[str], side: Side | None, batch_size: int, bf16: bool) -> np.ndarray:
         import torch
 
+        # What encode_query and encode_document do: a prompt, and a task that a model with two routes goes by.
+        how: dict[str, Any] = {"prompt": prompt_in(self.model, side), **({} if side is None else {"task": side})}
         length = self.model.max_seq_length or 8192
         limit = None if math.isinf(length) else int(length)  # a static model reads any length
         # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
@@ -98,7 +141,7 @@ class Encoder:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
             for rows in groups:
                 part = shorter[rows.start : rows.stop]
-                found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False))
+                found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False, **how))
         return np.concatenate(found).astype(np.float32)
 
     def save(self, directory: Path) -> None:
@@ -111,21 +154,26 @@ def encode_distinct(
     texts: Sequence[str],
     run: Callable[[list[str]], np.ndarray],
     *,
+    apart: str = "",
     store: FeatureStore | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Embed each distinct text once, a shard at a time, what `store` knows not again; rows in the order of `texts`."""
+    """
+    Embed each distinct text once, a shard at a time, what `store` knows not again; rows in the order of `texts`.
+
+    `apart` goes before the texts in the store, so that a text embedded in two ways is known by both.
+    """
     from tqdm import tqdm
 
     store = store if store is not None else FeatureStore()
     # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
-    missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
+    missing = sorted({text for text in texts if apart + text not in store}, key=lambda text: (-len(text), text))
     with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
-            store.add(shard, run(shard))
+            store.add([apart + text for text in shard], run(shard))
             bar.update(len(shard))
-    return store.take(texts)
+    return store.take([apart + text for text in texts])
 
 
 def _load(source: str) -> SentenceTransformer:
@@ -141,7 +189,9 @@ def _load(source: str) -> SentenceTransformer:
     try:
         check_tokenizers(Path(path))
         with quiet():
-            return SentenceTransformer(path, trust_remote_code=False)
+            model = SentenceTransformer(path, trust_remote_code=False)
+        model.prompts.update(kept_prompts(model.prompts))
+        return model
     except (MemoryError, ImportError, CheckpointError):
         raise
     except Exception as error:  # the libraries have no common error for a bad file
@@ -153,6 +203,14 @@ def _load(source: str) -> SentenceTransformer:
         raise AnysizeError(
             f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
         ) from None
+
+
+def trainable(model: SentenceTransformer) -> SentenceTransformer:
+    """The same model, with weights of 32 bits in place of 16: in their rounding, a step of training would be lost."""
+    import torch
+
+    small = any(weight.dtype in (torch.float16, torch.bfloat16) for weight in model.parameters())
+    return model.float() if small else model
 
 
 def supports_bf16() -> bool:

@@ -33,7 +33,7 @@ def rival(model: NestedEncoder, name: str, data: Any) -> list[NestedModel]:
     if name == "pca":
         from anysize.text.head import principal_rows
 
-        features = cut.features(data.texts, progress=True)
+        features = cut.features(data.texts, side="document", progress=True)
         cut.rotations = {
             depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.levels)
         }

@@ -39,7 +39,9 @@ class RetrievalEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each text once, whatever the number of sizes."""
         task = data.judged(held_out=held_out)
-        features = FeaturesOnce(task.corpus, task.queries, tasks=("retrieval.passage", "retrieval.query"))
+        features = FeaturesOnce(
+            task.corpus, task.queries, tasks=("retrieval.passage", "retrieval.query"), sides=("document", "query")
+        )
         records = []
         for arm, models in views.items():
             for model in models:
@@ -71,7 +73,8 @@ class NeighbourEvaluator:
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view, against exact neighbours under the original arm; without one, under its features."""
         items = data.items()
-        features = FeaturesOnce(items, tasks=("text-matching",))
+        # Items are what an index would hold, so they are encoded as documents.
+        features = FeaturesOnce(items, tasks=("text-matching",), sides=("document",))
         chosen = np.random.default_rng(0).permutation(len(items))[: self.sample]
         untouched = [model.project(features.of(model)[0]) for model in views.get(ORIGINAL, ())]
         records = []
@@ -95,7 +98,7 @@ def _search_time(model: Embedder, queries: Items, features: np.ndarray, corpus: 
     if model.times_encoding and queries.texts:
         texts = sorted(queries.texts, key=len)
         middle = texts[len(texts) // 2]
-        return latency_ms(lambda: rank(model.encode([middle]), corpus, k=10), repeats=15)
+        return latency_ms(lambda: rank(model.encode([middle], side="query"), corpus, k=10), repeats=15)
     return latency_ms(lambda: rank(model.project(features[:1]), corpus, k=10), repeats=15)
 
 

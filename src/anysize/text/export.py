@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from anysize.text.prompts import kept_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -19,17 +21,52 @@ def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
     """
     The model at its current size as a `SentenceTransformer`: encoder, `Dense` (or a cut), `Normalize`.
 
-    Gives the same vectors as ``embedder.encode`` and needs only sentence-transformers to load.
+    Gives the same vectors as ``embedder.encode`` (`encode_query`, `encode_document`) and needs only
+    sentence-transformers to load. All of it has the type of the encoder's weights, as sentence-transformers wants it,
+    so with weights of 16 bits the vectors agree to their rounding.
+    """
+    assert embedder.encoder is not None
+    base, dims = embedder.encoder.model, embedder.size.dims
+    rows = None if embedder.weight is None else embedder.weight[:dims].detach()
+    modules = cut_to(list(base), embedder.encoder.whole_dimension, dims, rows)
+    sizes = [size for size in embedder.nesting.levels("dims") if size <= dims]
+    cut = assembled(modules, sizes, settings_of(base), device=base.device)
+    cut.module_kwargs = base.module_kwargs
+    return cut
+
+
+def settings_of(model: SentenceTransformer) -> dict[str, Any]:
+    """What a sentence-transformers model says of itself beside its modules, as `assembled` takes it."""
+    return {
+        "prompts": dict(model.prompts),
+        "default_prompt_name": model.default_prompt_name,
+        "similarity_fn_name": model.similarity_fn_name,
+    }
+
+
+def assembled(
+    modules: Sequence[torch.nn.Module], dims: Sequence[int], settings: Mapping[str, Any], *, device: torch.device
+) -> SentenceTransformer:
+    """
+    A sentence-transformers model of these modules, which says for which `dims` its prefixes were trained.
+
+    It says so in the configuration of the transformer, in the words that servers look for before they shorten a vector
+    (``is_matryoshka``, ``matryoshka_dimensions``; vllm-project/vllm#16331).
     """
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
 
-    assert embedder.encoder is not None
-    base = embedder.encoder.model
-    rows = None if embedder.weight is None else embedder.weight[: embedder.size.dims].detach()
-    modules = cut_to(list(base), embedder.in_features, embedder.size.dims, rows)
+    if isinstance(modules[0], Transformer):
+        config: Any = modules[0].config
+        for name in ("is_matryoshka", "matryoshka_dimensions"):
+            config.__dict__.pop(name, None)  # the base's own sizes are not those of this model
+        if len(dims) > 1:
+            config.is_matryoshka, config.matryoshka_dimensions = True, list(dims)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return SentenceTransformer(modules=modules, device=str(base.device))
+        return SentenceTransformer(
+            modules=list(modules), device=str(device), **{**settings, "prompts": kept_prompts(settings["prompts"])}
+        )
 
 
 def cut_to(
@@ -38,7 +75,8 @@ def cut_to(
     """
     Copies of the modules, a `Dense` that keeps `dims` of `width` coordinates (or applies `rows`), and `Normalize`.
 
-    Slice first, normalise after; a cut that keeps everything is left out.
+    `rows` may read fewer coordinates than there are, the first ones. Slice first, normalise after; a cut that keeps
+    everything is left out.
     """
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
@@ -47,7 +85,8 @@ def cut_to(
         rows = torch.eye(width)[:dims]
     if rows is not None:
         dense = Dense(width, dims, bias=False, activation_function=torch.nn.Identity())
-        dense.linear.weight = torch.nn.Parameter(rows.clone())
+        unread = width - rows.shape[1]
+        dense.linear.weight = torch.nn.Parameter(torch.nn.functional.pad(rows, (0, unread)).clone())
         copies.append(dense)
     if rows is not None or not isinstance(copies[-1], Normalize):
         copies.append(Normalize())

@@ -9,33 +9,35 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anysize.core.data import Items
+    from anysize.core.sides import Side
     from anysize.text.embedder import Embedder
 
 
 class FeaturesOnce:
     """What the views of one encoder share: they differ in `project` alone."""
 
-    def __init__(self, *parts: Items, tasks: Sequence[str] = ()) -> None:
+    def __init__(self, *parts: Items, tasks: Sequence[str] = (), sides: Sequence[Side | None] = ()) -> None:
         self.parts = parts
-        self.tasks = tasks
+        self.tasks = tasks or [""] * len(parts)
         """What each part is for, to a model that embeds a text differently for each task."""
+        self.sides = sides or [None] * len(parts)
+        """Where in a search each part stands, to a model that embeds queries and documents differently."""
         self.known: dict[tuple[object, ...], tuple[np.ndarray, ...]] = {}
 
     def of(self, model: Embedder) -> tuple[np.ndarray, ...]:
         """`model.features` of each part, (items, ...)."""
         key = model.origin
         if key not in self.known:
-            tasks = self.tasks or [""] * len(self.parts)
             self.known[key] = tuple(
-                self._compute(model, part, task) for part, task in zip(self.parts, tasks, strict=True)
+                self._compute(model, *one) for one in zip(self.parts, self.tasks, self.sides, strict=True)
             )
         return self.known[key]
 
     @staticmethod
-    def _compute(model: Embedder, part: Items, task: str) -> np.ndarray:
+    def _compute(model: Embedder, part: Items, task: str, side: Side | None) -> np.ndarray:
         if part.vectors is not None or model.encoder is None:
             return model.features(part.vectors if part.vectors is not None else part.texts or [])
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and getattr(model, "task", "") is None else {}
-        return model.features(part.texts or [], progress=True, bf16=bf16, **chosen)
+        return model.features(part.texts or [], side=side, progress=True, bf16=bf16, **chosen)

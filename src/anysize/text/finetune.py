@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.data import Pairs
+from anysize.core.sides import sides_of_columns
 from anysize.core.sizes import Nesting
+from anysize.text.prompts import prompt_in
 
 if TYPE_CHECKING:
     from anysize.text.embedder import Embedder
@@ -22,15 +24,19 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
 
     from anysize.core import training
     from anysize.text.embedder import Embedder
+    from anysize.text.encoder import trainable
     from anysize.text.losses import MatryoshkaLoss
 
     encoder = method.encoder()
-    model = encoder.model
+    model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
     columns = {"anchor": pairs.anchors, "positive": pairs.positives}
     if pairs.negatives is not None:
         columns["negative"] = pairs.negatives
-    encoder.say_cut([text for column in columns.values() for text in column])
+    sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
+    prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
+    routes = {name: side for name, side in sides.items() if side is not None}
+    encoder.say_cut([prompts.get(name, "") + text for name, column in columns.items() for text in column])
     plan = training.TrainingPlan(
         epochs=method.epochs or 1,
         batch_size=min(method.batch_size or 64, len(pairs)),
@@ -47,7 +53,9 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     with training.quiet():
         trainer = SentenceTransformerTrainer(
             model=model,
-            args=training.arguments(plan, workdir, steps, SentenceTransformerTrainingArguments),
+            args=training.arguments(
+                plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
+            ),
             train_dataset=Dataset.from_dict(columns),
             loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims"))),
         )

@@ -26,7 +26,13 @@ def from_published_jina(folder: str | os.PathLike[str], *, max_length: int | Non
     config = found.transformer.config
     readable = min(int(config.max_position_embeddings), int(found.tokenizer.model_max_length))
     pooling = Pooling(int(config.hidden_size), pooling_mode="mean")
-    settings = {"max_length": max_length or readable, "prompts": {}, "default_prompt": None}
+    settings = {
+        "max_length": max_length or readable,
+        "prompts": {},
+        "default_prompt": None,
+        "similarity": "cosine",
+        "truncate_dim": None,
+    }
     backbone = Backbone(found.transformer, [pooling], settings)
     backbone.tokenizer = found.tokenizer
     lora = LoRA(found.r, found.lora_alpha, found.lora_dropout, TARGETS)

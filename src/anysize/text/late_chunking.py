@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, DataError
 from anysize.text.backbone import Backbone
 from anysize.text.batching import batches
@@ -57,10 +58,10 @@ def late_chunks(
     model's own first and last tokens go with the first and last token of the text.
 
     `window` counts tokens of one pass, specials and prefix included (default: the model's limit), `overlap` the tokens
-    that a window shares with the one before (default: an eighth). `prefix` (default: the prompt of the model or its
-    task) stands before every window and is left out of all chunks, unless `pool_prefix` gives it to the first.
-    Raises `AnysizeError` for a model that does not pool by the mean or a window it cannot read, `DataError` for a span
-    outside its text or without a token.
+    that a window shares with the one before (default: an eighth). `prefix` (default: the model's prompt of documents,
+    or the instruction of its task) stands before every window and is left out of all chunks, unless `pool_prefix` gives
+    it to the first. Raises `AnysizeError` for a model that does not pool by the mean or a window it cannot read,
+    `DataError` for a span outside its text or without a token.
     """
     reader = _reader(model)
     backbone = reader.backbone
@@ -71,7 +72,7 @@ def late_chunks(
     found = []
     for text, own in zip(texts, given, strict=True):
         if not isinstance(text, str):
-            raise DataError(f"expected a text to chunk; got {type(text).__name__}")
+            raise DataError(f"expected a text to chunk; got {shown(text)}")
         found.append(Document(backbone, text, checked(own(text) if callable(own) else own, text), before, pool_prefix))
     limit = _limit(backbone, window)
     windows = [one for place, document in enumerate(found) for one in document.windows(place, limit, overlap)]
@@ -92,8 +93,7 @@ class _Reader:
         """Mean states to embeddings at the model's size."""
         vectors = means.to(self.backbone.device)
         with torch.no_grad():
-            for module in self.backbone.tail[1:]:
-                vectors = module({"sentence_embedding": vectors})["sentence_embedding"]
+            vectors = self.backbone.finish(vectors).float()
             if isinstance(self.model, Embedder | TaskEncoder):
                 found: np.ndarray = self.model.project(functional.normalize(vectors, dim=-1).cpu().numpy())
                 return found
@@ -105,7 +105,7 @@ def _reader(model: Any) -> _Reader:
         if model.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; chunks need one that reads texts")
         backbone = Backbone.of(model.encoder.model)
-        reader = _Reader(backbone, backbone.depth, model, backbone.prompt)
+        reader = _Reader(backbone, backbone.depth, model, backbone.prompt("document"))
     elif isinstance(model, TaskEncoder):
         (task,) = model.tasks_of(1, None)
         model.adapters.use(task)
@@ -113,7 +113,7 @@ def _reader(model: Any) -> _Reader:
     else:
         if not isinstance(model, NestedEncoder):
             model = NestedEncoder._declare(model if isinstance(model, Encoder) else Encoder(model), None, None, None)
-        reader = _Reader(model.encoder, model.size.layers, model, model.encoder.prompt)
+        reader = _Reader(model.encoder, model.size.layers, model, model.encoder.prompt("document"))
     mode = getattr(reader.backbone.tail[0], "pooling_mode", None)
     if mode != "mean":
         raise AnysizeError(f"late chunking pools tokens by their mean; this model pools by {mode or 'other means'}")

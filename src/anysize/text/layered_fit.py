@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 
 from anysize.core.errors import DataError
 from anysize.core.fitting import options_of
+from anysize.core.sides import Side, Sides, sides_of_columns
 from anysize.core.sizes import Nesting
+from anysize.text.cut_texts import say_cut
 from anysize.text.nested_encoder import NestedEncoder
+from anysize.text.prompts import prompt_in
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -25,10 +29,13 @@ MakeLoss = Callable[["SentenceTransformer", torch.nn.Module], "LayeredLoss"]
 
 
 class Columns(torch.utils.data.Dataset):
-    """Texts in columns, row by row, with a label each where there are labels."""
+    """Texts in columns, row by row, each column on its side of a search, with a label each where there are labels."""
 
-    def __init__(self, columns: Sequence[Sequence[str]], labels: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, columns: Sequence[Sequence[str]], labels: Sequence[float] | None = None, sides: Sides = "symmetric"
+    ) -> None:
         self.columns, self.labels = columns, labels
+        self.sides = sides_of_columns(sides, len(columns))
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -40,14 +47,20 @@ class Columns(torch.utils.data.Dataset):
 class Training(torch.nn.Module):
     """The model and its loss, as the trainer wants them: the loss of a batch of texts."""
 
-    def __init__(self, model: SentenceTransformer, loss: LayeredLoss) -> None:
+    def __init__(self, model: SentenceTransformer, loss: LayeredLoss, sides: Sequence[Side | None]) -> None:
         super().__init__()
         self.model = model
+        self.prompts = [prompt_in(model, side) for side in sides]
+        """What goes before the texts of each column."""
         self._loss = (loss,)  # in a tuple: what it holds is the model's own, and is saved once
 
     def collate(self, rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:
-        """Token ids of each column, and the labels."""
-        columns = [self.model.preprocess(list(texts)) for texts in zip(*(texts for texts, _ in rows), strict=True)]
+        """Token ids of each column behind its prompt, and the labels."""
+        by_column = zip(*(texts for texts, _ in rows), strict=True)
+        columns = [
+            self.model.preprocess(list(texts), prompt=prompt or None)
+            for texts, prompt in zip(by_column, self.prompts, strict=True)
+        ]
         labels = [label for _, label in rows if label is not None]
         return {"columns": [dict(column) for column in columns], "labels": torch.tensor(labels) if labels else None}
 
@@ -56,8 +69,12 @@ class Training(torch.nn.Module):
         return {"loss": self._loss[0](columns, labels)}
 
 
-def training_columns(data: Data) -> tuple[Columns, str]:
-    """What to learn from, and what it is called. Raises `DataError` if the data has neither pairs nor scored pairs."""
+def training_columns(data: Data, sides: Sides = "retrieval") -> tuple[Columns, str]:
+    """
+    What to learn from, and what it is called; `sides` says how pairs stand.
+
+    Raises `DataError` if the data has neither pairs nor scored pairs.
+    """
     if data.scored is not None:
         scored = data.training_scored()
         assert scored is not None
@@ -68,7 +85,7 @@ def training_columns(data: Data) -> tuple[Columns, str]:
             f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
         )
     columns = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
-    return Columns(columns), "pairs" if pairs.negatives is None else "triplets"
+    return Columns(columns, sides=sides), "pairs" if pairs.negatives is None else "triplets"
 
 
 def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None, resume: bool) -> NestedEncoder:
@@ -81,18 +98,18 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
 
     from anysize.core.training import TrainingPlan, train
     from anysize.text.backbone import Backbone
-    from anysize.text.encoder import Encoder
     from anysize.text.layers import checkpoint_activations
 
     if workdir is None:
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             return fit(method, data, make, Path(scratch), resume)
     model, nesting = method.base()
-    columns, what = training_columns(data)
+    columns, what = training_columns(data, method.sides)
     if len(columns) < 2:
         raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
-    texts = [text for column in columns.columns for text in column]
-    Encoder(model).say_cut(texts, "; --max-length sets where")
+    prompts = [prompt_in(model, side) for side in columns.sides]
+    texts = [prompt + text for prompt, column in zip(prompts, columns.columns, strict=True) for text in column]
+    say_cut(texts, model.tokenizer, model.max_seq_length or math.inf, advice="; --max-length sets where")
     inner = (
         CoSENTLoss(model, scale=method.scale)
         if columns.labels is not None
@@ -100,7 +117,7 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     )
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
-    training = Training(model, make(model, inner))
+    training = Training(model, make(model, inner), columns.sides)
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=min(method.batch_size, len(columns)),
@@ -124,10 +141,10 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
 
 def base_of(source: str, max_length: int | None, nesting: Callable[[int, int], Nesting]) -> Any:
     """The sentence-transformers model to tune, without blocks that no size runs, and the nesting for its shape."""
-    from anysize.text.encoder import Encoder
+    from anysize.text.encoder import Encoder, trainable
     from anysize.text.layers import find_stack, truncated
 
-    model = Encoder(source).model
+    model = trainable(Encoder(source).model)
     if max_length is not None:
         model.max_seq_length = max_length
     transformer: Any = model[0]

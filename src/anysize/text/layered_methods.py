@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sides import Sides
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -38,6 +39,9 @@ class LayeredMethod:
     """Inverse temperature of the softmax over cosine similarities."""
     max_length: int | None = None
     """Cut texts at so many tokens, in training and ever after. Default: the model's own limit."""
+    sides: Sides = "retrieval"
+    """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
+    symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     gradient_checkpointing: bool = False
     """Keep only each layer's input for the gradient and compute the rest again: less memory, more time."""
     bf16: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.sides import Sides, side_of_texts, sides_of_columns
 from anysize.core.widths import default_dims
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class MRL:
     keep: float | None = None
     """With pairs and a head: how strongly to keep the corpus's own neighbourhoods as well, which helps where labelled
     queries are few. Default: a fifth of the number of documents per distinct query, at most 10; 0 turns it off."""
+    sides: Sides = "retrieval"
+    """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
+    symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     bf16: bool = False
     """Run the encoder in bfloat16 (about twice as fast where the processor has it; vectors agree to 4 digits)."""
     seed: int = 0
@@ -88,13 +92,20 @@ class MRL:
         pairs = data.training_pairs()
         if pairs is None:
             texts = [text for text in items.texts or [] if text.strip()]
-            return {"vector": encoder.encode(texts, progress=True, bf16=self.bf16)}
-        columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+            side = side_of_texts(self.sides)
+            return {"vector": encoder.encode(texts, side=side, progress=True, bf16=self.bf16)}
+        given = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
         if data.corpus is not None:
-            columns["corpus"] = [text for text in items.texts or [] if text.strip()]
-        # One call for all columns, so that one bar tells the whole time.
-        encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=self.bf16)
-        return {name: encoder.encode(column, bf16=self.bf16) for name, column in columns.items() if column}
+            given["corpus"] = [text for text in items.texts or [] if text.strip()]
+        columns = {name: column for name, column in given.items() if column}
+        sides = dict(zip(columns, sides_of_columns(self.sides, len(columns)), strict=True))
+        if not encoder.tells_sides_apart:
+            sides = dict.fromkeys(columns, sides["positive"])
+        # One call for all columns of a side, so that one bar tells its whole time.
+        for side in dict.fromkeys(sides.values()):
+            texts = [text for name, column in columns.items() if sides[name] == side for text in column]
+            encoder.encode(texts, side=side, progress=True, bf16=self.bf16)
+        return {name: encoder.encode(column, side=sides[name], bf16=self.bf16) for name, column in columns.items()}
 
     def encoder(self) -> Any:
         """The base encoder. Raises `AnysizeError` if no model was named."""

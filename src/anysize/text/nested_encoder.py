@@ -16,16 +16,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.cost import Cost
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
+from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes import Nesting, Size
 from anysize.text.backbone import Backbone
 from anysize.text.batching import batches, estimated_lengths
 from anysize.text.encoder import Encoder, encode_distinct
 from anysize.text.head import as_tensor
 from anysize.text.layers import check_layers
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,7 +37,7 @@ TOKENS = 128
 """The length of text for which FLOPs are counted."""
 
 
-class NestedEncoder(NestedModel):
+class NestedEncoder(TwoSided, NestedModel):
     """
     Embeds texts with the first blocks of a transformer and the first coordinates of what they give.
 
@@ -74,6 +77,8 @@ class NestedEncoder(NestedModel):
         the two. A plain model can be cut everywhere, but nothing has trained it to be good there.
         Raises `SizeError` if sizes are declared for a model that carries its own, or for none that does not.
         """
+        if not isinstance(path, torch.nn.Module):
+            path = expect(path, PATH, "from_pretrained: path")
         declared = layers is not None or dims is not None or sizes is not None
         if not isinstance(path, str | os.PathLike):
             return cls._declare(Encoder(path), layers, dims, sizes)
@@ -111,34 +116,43 @@ class NestedEncoder(NestedModel):
         """Models of one origin have the same `features`."""
         return (id(self.encoder), self.levels)
 
+    @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     @torch.no_grad()
     def taps(
         self,
         texts: Sequence[str],
         depths: Sequence[int],
         *,
+        side: Side | None = None,
         batch_size: int = 64,
         progress: bool = False,
         bf16: bool = False,
     ) -> np.ndarray:
-        """Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width)."""
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise DataError("give a list of texts")
+        """
+        Sentence vectors, not normalised, after each depth (increasing): float32, shape (n, depths, width).
+
+        With a `side`, behind the prompt of that side of a search; without one behind the default prompt, if any.
+        """
+        side = side or side_of(texts)
         if len(texts) == 0:
             return np.zeros((0, len(depths), self.encoder.width), dtype=np.float32)
 
         def run(shard: list[str]) -> np.ndarray:
             found = []
             for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
-                inputs = self.encoder.tokens(shard[rows.start : rows.stop])
+                inputs = self.encoder.tokens(shard[rows.start : rows.stop], self.encoder.prompt(side))
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     by_depth = self.encoder(inputs, depths)
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
             return torch.cat(found).numpy()
 
         if progress:
-            self.encoder.say_cut(texts)
+            self.encoder.say_cut(texts, side)
         return encode_distinct(texts, run, progress=progress)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        return self.encoder.window()
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size is cut from, shape (n, depths of the nesting, width); options as for `taps`."""
@@ -150,13 +164,14 @@ class NestedEncoder(NestedModel):
         taps = as_tensor(features[:, self.levels.index(self.size.layers)])
         return self._cut(taps, self.size.layers, dims or self.size.dims, normalize).numpy()
 
+    @takes(inputs=TEXTS)
     def encode(self, inputs: Sequence[str], *, sizes: Iterable[Size | str] | None = None, **options: Any) -> Any:
         """
         Unit embeddings at this view's size: float32, shape (n, dims). Runs `size.layers` blocks, no more.
 
-        With `sizes`, a dict of them by size, all from one pass. Options: batch_size, progress, bf16.
+        With `sizes`, a dict of them by size, all from one pass. Options: side, batch_size, progress, bf16.
         """
-        asked = [self.size] if sizes is None else [self.nesting.resolve(size) for size in sizes]
+        asked = [self.size] if sizes is None else self.nesting.resolve_all(sizes)
         depths = sorted({size.layers for size in asked})
         taps = self.taps(inputs, depths, **options)
         with torch.no_grad():
@@ -166,10 +181,14 @@ class NestedEncoder(NestedModel):
             }
         return cut[self.size] if sizes is None else cut
 
+    @takes(example=TEXTS)
     def outputs(self, example: Sequence[str], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
-        """Every size from one pass that stops at the deepest."""
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
-        found = self.encoder(self.encoder.tokens(list(example)), [size.layers for size in asked])
+        """Every size from one pass that stops at the deepest; of `SidedTexts`, on the side that they name."""
+        asked = self.nesting.resolve_all(sizes)
+        if not len(example):
+            raise DataError("there is nothing to run on; give at least one text")
+        inputs = self.encoder.tokens(list(example), self.encoder.prompt(side_of(example)))
+        found = self.encoder(inputs, [size.layers for size in asked])
         return {size: self._cut(found[size.layers], size.layers, size.dims) for size in asked}
 
     def _cut(self, vectors: torch.Tensor, depth: int, dims: int, normalize: bool = True) -> torch.Tensor:
@@ -192,8 +211,9 @@ class NestedEncoder(NestedModel):
 
     def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
         """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
-        return self.encoder.sentence_transformer(chosen.layers, chosen.dims)
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
+        dims = [one.dims for one in self.nesting if one.layers == chosen.layers and one.dims <= chosen.dims]
+        return self.encoder.sentence_transformer(chosen.layers, dims)
 
     def arm(self, name: str, data: Any) -> list[NestedModel]:
         """The rivals ``original``, ``truncate``, ``pca`` and ``single``; see `anysize.text.encoder_arms`."""

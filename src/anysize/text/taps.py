@@ -84,7 +84,7 @@ class Tapper:
             if type(module).__name__ != "Normalize":
                 after = module(after)
         vectors: torch.Tensor = after["sentence_embedding"]
-        return vectors
+        return vectors[:, : self.bare.truncate_dim]  # where the model cuts its vectors, the rest is none of them
 
 
 class LayeredStandIn(StandIn):

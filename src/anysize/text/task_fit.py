@@ -123,6 +123,7 @@ def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encod
 def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool) -> list[dict[str, float]]:
     """Train every weight of the encoder on pairs, in both directions and at every width."""
     from anysize.core.training import train
+    from anysize.text.encoder import trainable
     from anysize.text.layered_fit import Columns, Training
     from anysize.text.losses import MatryoshkaLoss
     from anysize.text.task_losses import InfoNCELoss, TripletInfoNCELoss
@@ -133,13 +134,15 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
             f"{data.name} has no pairs to tune the encoder on; expected anchor, positive[, negative], "
             "or write none to train the adapters alone"
         )
-    columns = Columns([pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])])
-    model: Any = base.model.train()
-    base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where")
+    listed = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
+    columns = Columns(listed, sides=method.sides)
+    model: Any = trainable(base.model).train()
+    base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where", side="document")
     temperature = method.temperature or 0.05
     inner = (InfoNCELoss if pairs.negatives is None else TripletInfoNCELoss)(model, temperature)
     dims = list(method.nesting(base.dimension).levels("dims"))
-    training = Training(model, MatryoshkaLoss(model, inner, matryoshka_dims=dims))  # type: ignore[arg-type]
+    nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
+    training = Training(model, nested, columns.sides)
     plan = TrainingPlan(
         epochs=method.base_epochs,
         batch_size=min(method.batch_size, len(columns)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from anysize.core.errors import AnysizeError
+from anysize.core.sides import Sides
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -44,7 +45,11 @@ class Tasks:
     embedding: bool = True
     """Adapt the table of token embeddings too, not only the linear layers."""
     instructions: bool = True
-    """Put the instructions of jina-embeddings-v3 before the queries and documents of retrieval."""
+    """Put the model's own prompts before the queries and documents of retrieval, or, where it has none, the
+    instructions of jina-embeddings-v3. Off: the model's own prompts alone."""
+    sides: Sides = "retrieval"
+    """How DATA's pairs are encoded. retrieval: anchors as queries and all other texts as documents, where the model has
+    prompts for the two. symmetric: all alike, as for paraphrases."""
     epochs: float = 1.0
     """Passes over the data of all tasks together."""
     steps: int | None = None

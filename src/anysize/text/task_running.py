@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model import NestedModel
+from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes import Size
 from anysize.text.backbone import Backbone
 from anysize.text.batching import batches, estimated_lengths
@@ -19,16 +21,19 @@ from anysize.text.cut_texts import say_cut
 from anysize.text.encoder import encode_distinct
 from anysize.text.head import as_tensor
 from anysize.text.task_adapters import Adapters
+from anysize.text.window import Window
 
 INSTRUCTIONS = {
     "retrieval.query": "Represent the query for retrieving evidence documents: ",
     "retrieval.passage": "Represent the document for retrieval: ",
 }
 """What jina-embeddings-v3 puts before a text; the other tasks have none."""
+SIDES: dict[str, Side] = {"retrieval.query": "query", "retrieval.passage": "document"}
+"""The tasks that are sides of a search."""
 _APART = "\0"
 
 
-class TaskRunning(NestedModel):
+class TaskRunning(TwoSided, NestedModel):
     """What `TaskEncoder` does with texts."""
 
     encoder: Backbone
@@ -60,11 +65,7 @@ class TaskRunning(NestedModel):
 
     def tokens(self, texts: Sequence[str], tasks: Sequence[str]) -> dict[str, torch.Tensor]:
         """Token ids and masks of texts, each behind the instruction of its task, cut at the model's limit."""
-        limit = self.encoder.settings["max_length"]
-        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
-        written = [self.prompt_of(task) + text[: 20 * limit] for task, text in zip(tasks, texts, strict=True)]
-        batch = self.encoder.tokenizer(written, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        return {name: value.to(self.encoder.device) for name, value in batch.items()}
+        return self.encoder.tokens(texts, [self.prompt_of(task) for task in tasks])
 
     def pooled(self, inputs: Mapping[str, Any], tasks: Sequence[str]) -> torch.Tensor:
         """As `vectors`, from `tokens`; one task stands for all rows."""
@@ -76,8 +77,13 @@ class TaskRunning(NestedModel):
             return self.encoder(inputs, [depth])[depth]
 
     def prompt_of(self, task: str) -> str:
-        """What goes before a task's texts: its instruction, or else the base model's own prompt."""
-        return self.instructions.get(task, self.encoder.prompt)
+        """What goes before a task's texts: its instruction, or else the base model's own prompt for that side."""
+        return self.instructions.get(task, self.encoder.prompt(SIDES.get(task)))
+
+    def window(self) -> Window:
+        """How much of a text it reads, behind the longest instruction of its tasks."""
+        longest = max(map(self.prompt_of, self.tasks if self.task is None else (self.task,)), key=len)
+        return replace(self.encoder.window(), prompt=longest)
 
     @torch.no_grad()
     def features(
@@ -85,14 +91,15 @@ class TaskRunning(NestedModel):
         inputs: Sequence[str],
         *,
         task: str | Sequence[str] | None = None,
+        side: Side | None = None,
         batch_size: int = 64,
         progress: bool = False,
         bf16: bool = False,
     ) -> np.ndarray:
-        """What every size is cut from, not normalised: float32, shape (n, width). Tasks as in `encode`."""
+        """What every size is cut from, not normalised: float32, shape (n, width). Tasks and sides as in `encode`."""
         if isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs):
             raise DataError("give a list of texts")
-        tasks = self.tasks_of(len(inputs), task)
+        tasks = self.tasks_of(len(inputs), task, side or side_of(inputs))
         if not len(inputs):
             return np.zeros((0, self.in_features), dtype=np.float32)
         limit = self.encoder.settings["max_length"]
@@ -131,30 +138,30 @@ class TaskRunning(NestedModel):
         """
         Unit embeddings for a task, or for one task per text: float32, shape (n, dims).
 
-        `truncate_dim` is a trained width (default: this view's). Options: batch_size, progress, bf16. Raises
-        `AnysizeError` if no task is given or there is no adapter for it, `SizeError` for a width that is not trained.
+        Without a task, ``side="query"`` (`encode_query`) stands for ``retrieval.query`` and ``"document"``
+        (`encode_document`) for ``retrieval.passage``, except in a view for one task, which keeps it. `truncate_dim` is
+        a trained width (default: this view's). Options: batch_size, progress, bf16. Raises `AnysizeError` if no task is
+        given or there is no adapter for it, `SizeError` for a width that is not trained.
         """
         size = self.size if truncate_dim is None else self.nesting.resolve(dims=truncate_dim)
         return self.project(self.features(inputs, task=task, **options), size.dims)
 
-    def encode_query(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
-        """`encode` for ``retrieval.query``."""
-        return self.encode(inputs, task="retrieval.query", **options)
-
-    def encode_document(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
-        """`encode` for ``retrieval.passage``."""
-        return self.encode(inputs, task="retrieval.passage", **options)
-
     def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
-        """Every size from one pass over texts, or over a mapping of ``texts`` and their ``task``."""
+        """Every size from one pass over texts (perhaps `SidedTexts`), or a mapping of ``texts`` and their ``task``."""
         texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
-        z = self.vectors(list(texts), self.tasks_of(len(texts), task))
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+        z = self.vectors(list(texts), self.tasks_of(len(texts), task, side_of(texts)))
+        asked = self.nesting.resolve_all(sizes)
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
-    def tasks_of(self, count: int, task: str | Sequence[str] | None) -> list[str]:
-        """The task of each of `count` texts. Raises `AnysizeError` if none is given here or by `for_task`."""
+    def tasks_of(self, count: int, task: str | Sequence[str] | None, side: Side | None = None) -> list[str]:
+        """
+        The task of each of `count` texts. Raises `AnysizeError` if none is given here or by `for_task`.
+
+        A side stands for its task where there is no other.
+        """
         given = self.task if task is None else task
+        if given is None:
+            given = next((name for name, own in SIDES.items() if own == side), None)
         if given is None:
             raise AnysizeError(
                 "say which task the texts are for, by task=... or by for_task(...); this model has: "

@@ -22,10 +22,10 @@ from anysize.core.files import read_json, write_json
 from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting, Size
 from anysize.text.backbone import Backbone
-from anysize.text.encoder import Encoder
+from anysize.text.encoder import Encoder, trainable
 from anysize.text.nested_encoder import TOKENS
 from anysize.text.task_adapters import TASKS, Adapters, LoRA, check_tasks
-from anysize.text.task_running import INSTRUCTIONS, TaskRunning
+from anysize.text.task_running import INSTRUCTIONS, SIDES, TaskRunning
 
 BASE, ADAPTERS = "base", "adapters"
 WEIGHTS, NAMES = "model.safetensors", "tensors.json"
@@ -35,8 +35,9 @@ class TaskEncoder(TaskRunning):
     """
     Embeds texts for a task: ``encode(texts, task="retrieval.query")``, or one task per text.
 
-    `instructions` maps a task to what goes before its texts. `encoder` is given up to this model: adapters are put
-    into it in place. Raises `SizeError` if the nesting is not in dims or exceeds the model.
+    `instructions` maps a task to what goes before its texts (default: the encoder's own prompts of queries and of
+    documents; where it has neither, what jina-embeddings-v3 puts there). `encoder` is given up to this model: adapters
+    are put into it in place. Raises `SizeError` if the nesting is not in dims or exceeds the model.
     """
 
     kind = "task-encoder"
@@ -60,7 +61,7 @@ class TaskEncoder(TaskRunning):
         self.encoder = encoder.requires_grad_(False)
         self.tasks = tuple(tasks)
         self.lora = lora or LoRA()
-        self.instructions = dict(INSTRUCTIONS if instructions is None else instructions)
+        self.instructions = dict(_instructions(encoder) if instructions is None else instructions)
         check_tasks([*self.instructions] or self.tasks)
         self.adapters = Adapters(encoder.transformer, self.tasks, self.lora)
         self.task: str | None = None
@@ -86,18 +87,22 @@ class TaskEncoder(TaskRunning):
         Its instruction becomes the model's default prompt. Raises `AnysizeError` if no task is given here or by
         `for_task`.
         """
-        chosen = self.nesting.resolve(size, **axes) if size or axes else self.size
+        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         (name,) = self.tasks_of(1, task)
         prompt = self.prompt_of(name)
-        settings = {**self.encoder.settings, "prompts": {name: prompt} if prompt else {}}
-        settings["default_prompt"] = name if prompt else None
-        return self._plain(self.adapters.merged(name), settings, chosen.dims)
+        # It embeds for this one task by whichever method it is asked.
+        named = dict.fromkeys((name, "query", "document"), prompt) if prompt else {}
+        settings = {**self.encoder.settings, "prompts": named, "default_prompt": name if prompt else None}
+        dims = [size for size in self.nesting.levels("dims") if size <= chosen.dims]
+        return self._plain(self.adapters.merged(name), settings, dims)
 
     def base(self) -> Any:
         """What the tasks share, as an ordinary sentence-transformers model without any adapter."""
-        return self._plain(self.adapters.merged(None), self.encoder.settings, self.in_features)
+        found = self._plain(self.adapters.merged(None), self.encoder.settings, [self.encoder.whole_width])
+        found.truncate_dim = self.encoder.settings["truncate_dim"]
+        return found
 
-    def _plain(self, transformer: Any, settings: Mapping[str, Any], dims: int) -> Any:
+    def _plain(self, transformer: Any, settings: Mapping[str, Any], dims: Sequence[int]) -> Any:
         alone = Backbone(transformer, list(self.encoder.tail), settings)
         alone.tokenizer = self.encoder.tokenizer
         return alone.sentence_transformer(alone.depth, dims)
@@ -185,6 +190,11 @@ class TaskEncoder(TaskRunning):
             )
 
 
+def _instructions(encoder: Backbone) -> dict[str, str]:
+    own = {task: encoder.prompt(side) for task, side in SIDES.items()}
+    return own if any(own.values()) else INSTRUCTIONS
+
+
 def TaskLoRA(
     model: str | Any,
     tasks: Sequence[str] = TASKS,
@@ -201,10 +211,10 @@ def TaskLoRA(
     """
     A `TaskEncoder` with untrained adapters over a sentence-transformers model (a folder, a name, or the object).
 
-    Untrained adapters change nothing. An object is taken over. `instructions` defaults to jina-embeddings-v3's for
-    retrieval; give ``{}`` for none.
+    Untrained adapters change nothing. An object is taken over; weights of 16 bits become 32, for what is trained in 16
+    does not move. `instructions` as `TaskEncoder` says; give ``{}`` for none but the model's own prompts.
     """
-    backbone = Backbone.of(Encoder(model).model)
+    backbone = Backbone.of(trainable(Encoder(model).model))
     nesting = Nesting(dims=tuple(dims) if dims is not None else (backbone.width,))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
