@@ -99,7 +99,7 @@ def encoder_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lm_path(tmp_path_factory):
+def lm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of width 32 and two layers, with a tokenizer of whole words."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -181,3 +181,11 @@ def anysize(capsys: pytest.CaptureFixture[str]):
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file under a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def undigested(folder: Path) -> Path:
+    """Make a saved model one whose manifest can be changed: as it was saved before files were recorded."""
+    manifest = json.loads((folder / "anysize.json").read_text("utf-8"))
+    kept = {name: value for name, value in manifest.items() if name not in ("sha256", "files", "header")}
+    (folder / "anysize.json").write_text(json.dumps(kept), encoding="utf-8")
+    return folder

@@ -25,13 +25,19 @@ class Info:
 
     def run(self) -> About:
         """Look for the file that says what it is; nothing but manifests and data is read."""
-        from anysize.core.errors import AnysizeError
-        from anysize.core.registry import names
+        from anysize.core.errors import AnysizeError, refused_as_damaged
 
         if self.verify:
             return _verified(self.path)
         if not self.path.exists():
             raise AnysizeError(f"{self.path} does not exist")
+        with refused_as_damaged(f"what {self.path} says of itself cannot be read"):
+            return self._about()
+
+    def _about(self) -> About:
+        from anysize.core.errors import AnysizeError
+        from anysize.core.registry import names
+
         if self.path.is_file():
             return _file(self.path)
         for marker, describe in _FOLDERS.items():
@@ -77,10 +83,10 @@ class About:
 
 def _model(path: Path) -> About:
     from anysize.core.errors import CheckpointError, SizeError
-    from anysize.core.files import read_json
+    from anysize.core.manifest import read_manifest
     from anysize.core.sizes import Nesting
 
-    manifest = read_json(path / "anysize.json", "an anysize model")
+    manifest = read_manifest(path)
     try:
         nesting = Nesting.from_json(manifest["nesting"])
         sizes = [_size_of_model(size, manifest) for size in nesting]
@@ -98,6 +104,9 @@ def _model(path: Path) -> About:
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
         "fingerprint": manifest.get("fingerprint"),
+        "verified": "all files"
+        if "files" in manifest
+        else "the weights alone: saved before other files were recorded; load it and save it again",
         "bytes_on_disk": _bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")

@@ -58,6 +58,7 @@ class Measure:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.choose import fraction
         from anysize.cli.tasks import for_task
+        from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
         from anysize.core.files import as_json, check_file, write_together
         from anysize.core.frontier_page import page
@@ -75,7 +76,7 @@ class Measure:
         model = for_task(load(self.model), self.task, self.model)
         sizes = self._sizes(model.nesting)
         frontier = measure(model, self.data, arms=self.arms, sizes=sizes, by=self.by)
-        files = {beside: as_json(frontier.to_json())}
+        files = {beside: as_json(signed(frontier.to_json()))}
         if self.json:
             files[self.json] = files[beside]
         if self.html:
@@ -90,6 +91,8 @@ class Measure:
         from anysize.core.errors import SizeError
         from anysize.core.menu import menu
 
+        if self.dims is not None and "dims" not in nesting.axes:
+            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
         if self.sizes is None:
             return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
         if self.dims is not None:

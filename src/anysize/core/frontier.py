@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.arguments import MAPPING, PATH, TEXT, number, one_of, shown, takes
+from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.sizes import Size
 
 NESTED, ORIGINAL = "nested", "original"
@@ -64,7 +65,13 @@ class Record:
         known = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
             raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
-        return cls(**{**value, "size": Size(value["size"])})
+        made = cls(**{**value, "size": Size(value["size"])})
+        costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
+        for name, cost in costs.items():
+            missing = cost is None and name != "bytes"
+            if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
+                raise CheckpointError(f"{name} of {made.arm} at {made.size} is {cost!r}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -215,18 +222,20 @@ class Frontier:
             "meta": dict(self.meta),
         }
         if path is not None:
-            write_json(Path(path), value)
+            write_json(Path(path), signed(value))
         return value
 
     @classmethod
     @takes(source=PATH | MAPPING)
     def from_json(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Frontier:
         """The inverse of `to_json`, from a file or its value. Raises `CheckpointError` if it is not a frontier."""
-        value = source if isinstance(source, Mapping) else read_json(Path(source), "a frontier")
+        value = source if isinstance(source, Mapping) else read_object(Path(source), "a frontier")
+        if not isinstance(source, Mapping):
+            check_signature(value, Path(source))
         try:
             records = tuple(Record.from_json(record) for record in value["records"])
-            return cls(records, value["metric"], dict(value.get("meta", {})))
-        except (AnysizeError, KeyError, TypeError, AttributeError) as error:
+            return cls(records, str(value["metric"]), dict(value.get("meta", {})))
+        except (AnysizeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None
 

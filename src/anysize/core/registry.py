@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.arguments import PATH, takes
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.sizes import Size
 
@@ -52,7 +52,8 @@ def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes
     if not (directory / MANIFEST).exists():
         for marker in names("layouts"):
             if (directory / marker).is_file():
-                model: NestedModel = find("layouts", marker)(directory)
+                with refused_as_damaged(f"{directory} cannot be read"):
+                    model: NestedModel = find("layouts", marker)(directory)
                 chosen = model.nesting.resolve(size, **axes)
                 return model if chosen == model.nesting.full else model.extract(chosen)
     manifest = read_object(directory / MANIFEST, "an anysize model")

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.digests import check_seal, seal
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.finite import stopping_when_not_finite
 from anysize.core.quiet import quiet as quiet_transformers
 
@@ -84,6 +85,9 @@ def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
     Raises `DivergedError`, naming the step, as soon as a loss or a gradient is not finite.
     """
     last = last_checkpoint(workdir) if resume else None
+    if last is not None:
+        check_checkpoint(last)
+    trainer.add_callback(_sealing())
     try:
         with quiet(), stopping_when_not_finite(trainer, workdir):
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -99,6 +103,28 @@ def last_checkpoint(workdir: Path) -> Path | None:
     """The latest checkpoint that was written to its end, if any."""
     checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     return next((path for path in reversed(checkpoints) if _is_whole(path)), None)
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """Raise `CheckpointError` if a file of a checkpoint was altered since it was written."""
+    try:
+        check_seal(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or delete {checkpoint} to resume from the one before") from None
+
+
+def _sealing() -> Any:
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):
+        """Record the files of every checkpoint; those of other processes may still be on their way."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                seal(folder, but="rng_state_")
+
+    return Sealing()
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -12,9 +12,9 @@ from torch import nn
 
 from anysize.core.arguments import PATH, TEXTS, expect, takes
 from anysize.core.cost import Cost
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json
-from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
+from anysize.core.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
 from anysize.core.model import NestedModel
 from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
@@ -64,9 +64,10 @@ class CausalLM(NestedModel):
         else:
             path = os.fspath(expect(path, PATH, "from_pretrained: path"))
             try:
-                with quiet():
-                    lm = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-                    tokenizer = AutoTokenizer.from_pretrained(path)
+                lm = pretrained(AutoModelForCausalLM, path, dtype=torch.float32)
+                tokenizer = pretrained(AutoTokenizer, path)
+            except CheckpointError:
+                raise
             except (OSError, ValueError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise AnysizeError(f"cannot load the language model {path!r} ({reason})") from None

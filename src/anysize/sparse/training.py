@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from anysize.core.digests import seal
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.files import new_directory, read_object, write_json
+from anysize.core.training import check_checkpoint
 from anysize.sparse.learner import Learner
 from anysize.sparse.processes import place, wait
 from anysize.sparse.rows import Batch, Rows
@@ -137,6 +139,7 @@ def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> N
             }
             save_file(state, directory / _STATE)
             write_json(directory / _NOTE, note)
+            seal(directory)
         for old in sorted((workdir / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))[:-2]:
             shutil.rmtree(old, ignore_errors=True)
     wait()
@@ -147,7 +150,8 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
     last = last_checkpoint(workdir)
     if last is None:
         return 0, 0, 0
-    note = read_json(last / _NOTE, "a checkpoint")
+    check_checkpoint(last)
+    note = read_object(last / _NOTE, "a checkpoint")
     try:
         state = load_file(last / _STATE)
         for number, learner in enumerate(learners):
