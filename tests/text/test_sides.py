@@ -1,7 +1,8 @@
-"""Queries are encoded as queries and documents as documents wherever there are two sides, and alike where there are not."""
+"""Queries are encoded as queries and documents as documents on every path; pairs without sides alike."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.retrieval_metrics import evaluate
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes import Nesting
+from anysize.quantize.making import finished, prepared
 from anysize.quantize.tasks import columns as quantized_columns
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
 from anysize.text.evaluate import NeighbourEvaluator, RetrievalEvaluator
@@ -322,6 +324,21 @@ def test_a_tokenizer_without_a_limit_reads_whole_texts(tmp_path):
     model = NestedEncoder.from_pretrained(plain, layers=(2,))
     text = " ".join(sentences(5))  # 30 words, all of which count
     np.testing.assert_allclose(model.encode([text]), plain.encode([text]), atol=1e-5)
+
+
+def test_info_tells_the_prompts_of_every_kind_of_model(sided, tmp_path, anysize):
+    encoder = NestedEncoder.from_pretrained(str(sided), layers=(2,), dims=(8, WIDTH))
+    embedder = Embedder(Nesting(dims=(8, WIDTH)), WIDTH, encoder=Encoder(str(sided)))
+    codes = finished(prepared(copy.deepcopy(encoder), Nesting(layers=(2,), dims=(8, WIDTH), bits=(4, 8))))
+    for name, model in (("layers", encoder), ("head", embedder), ("codes", codes), ("tasks", TaskLoRA(str(sided)))):
+        model.save(tmp_path / name)
+    embedder.extract().save(str(tmp_path / "cut"), create_model_card=False)
+    for name in ("layers", "head", "codes", "tasks", "cut"):
+        said = anysize("info", tmp_path / name)
+        assert f"query: {QUERY!r}" in said.out, name
+        assert f"document: {DOCUMENT!r}" in said.out, name
+        assert said.out.split("default prompt")[1].split()[0] == "query"
+    assert anysize("info", tmp_path / "cut", "--json").json["trained_dims"] == [8, WIDTH]
 
 
 def test_the_prompts_of_the_matrix_are_in_use():

@@ -1,4 +1,4 @@
-"""``anysize cut``: a standalone smaller model."""
+"""``anysize cut``: one size of a model, standing alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cut:
 
         with new_directory(self.out, marker="modules.json") as directory, quiet():
             small.save(str(directory), create_model_card=False)
-        return WasCut(self.out, size, "sentence-transformers")
+        return WasCut(self.out, size, "sentence-transformers", whole_encoder=tuple(size) == ("dims",))
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,18 @@ class WasCut:
     out: str
     size: Any
     format: str
+    whole_encoder: bool = False
+    """Whether the vectors alone are smaller, and what makes them is as large as it was."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what was written."""
+        from pathlib import Path
+
+        return sum(file.stat().st_size for file in Path(self.out).rglob("*") if file.is_file())
 
     def text(self) -> str:
-        """One line, and how to load it."""
+        """One line, how to load it, and what is no smaller than before."""
         how = {
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
             "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
@@ -73,8 +82,14 @@ class WasCut:
             "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
         }
         article = "an" if self.format in ("anysize", "SAELens") else "a"
-        return f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
+        said = f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
+        if not self.whole_encoder:
+            return said
+        return (
+            f"{said}\nIts vectors are smaller, its encoder is not ({self.bytes / 1e6:,.1f} MB): to cut that too, fit "
+            "with --method starbucks or 2dmse for layers, or with --method matquant for bits"
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size and format."""
-        return {"out": self.out, "size": dict(self.size), "format": self.format}
+        """Place, size, format and bytes."""
+        return {"out": self.out, "size": dict(self.size), "format": self.format, "bytes": self.bytes}
