@@ -19,6 +19,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.retrieval_metrics import evaluate
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes import Nesting
+from anysize.quantize import MatQuant
 from anysize.quantize.making import finished, prepared
 from anysize.quantize.tasks import columns as quantized_columns
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
@@ -256,8 +257,11 @@ def test_a_chunk_of_a_whole_text_is_the_text_as_a_document(name, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bfloat16", "float16"])
-@pytest.mark.parametrize("method", ["head", "full", "starbucks", "tasks"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("float16", "head"), ("bfloat16", "head"), ("bfloat16", "full"), ("float16", "starbucks"), ("bfloat16", "tasks"),
+     ("float16", "codes")],
+)  # fmt: skip
 def test_a_base_of_16_bits_learns_and_is_saved(name, method, tmp_path):
     path = make(KINDS[name], tmp_path)
     width = KINDS[name].dense or WIDTH
@@ -266,16 +270,20 @@ def test_a_base_of_16_bits_learns_and_is_saved(name, method, tmp_path):
         "head": lambda: MRL(**shared),
         "full": lambda: MRL(**shared, tune="full", learning_rate=1e-6),
         "starbucks": lambda: Starbucks(**shared, layers=(1, 2), learning_rate=1e-6),
+        "codes": lambda: MatQuant(model=str(path), bits=(8, 4), batch_size=4, learning_rate=1e-6),
         "tasks": lambda: Tasks(
             model=str(path), task=[f"retrieval={written(tmp_path)}"], dims=(8, width), batch_size=4, learning_rate=1e-6
         ),
     }[method]()
+    floats = chosen.source() if method == "codes" else None
     model = chosen.fit(DATA, workdir=tmp_path / "work")
     model.save(tmp_path / "saved")
     loaded = az.load(tmp_path / "saved")
     assert loaded.fingerprint == model.fingerprint
     near = 2e-2 if method == "head" else 1e-5
     np.testing.assert_allclose(loaded.encode_query(TEXTS), model.encode_query(TEXTS), atol=near)
+    if floats is not None:
+        assert {weight.dtype for weight in floats.parameters()} == {torch.float32}
     if method in ("full", "starbucks"):
         # So small a step is lost in the rounding of 16 bits.
         before = SentenceTransformer(str(path), device="cpu", model_kwargs={"dtype": torch.float32})
