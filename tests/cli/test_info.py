@@ -90,6 +90,13 @@ def test_a_frontier(tmp_path):
     assert f"anysize choose {tmp_path / 'f.json'} --within 1%" in text
 
 
+@pytest.mark.parametrize("config", [[], "x", {"inner": 3}, {"encoder": [1]}, {"prompts": ["a"], "instructions": 1}])
+def test_settings_that_are_no_settings_are_passed_over(model, config):
+    manifest = json.loads((model / "anysize.json").read_text())
+    (model / "anysize.json").write_text(json.dumps({**manifest, "config": config}))
+    assert told(model)[0]["prompts"] is None
+
+
 def test_an_ordinary_sentence_transformers_folder(tmp_path):
     modules = [{"path": "", "type": "a.b.Transformer"}, {"path": "1_Pooling", "type": "a.b.Pooling"}]
     (tmp_path / "modules.json").write_text(json.dumps(modules))

@@ -10,13 +10,18 @@ import pytest
 import torch
 
 import anysize as az
+from anysize.core.data import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.packaged import packaged
 from anysize.core.sizes import Nesting
+from anysize.search.items import embed
 from anysize.sparse import SparseAutoencoder
+from anysize.sparse.features import Source
+from anysize.sparse.searching import vectors_of
 from anysize.sparse.sparse_encoder import module_of, write_sparse_encoder
 from tests.conftest import sentences, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
+from tests.text.bases import SIDED, TEXTS, Kind, make
 
 
 def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
@@ -76,6 +81,27 @@ def test_over_a_nested_encoder_of_ours(anysize, tmp_path: Path, encoder_path: Pa
     sae = az.load(tmp_path / "codes", active=4)
     write_sparse_encoder(sae, tmp_path / "st")
     same_codes(tmp_path / "st", sae, sentences(25, seed=7))
+
+
+def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
+    """Documents are what it was fitted on; queries are embedded as such in searching, measuring and the export."""
+    from sentence_transformers import SentenceTransformer, SparseEncoder
+
+    base = make(Kind(normalize=False, settings={**SIDED, "truncate_dim": 12}), tmp_path)
+    plain, sae = SentenceTransformer(str(base), device="cpu"), random_sae("topk")
+    sae.about = {"options": {"model": str(base)}}
+    write_sparse_encoder(sae, tmp_path / "st")
+    loaded = SparseEncoder(str(tmp_path / "st"), device="cpu")
+    items = Items([str(row) for row in range(len(TEXTS))], texts=TEXTS)
+    np.testing.assert_allclose(sae.features(TEXTS), plain.encode_document(TEXTS), atol=1e-5)
+    for side in ("query", "document"):
+        rows = getattr(plain, f"encode_{side}")(TEXTS)
+        np.testing.assert_allclose(embed(sae, TEXTS, side), rows, atol=1e-5)
+        np.testing.assert_allclose(vectors_of(sae, items, side), rows, atol=1e-5)
+        found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
+        torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
+    runner = Source(str(base)).runner()
+    np.testing.assert_allclose(runner(list(TEXTS)), plain.encode_document(TEXTS), atol=1e-5)
 
 
 @pytest.mark.skipif(packaged("all-MiniLM-L6-v2") is None, reason="needs the demo extra")

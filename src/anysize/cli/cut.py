@@ -1,4 +1,4 @@
-"""``anysize cut``: a standalone smaller model."""
+"""``anysize cut``: one size of a model, standing alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cut:
 
         with new_directory(self.out, marker="modules.json") as directory, quiet():
             small.save(str(directory), create_model_card=False)
-        return WasCut(self.out, size, "sentence-transformers")
+        return WasCut(self.out, size, "sentence-transformers", whole_encoder=tuple(size) == ("dims",))
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,20 @@ class WasCut:
     format: str
     exported: Exported | None = None
     """What checked it, where a check was made."""
+    whole_encoder: bool = False
+    """Whether the vectors alone are smaller, and what makes them is as large as it was."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what was written."""
+        from pathlib import Path
+
+        path = Path(self.out)
+        files = path.rglob("*") if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     def text(self) -> str:
-        """What it is, how to load it, and what checked it."""
+        """What it is, how to load it, what checked it, and what is no smaller than before."""
         how = {
             "sentence-transformers": f'SentenceTransformer("{self.out}")',
             "SAELens": f'sae_lens.SAE.load_from_disk("{self.out}")',
@@ -78,14 +89,20 @@ class WasCut:
             "compressed-tensors": "transformers, sentence-transformers or vLLM, by its folder",
         }
         article = "an" if self.format in ("anysize", "SAELens") else "a"
-        line = f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"
-        return "\n".join([line, *(self.exported.lines() if self.exported else [])])
+        lines = [f"{self.out}: {self.size} as {article} {self.format} model; load it with {how[self.format]}"]
+        if self.whole_encoder:
+            lines.append(
+                f"Its vectors are smaller, its encoder is not ({self.bytes / 1e6:,.1f} MB): to cut that too, fit "
+                "with --method starbucks or 2dmse for layers, or with --method matquant for bits"
+            )
+        return "\n".join([*lines, *(self.exported.lines() if self.exported else [])])
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size, format, checks and notes."""
+        """Place, size, format, bytes, checks and notes."""
         return {
             "out": self.out,
             "size": dict(self.size),
             "format": self.format,
+            "bytes": self.bytes,
             **(self.exported or Exported("")).told(),
         }

@@ -100,7 +100,8 @@ def _model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
-        "codes": _codes(manifest.get("config", {}).get("quantization")),
+        "codes": _codes(_object(manifest.get("config")).get("quantization")),
+        **_prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
         "fingerprint": manifest.get("fingerprint"),
@@ -110,6 +111,26 @@ def _model(path: Path) -> About:
         "bytes_on_disk": _bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")
+
+
+def _settings_of_model(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Prompts as sentence-transformers writes them, of the encoder in a model of ours or beside it."""
+    config = _object(manifest.get("config"))
+    config = _object(_object(config.get("inner")).get("config")) or config
+    inside = _object(config.get("encoder")) or config
+    if "prompts" in inside:
+        own = {"prompts": inside["prompts"], "default_prompt_name": inside.get("default_prompt")}
+        return {**own, "instructions": config.get("instructions")}
+    return _optional(path / "encoder" / "config_sentence_transformers.json")
+
+
+def _prompts(saved: dict[str, Any]) -> dict[str, Any]:
+    """What goes before texts, by name."""
+    told = {**_object(saved.get("prompts")), **_object(saved.get("instructions"))}
+    return {
+        "prompts": "; ".join(f"{name}: {prompt!r}" for name, prompt in told.items() if prompt) or None,
+        "default_prompt": saved.get("default_prompt_name"),
+    }
 
 
 def _codes(said: Any) -> str | None:
@@ -193,6 +214,8 @@ def _sentence_transformers(path: Path) -> About:
         "parts": ", ".join(parts),
         "dims": widths[0] if widths else None,
         "truncated_to": saved.get("truncate_dim"),
+        **_prompts(saved),
+        "trained_dims": _optional(path / "config.json").get("matryoshka_dimensions"),
         "made_by": ", ".join(f"{name} {version}" for name, version in saved.get("__version__", {}).items()) or None,
         "bytes_on_disk": _bytes_on_disk(path),
     }
@@ -248,6 +271,10 @@ def _optional(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
+    return _object(found)
+
+
+def _object(found: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 

@@ -53,7 +53,7 @@ def resolve(model: Quantized, widths: Mapping[str, int]) -> dict[str, int]:
     short = aliases(model)
     for key, bits in widths.items():
         if bits not in levels:
-            raise SizeError(f"{key} cannot run at bits={bits}; trained for bits {', '.join(map(str, levels))}")
+            raise SizeError(f"{key} cannot run at bits={bits}; {model.nesting.told('bits')}")
         names = [name for name, other in short.items() if _named(key, name) or _named(key, other)]
         if not names:
             raise AnysizeError(f"no layer is called {key!r}; there are: {', '.join(blocks(model))}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import MANIFEST, find, load
 from anysize.core.sizes import Nesting, Size
@@ -18,6 +20,7 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
     """
     The model called `name`, nested in what `nesting` has beside bits (layers, dims); whole where it has nothing.
 
+    Weights stored in 16 bits become 32: in their rounding, a step of training would be lost.
     Raises `AnysizeError` if it is quantised already, `SizeError` if it has not these sizes.
     """
     if (Path(name) / MANIFEST).exists():
@@ -43,6 +46,8 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
         model.max_length = max_length
     elif max_length is not None and hasattr(model, "encoder"):
         model.encoder.settings["max_length"] = max_length
+    if any(weight.dtype in (torch.float16, torch.bfloat16) for weight in model.parameters()):
+        model = model.float()
     return model.eval()
 
 
