@@ -258,9 +258,9 @@ def write(values: dict[str, dict[str, int]], first: int, count: int, outcomes: t
         note=f"Of {count} random models {total['exported']} were exported, {total['refused by name']} refused by name, "
         f"{total['refused by the engine']} refused because llama.cpp gave something else, and {total['wrong']} were "
         "wrong. A file is wrong if on other texts than the export tried its tokens are of another number, or its "
-        f"vectors or log-probabilities are further than {WRONG} from the model's, relative to their length. In a first run, seeds 1000 to 1499, that "
-        "bound was .1: 289 exported, 209 refused by name, none by the engine, and two above it (.128, .107), which with "
-        "floats in place of 8-bit codes give what the model gives to 3e-6.",
+        f"vectors or log-probabilities are further than {WRONG} from the model's, relative to their length. In a first "
+        "run, seeds 1000 to 1499, that bound was .1: 289 exported, 209 refused by name, none by the engine, and two "
+        "above it (.128, .107), which with floats in place of 8-bit codes give what the model gives to 3e-6.",
         command=f"python -m benchmarks.gguf_exports --first {first} --count {count}",
         data="made up: random weights, settings and tokenizers",
     )
