@@ -14,7 +14,7 @@ import anysize as az
 from anysize.core.data import Data, Items
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes import Nesting
-from anysize.sparse import JumpReLU, calibrate, reconstruction
+from anysize.sparse import JumpReLU, calibrate, reconstruction, saelens
 from anysize.sparse.jumprelu import jump
 from anysize.sparse.kernels import Levels, encoded, level_errors
 from anysize.sparse.learner import Learner
@@ -88,7 +88,7 @@ def test_the_number_of_active_latents_comes_to_the_target_by_thresholds_of_their
     assert sae.encode(x).l0 == pytest.approx(7, abs=0.01)
     torch.testing.assert_close(sae.threshold / sae.threshold.sum(), before / before.sum())
     assert sae.config()["active"] == 4
-    sae.at().export(tmp_path / "lens")
+    saelens.write(sae.at(), tmp_path / "lens")
     config = json.loads((tmp_path / "lens" / "cfg.json").read_text())
     assert config["architecture"] == "jumprelu"
     torch.testing.assert_close(az.load(tmp_path / "lens").encode_dense(x), sae.encode_dense(x), atol=1e-4, rtol=1e-4)

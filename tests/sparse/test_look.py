@@ -16,7 +16,7 @@ import torch
 from anysize.core.errors import DataError
 from anysize.core.registry import load
 from anysize.core.sizes import Nesting
-from anysize.sparse import SparseAutoencoder
+from anysize.sparse import SparseAutoencoder, saelens
 from anysize.sparse.look_page import _verdict, page
 from anysize.sparse.looking import look
 from anysize.sparse.measures import fvu
@@ -189,7 +189,7 @@ def test_prune_as_typed(anysize, tmp_path, kind):
     if kind == "ours":
         sae.save(tmp_path / "sae")
     else:
-        sae.export(tmp_path / "sae")
+        saelens.write(sae, tmp_path / "sae")
     np.save(tmp_path / "x.npy", X)
     command = ["prune", tmp_path / "sae", tmp_path / "x.npy", "--latents", "10,20", "--out", tmp_path / "small"]
     said = anysize(*command, "--json")

@@ -19,7 +19,7 @@ from anysize.sparse import SparseAutoencoder
 from anysize.sparse.features import Source
 from anysize.sparse.searching import vectors_of
 from anysize.sparse.sparse_encoder import module_of, write_sparse_encoder
-from tests.conftest import sentences, write_pairs
+from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
 from tests.text.bases import SIDED, TEXTS, Kind, make
 
@@ -40,6 +40,12 @@ def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
     torch.testing.assert_close(pairs, (unit[:-1] * unit[1:]).sum(1), atol=1e-5, rtol=1e-4)
 
 
+def doubled(module):
+    """The same module with twice as many active latents."""
+    module.k *= 2
+    return module
+
+
 @pytest.mark.parametrize(
     ("activation", "nesting", "size"),
     [
@@ -58,7 +64,7 @@ def test_the_module_folds_centre_scale_and_bias(activation, nesting, size):
     assert float(view.scale) != 1
 
 
-def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path):
+def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, monkeypatch):
     texts = sentences(90)
     (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
     words = ["fit", tmp_path / "texts.jsonl", "--method", "csr", "--model", encoder_path, "--latents", "64"]
@@ -66,9 +72,15 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path):
     cut = ["cut", tmp_path / "codes", "--size", "active=4", "--format", "sparse-encoder", "--out", tmp_path / "st"]
     said = anysize(*cut)
     assert said.status == 0, said.err
+    assert "checked by sentence-transformers" in said.out
     assert f'load it with sentence_transformers.SparseEncoder("{tmp_path / "st"}")' in said.out
     same_codes(tmp_path / "st", az.load(tmp_path / "codes", active=4), sentences(25, seed=7))
     assert anysize(*cut).status == 0  # an older one is replaced
+    before = tree(tmp_path)
+    with monkeypatch.context() as wrong:
+        wrong.setattr("anysize.sparse.sparse_encoder.module_of", lambda sae: doubled(module_of(sae)))
+        anysize(*cut).refused("codes of 12 texts: sentence-transformers", "away from the model")
+    assert tree(tmp_path) == before
     anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")
 
 

@@ -18,6 +18,7 @@ import torch
 
 from anysize.core.arguments import ROWS, TEXTS, as_float32, expect, instance, takes
 from anysize.core.cost import Cost
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model import NestedModel
 from anysize.core.sides import SidedTexts
@@ -233,17 +234,15 @@ class SparseAutoencoder(NestedModel):
         """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
         return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
 
-    def export(self, path: str | os.PathLike[str], form: str = "saelens") -> str:
-        """Write this view's size in the layout of SAELens or as a SparseEncoder; returns whose format it is."""
+    def export(self, path: str | os.PathLike[str], form: str = "saelens") -> Exported:
+        """Write this view's size in the layout of SAELens or as a SparseEncoder, checked by that library."""
         if form == "sparse-encoder":
             from anysize.sparse.sparse_encoder import write_sparse_encoder
 
-            write_sparse_encoder(self, path)
-            return "SparseEncoder"
+            return Exported("SparseEncoder", (write_sparse_encoder(self, path),))
         from anysize.sparse.saelens import write
 
-        write(self, path)
-        return "SAELens"
+        return Exported("SAELens", write(self, path, check=True))
 
     def measured_by(self) -> tuple[str, ...]:
         """Codes of CSR are made to search with, so that is measured first."""

@@ -18,10 +18,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from anysize.core.engine_checks import Check, NotChecked
 from anysize.core.errors import CheckpointError
 from anysize.core.files import new_directory, read_object, write_json
 from anysize.core.sizes import Nesting
 from anysize.sparse.activations import Activation
+from anysize.sparse.checking import by_sae_lens
 from anysize.sparse.model import SparseAutoencoder
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -29,9 +31,11 @@ _VERSION = "6.0.0"  # the version of the layout; without one, SAELens takes the 
 _ARCHITECTURES: dict[str, Activation] = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 
 
-def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
+def write(
+    sae: SparseAutoencoder, path: str | os.PathLike[str], *, check: bool = False
+) -> tuple[Check | NotChecked, ...]:
     """
-    Write this view's size as a directory that `sae_lens.SAE.load_from_disk` loads.
+    Write this view's size as a directory that `sae_lens.SAE.load_from_disk` loads; `check` has SAELens do so first.
 
     BatchTopK runs there as it does here at inference, as a JumpReLU; TopK of as many as there are latents is a ReLU.
     """
@@ -58,6 +62,7 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
     with new_directory(path, marker=WEIGHTS) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
+        return (by_sae_lens(sae, directory),) if check else ()
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:

@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import pad
 
+from anysize.core.engine_checks import Check
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
 from anysize.core.quiet import quiet
+from anysize.sparse.checking import by_sentence_transformers
 
 if TYPE_CHECKING:
     from anysize.sparse.model import SparseAutoencoder
 
 
-def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
+def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Check:
     """
     Write this view's size as a directory that ``SparseEncoder(path)`` loads; its similarity is the cosine.
 
-    Raises `AnysizeError` for codes that are cut by a threshold, which that module has not, and for an autoencoder that
-    was not fitted on whole texts.
+    It is loaded again and compared. Raises `AnysizeError` for codes that are cut by a threshold, which that module has
+    not, for an autoencoder that was not fitted on whole texts, and if what is loaded gives other codes.
     """
     from anysize.sparse.features import Source
 
@@ -55,6 +57,7 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         )
     with new_directory(path, marker="modules.json") as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
+        return by_sentence_transformers(sae, directory)
 
 
 def _whole_width(base: Any) -> int:
