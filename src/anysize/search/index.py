@@ -110,7 +110,8 @@ class Index:
         Open an index. Its model is loaded when a text is searched, unless one is given.
 
         Raises `CheckpointError` if there is no index, a file is missing or of another length, or `model` is not the
-        one it was built with. `verify` reads every byte; opening does not.
+        one it was built with. A file's content is checked when something of it is first read, and then raises
+        `CheckpointError` from the search; `verify` reads every byte at once.
         """
         index = cls(Path(os.path.abspath(path)))
         if model is not None:
