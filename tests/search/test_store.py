@@ -18,6 +18,7 @@ from anysize.core.sizes import Nesting
 from anysize.search import Index
 from anysize.search.codes import MIN_ROWS
 from anysize.search.manifest import SEGMENTS, commit, read_manifest
+from anysize.search.stored import _mapped
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 from tests.search.test_sparse import WIDTH, SparseModel
 
@@ -67,6 +68,12 @@ def test_more_segments_than_descriptors_are_opened_searched_changed_and_merged(t
     )
     best = str([str(row) for row in np.argsort(-scores(rows, query))[:5]])
     assert said.splitlines() == [f"15 {best}", f"15 {best}", f"1 {best}"]
+
+
+def test_more_maps_than_the_system_gives_are_one_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with (tmp_path / "file").open("rb") as stream, pytest.raises(AnysizeError, match="--compact INDEX"):
+        _mapped(stream.fileno(), 1 << 60, "file")
 
 
 def test_indexes_of_the_first_version_open_answer_and_change(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import DataError
+from anysize.core.errors import CheckpointError, DataError
 from anysize.search.entries import SegmentEntry
 from anysize.search.ids import Numbers
 from anysize.search.items import Batch, batches, count
@@ -100,8 +100,10 @@ def _changing(directory: Path) -> Iterator[Manifest]:
         sweep(directory, manifest)
         try:
             yield manifest
-        except BaseException:
+        except BaseException as error:
             tidy(directory)
+            if isinstance(error, FileNotFoundError):  # no other writer can have taken it away
+                raise CheckpointError(f"{error.filename} is missing; build the index again") from error
             raise
 
 
