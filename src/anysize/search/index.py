@@ -20,10 +20,11 @@ import numpy as np
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
 from anysize.search.build import Plan, append, build, compact
-from anysize.search.items import Encoder, check_vectors, check_width, embed
+from anysize.search.items import Encoder, check_vectors, embed
 from anysize.search.lock import writing
 from anysize.search.manifest import Manifest, commit, read_manifest, sweep
 from anysize.search.models import at_size, check_model, load_model, model_of
+from anysize.search.queries import check_queries
 from anysize.search.results import Results
 from anysize.search.searcher import Searcher
 from anysize.search.segment import Segment
@@ -236,12 +237,6 @@ class Index:
             if self.manifest.source == "vectors":
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
             queries = embed(self.model, list(queries), "query")
-        else:
-            queries = check_vectors(np.asarray(queries))
-            if self.manifest.source == "encoded":
-                queries = np.asarray(self.model.encode(queries))
-        vectors = check_vectors(np.asarray(queries))
-        check_width(vectors, self.manifest.nesting.full.dims, "a query")
-        if self.manifest.metric == "cosine" and not vectors.any(1).all():
-            raise DataError("the query is a vector of zeros, which has no direction; expected another")
-        return vectors
+        elif self.manifest.source == "encoded":
+            queries = np.asarray(self.model.encode(check_vectors(np.asarray(queries))))
+        return check_queries(queries, self.manifest.nesting.full.dims, self.manifest.metric)

@@ -19,6 +19,7 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes import Nesting
 from anysize.search.lock import LOCK
+from anysize.search.plans import Plans
 from anysize.search.stages import Sparse
 
 MANIFEST = "index.json"
@@ -45,6 +46,8 @@ class SegmentEntry:
     deleted: str | None = None
     deleted_rows: int = 0
     deleted_file: FileEntry | None = None
+    plans: Plans | None = None
+    """How it is searched by default; None in indexes older than the check."""
 
     @property
     def count(self) -> int:
@@ -169,8 +172,13 @@ def release(directory: Path) -> None:
 
 def _segment(entry: dict[str, Any]) -> SegmentEntry:
     files = {name: FileEntry(**file) for name, file in entry.pop("files").items()}
-    deleted = entry.pop("deleted_file")
-    return SegmentEntry(files=files, deleted_file=FileEntry(**deleted) if deleted else None, **entry)
+    deleted, plans = entry.pop("deleted_file"), entry.pop("plans", None)
+    return SegmentEntry(
+        files=files,
+        deleted_file=FileEntry(**deleted) if deleted else None,
+        plans=Plans.from_json(plans) if plans else None,
+        **entry,
+    )
 
 
 def _digest(value: dict[str, Any]) -> str:

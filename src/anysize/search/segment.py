@@ -6,7 +6,6 @@ Everything is mapped when the segment is opened, so that a reader keeps its gene
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from anysize.core.errors import CheckpointError
 from anysize.core.files import sha256
 from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
+from anysize.search.plans import UNCHECKED
 from anysize.search.sparse import Lists
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Segment:
         """The sparse codes of the rows, where the index has any."""
         self._scanners = {name.removesuffix(".faiss"): maps[name] for name in maps if name.endswith(".faiss")}
         self._loaded: dict[str, Codes] = {}
+        self.plans = entry.plans or UNCHECKED
+        """How it is searched by default."""
         self.deleted = np.zeros(0, np.int64)
         if entry.deleted and entry.deleted_file:
             raw = _map(directory / SEGMENTS / entry.deleted, entry.deleted_file)
@@ -81,15 +83,23 @@ class Segment:
         """
         Lengths of the first `dims` coordinates of `rows`: float32 (rows,).
 
-        Stored where a block ends; inside a block, from the length at its start and the coordinates after it.
+        Stored where a block ends; else from the nearest stored length before and the coordinates after it. Infinite
+        where a length is beyond float32.
         """
         if dims in self._norms:
             return self._norms[dims][rows]
-        start = self.bounds[bisect.bisect_left(self.bounds, dims) - 1]
-        squared = np.square(self._norms[start][rows]) if start else np.float32(0)
+        start = max((stored for stored in self._norms if stored < dims), default=0)
+        squared = np.square(self._norms[start][rows], dtype=np.float64) if start else np.float64(0)
         for _, _, part in self.pieces(start, dims, rows):
-            squared = squared + np.einsum("nd,nd->n", part, part)
-        return np.sqrt(squared)
+            squared = squared + np.einsum("nd,nd->n", part, part, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            return np.sqrt(squared).astype(np.float32)
+
+    def dead(self, rows: np.ndarray) -> np.ndarray:
+        """Which of `rows` are deleted."""
+        if not len(self.deleted):
+            return np.zeros(len(rows), bool)
+        return self.deleted[np.searchsorted(self.deleted[:-1], rows)] == rows
 
     def vectors(self, rows: Rows) -> np.ndarray:
         """Whole vectors, float32 (rows, dims)."""
