@@ -80,7 +80,9 @@ def shapes(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def truth(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Cosines in float64, (q, n)."""
     wide, asked = rows.astype(np.float64), queries.astype(np.float64)
-    return (asked / np.linalg.norm(asked, axis=1, keepdims=True)) @ (wide / np.linalg.norm(wide, axis=1, keepdims=True)).T
+    return (asked / np.linalg.norm(asked, axis=1, keepdims=True)) @ (
+        wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    ).T
 
 
 def recall(true: np.ndarray, found: list[list[int]], k: int) -> float:

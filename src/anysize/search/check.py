@@ -62,15 +62,18 @@ class _Check:
         known = share[share > LEAST_SHARE]
         if not len(known):
             return whole(f"the first {self._dims} coordinates of the sampled rows are zeros")
-        # Half the length that all but one in a hundred of the rows have there: with less, none like it was tried.
-        least = max(LEAST_SHARE, float(np.quantile(known, 0.01)) / 2)
+        # What all but one in a hundred of the rows have there, less a tenth: with less, none like it was tried.
+        least = max(LEAST_SHARE, 0.9 * float(np.quantile(known, 0.01)))
         asked = np.flatnonzero(share > least)
-        true = self._scanned(asked, manifest.dims, PAGES[-1])
+        scored = self._scorer.scan(self._queries[asked], manifest.dims, PAGES[-1] + 1, 0)[0]
+        true = self._others(asked, [one.rows[one.ranked()] for one in scored])
+        first = [one.scores[one.rows != self._rows[place]].max() for place, one in zip(asked, scored, strict=True)]
+        near = float(np.quantile(first, 0.01)) if first else 0.0
         tiers = self._tiers(kinds, asked, true)
         graph = self._tiers(["hnsw"], asked, true) if manifest.hnsw else ()
         tried = ", ".join(f"{kind} found {recall:.3f}" for kind, recall in self._best.items())
         why = f"of what whole rows find for {len(asked)} sampled rows, {tried}" if tried else "no shortlist is shorter"
-        return Plans(tiers, graph, self._proposals(), least, len(asked), why)
+        return Plans(tiers, graph, self._proposals(), least, near - abs(near) / 4, len(asked), why)
 
     def _tiers(self, kinds: Sequence[str], asked: np.ndarray, true: list[np.ndarray]) -> tuple[Tier, ...]:
         tiers: list[Tier] = []

@@ -99,9 +99,7 @@ class Codes:
         return rows, int(faiss.cvar.hnsw_stats.ndis) * node // max(1, len(queries))
 
 
-def propose(
-    segment: Segment, name: str, queries: np.ndarray, keep: int
-) -> tuple[list[np.ndarray | None], int]:
+def propose(segment: Segment, name: str, queries: np.ndarray, keep: int) -> tuple[list[np.ndarray | None], int]:
     """
     The best `keep` rows that are left, by the scanner `name` ("codes-64", "hnsw-64"), and the bytes touched a query.
 

@@ -103,15 +103,19 @@ class Pages:
             touched = [read] * len(able)
         alive, answered = segment.rows - len(segment.deleted), set()
         for at, mine, read in zip(able.tolist(), rows, touched, strict=True):
-            if mine is not None:
-                start = unscored(np.sort(mine) + self._scorer.starts[number])
-                scored, more = self._scorer.rescore(queries[at], start, self._manifest.dims)
-                found[at].best.append(scored.best(hits))
-                found[at].read += more
-                adds = read // 8 if tier.scan == "sparse" else alive * self._dims
-                so_far = found[at].shortlists.setdefault(tier.scan, [0, 0, 0, 0])
-                so_far[:] = [a + b for a, b in zip(so_far, (alive, len(mine), read, adds), strict=True)]
-                answered.add(at)
+            if mine is None:
+                continue
+            start = unscored(np.sort(mine) + self._scorer.starts[number])
+            scored, more = self._scorer.rescore(queries[at], start, self._manifest.dims)
+            found[at].read += more
+            # Of a query that is far from all rows, of which no sampled row was, the check tells nothing either.
+            if len(mine) and scored.scores.max() < segment.plans.near:
+                continue
+            found[at].best.append(scored.best(hits))
+            adds = read // 8 if tier.scan == "sparse" else alive * self._dims
+            so_far = found[at].shortlists.setdefault(tier.scan, [0, 0, 0, 0])
+            so_far[:] = [a + b for a, b in zip(so_far, (alive, len(mine), read, adds), strict=True)]
+            answered.add(at)
         return answered
 
     def _by_codes(

@@ -52,6 +52,8 @@ class Plans:
     """
     share: float = 0.0
     """Least part of a query's length in the prefix at which the check speaks for it; for others whole rows are read."""
+    near: float = 0.0
+    """Least score of the best candidate, of a query of length 1, at which it speaks for the query."""
     sampled: int = 0
     why: str = ""
     """Why whole rows are scanned, where they are."""

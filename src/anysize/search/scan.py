@@ -48,9 +48,7 @@ class Shortlist:
 
     def at(self, chosen: Integer[np.ndarray, " m"]) -> Shortlist:
         """The candidates at some places, ascending."""
-        return Shortlist(
-            self.rows[chosen], self.dots[chosen], self.squares[chosen], self.scores[chosen], self.dims
-        )
+        return Shortlist(self.rows[chosen], self.dots[chosen], self.squares[chosen], self.scores[chosen], self.dims)
 
     def ranked(self) -> Integer[np.ndarray, " n"]:
         """Positions from the best score to the worst; equal scores in order of row."""
