@@ -22,13 +22,12 @@ from anysize.search.segment import Segment
 from anysize.search.stages import shortlist_dims
 
 _SAMPLE, _FEWER = 200, 64
-_FACTORS = (2, 4, 8, 16, 32)
-"""Shortlists that are tried, in hits of their page."""
-_LONGEST = 8000
+_KEEPS = (100, 200, 400, 800, 1600, 3200, 6400)
+"""Shortlists that are tried, if they are twice as long as what they answer."""
+_FACTORS = (1, 2, 4, 8, 16, 32)
+"""Proposals that are tried, in lengths of the shortlist by true prefix scores that they are for."""
 _WORTH = 8
 """A shortlist of more than one row in so many saves nothing over a scan of all."""
-_ALSO = (1, 10)
-"""Numbers of hits that are tried on the first page beside its last."""
 
 
 def check(segment: Segment, manifest: Manifest) -> Plans | None:
@@ -50,7 +49,7 @@ class _Check:
         self._scorer = Scorer([segment], manifest.metric)
         self._queries = scaled(segment.vectors(rows).astype(np.float64), manifest.metric)[0]
         self._dims = shortlist_dims(manifest.nesting)
-        self._most = min(_LONGEST, segment.rows // _WORTH)
+        self._most = segment.rows // _WORTH
         self._best: dict[str, float] = {}
 
     def plans(self) -> Plans:
@@ -85,8 +84,8 @@ class _Check:
 
     def _tier(self, kind: str, hits: int, asked: np.ndarray, true: list[np.ndarray]) -> Tier | None:
         """The shortest shortlist of this kind that finds enough, if there is one."""
-        counts = (*_ALSO, hits) if hits == PAGES[0] else (hits,)
-        keeps = [factor * hits for factor in _FACTORS if factor * hits <= self._most]
+        counts = (1, hits) if hits == PAGES[0] else (hits,)
+        keeps = [keep for keep in _KEEPS if 2 * hits <= keep <= self._most]
         places: np.ndarray | None = None
         for keep in keeps if len(asked) else ():
             if places is None or kind == "hnsw":  # a graph finds others if it is asked for more
@@ -140,7 +139,7 @@ class _Check:
             if not len(asked):
                 continue
             true = self._scanned(asked, dims, SHORTEST)
-            for factor in (1, *_FACTORS):
+            for factor in _FACTORS:
                 if factor * SHORTEST > self._most:
                     break
                 places = _places(true, self._proposed(asked, name, dims, factor * SHORTEST))

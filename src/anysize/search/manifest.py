@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes import Nesting
 from anysize.search.lock import LOCK
-from anysize.search.plans import Plans
-from anysize.search.stages import Sparse
+from anysize.search.plans import UNCHECKED, Plans
+from anysize.search.stages import Sparse, shortlist_dims
 
 MANIFEST = "index.json"
 SEGMENTS = "segments"
@@ -87,6 +88,17 @@ class Manifest:
     def count(self) -> int:
         """Items that a search can find."""
         return sum(segment.count for segment in self.segments)
+
+
+def describe_plans(manifest: Manifest, *, graph: bool = False) -> str:
+    """How a search without stages, or one by the graph, finds its first hits, and why."""
+    dims, rows = shortlist_dims(manifest.nesting), Counter[str]()
+    for segment in manifest.segments:
+        plans = segment.plans or UNCHECKED
+        rows[plans.describe(dims, graph=graph and bool(plans.graph))] += segment.count
+    if len(rows) <= 1:
+        return next(iter(rows), "nothing to find")
+    return "; ".join(f"{count:,} items: {words}" for words, count in rows.most_common())
 
 
 def read_manifest(directory: Path) -> Manifest:

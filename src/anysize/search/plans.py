@@ -1,19 +1,18 @@
 """
 How a segment is searched by default: what the check at build found to lose nothing that the whole rows would find.
 
-Searches ask for few hits as a rule, and all that ask for up to 100 are answered from one list of candidates, so that a
+Searches ask for few hits as a rule, and all that ask for up to 10 are answered from one list of candidates, so that a
 search for more hits begins with the answer to one for fewer; see `PAGES`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PAGES = (100, 1000)
-"""Hits 1 to 100 are the best of one list of candidates, hits 101 to 1,000 of a longer one, later ones of all rows."""
+PAGES = (10, 100, 1000)
+"""Hits 1 to 10 are the best of one list of candidates, 11 to 100 of a longer one, then 1,000, then of all rows."""
 GOAL = 0.99
 MARGIN = 0.002
 """What sampled rows have to find beyond the goal, because they are a sample."""
@@ -83,13 +82,3 @@ def whole(why: str) -> Plans:
 
 
 UNCHECKED = whole("an older anysize wrote it and checked no plan; compact it to have one")
-
-
-def describe_all(plans: Sequence[tuple[Plans, int]], dims: int, *, graph: bool = False) -> str:
-    """The plans of segments of so many rows each, in words."""
-    rows: Counter[str] = Counter()
-    for plan, count in plans:
-        rows[plan.describe(dims, graph=graph and bool(plan.graph))] += count
-    if len(rows) == 1:
-        return next(iter(rows))
-    return "; ".join(f"{count:,} rows: {words}" for words, count in rows.most_common())
