@@ -126,15 +126,25 @@ def whole(request, tmp_path_factory):
 def test_a_flipped_bit_in_any_file_is_refused_by_name_when_it_is_read(whole):
     path, ask = whole
     before = ask().hits
+    unread = set()
+
+    def search_and_verify(name: str) -> None:
+        assert ask().hits == before
+        unread.add(name)
+        Index.open(path).verify()
+
     files = [file for file in (path / SEGMENTS).rglob("*") if file.is_file() and file.stat().st_size]
     for file in files:
         content = file.read_bytes()
         for place in (0, len(content) // 2, len(content) - 1):
             file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
             with pytest.raises(CheckpointError, match=f"{file.name} was altered"):
-                ask()
+                search_and_verify(file.name)
         file.write_bytes(content)
     assert ask().hits == before
+    # A search needs not the lengths of every prefix; all else it did read.
+    assert {name.partition("-")[0] for name in unread} <= {"norms"}
+    assert len(unread) < len(files) // 2
 
 
 def test_damage_is_not_copied_into_new_files_with_good_digests(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anysize.core.digests import Digest
+from anysize.search.plans import Plans
 
 MOST_ROWS = 1 << 40
 _SEGMENT, _DELETED = re.compile(r"\d{6,}-[0-9a-f]{12}"), re.compile(r"deleted-[0-9a-f]{12}\.i64")
@@ -50,6 +51,8 @@ class SegmentEntry:
     deleted: str | None = None
     deleted_rows: int = 0
     deleted_file: Digest | None = None
+    plans: Plans | None = None
+    """How it is searched by default; None in indexes older than the check."""
 
     @property
     def count(self) -> int:
@@ -63,12 +66,13 @@ class SegmentEntry:
             raise ValueError("a segment lists its files")
         name, rows = value.get("name"), whole(value.get("rows"), MOST_ROWS, least=1)
         files = {_named(file, _FILE): Digest.from_json(digest) for file, digest in value["files"].items()}
-        entry = cls(_named(name, _SEGMENT), rows, files)
+        plans = Plans.from_json(value["plans"]) if value.get("plans") else None
+        entry = cls(_named(name, _SEGMENT), rows, files, plans=plans)
         if value.get("deleted") is None:
             return entry
         gone, digest = whole(value.get("deleted_rows"), rows, least=1), Digest.from_json(value.get("deleted_file"))
         _check(digest.bytes == 8 * gone, f"{value['deleted']} does not hold {gone} row numbers")
-        return cls(entry.name, rows, files, _named(value["deleted"], _DELETED), gone, digest)
+        return cls(entry.name, rows, files, _named(value["deleted"], _DELETED), gone, digest, plans)
 
     def check(self, bounds: tuple[int, ...], *, norms: bool, texts: bool, latents: int | None) -> None:
         """
