@@ -259,6 +259,12 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
     def digest(key, value):
         return lambda manifest: manifest["segments"][0]["files"]["ids.utf8"].__setitem__(key, value)
 
+    def plans(key, value):
+        return lambda manifest: manifest["segments"][0]["plans"].__setitem__(key, value)
+
+    def plan(key, value):
+        return lambda manifest: manifest["segments"][0]["plans"]["tiers"][1].__setitem__(key, value)
+
     def whole(key, value):
         return lambda manifest: manifest.__setitem__(key, value)
 
@@ -284,6 +290,12 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
         *(whole("model_path", value) for value in (3, ["x"])),
         *(whole("nesting", value) for value in (None, 3, {}, {"sizes": [], "weights": []}, {"sizes": [{"dims": -1}]})),
         lambda manifest: manifest["segments"][0]["files"].pop("dims-0-32.f32"),
+        *(segment("plans", value) for value in (3, "x", [], {"tiers": 3}, {"tiers": [], "graph": []})),
+        *(
+            plan(key, value)
+            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("hits", 7), ("recall", "x"))
+        ),
+        *(plans(key, value) for key, value in (("share", "x"), ("near", None), ("proposals", 3), ("why", 3), ("x", 1))),
     ]
     for change in changes:
         forged(path, change)
