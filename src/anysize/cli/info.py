@@ -161,7 +161,7 @@ def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _index(path: Path) -> About:
-    from anysize.search.manifest import read_manifest
+    from anysize.search.manifest import describe_plans, read_manifest
 
     manifest = read_manifest(path)
     blocks = [*manifest.bounds[1:]]
@@ -175,6 +175,8 @@ def _index(path: Path) -> About:
         "metric": manifest.metric,
         "codes": f"of the first {_words(codes)} dims" if codes else None,
         "hnsw": f"over the first {_words(graph)} dims" if graph else None,
+        "search": describe_plans(manifest) if manifest.dims else None,
+        "search_by_hnsw": describe_plans(manifest, graph=True) if graph else None,
         "sparse": f"codes over {_words(manifest.sparse.latents)} latents" if manifest.sparse else None,
         "model": manifest.model_path,
         "model_fingerprint": manifest.model_fingerprint,

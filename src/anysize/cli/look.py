@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from anysize.core.printable import printable
+
 
 @dataclass
 class Look:
@@ -82,7 +84,8 @@ class Written:
 
     def text(self) -> str:
         """One line."""
-        return f"wrote {self.html}: {self.latents} latents, {self.dead} dead, {self.dense} dense, {self.bytes:,} bytes"
+        shown = f"{self.latents} latents, {self.dead} dead, {self.dense} dense, {self.bytes:,} bytes"
+        return f"wrote {printable(self.html)}: {shown}"
 
     def to_json(self) -> dict[str, Any]:
         """The same."""

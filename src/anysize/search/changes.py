@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import DataError
+from anysize.core.errors import CheckpointError, DataError
 from anysize.search.entries import SegmentEntry
 from anysize.search.ids import Numbers
 from anysize.search.items import Batch, batches, count
 from anysize.search.lock import writing
-from anysize.search.manifest import Manifest, commit, read_manifest, tidy
+from anysize.search.manifest import Manifest, commit, read_manifest, sweep, tidy
 from anysize.search.passages import item_of
 from anysize.search.rows import Rows, first_of, write_rows
 from anysize.search.segment import Segment, open_segments
@@ -97,17 +97,22 @@ def _changing(directory: Path) -> Iterator[Manifest]:
     """Hold the right to write, and leave nothing behind that the index does not name, whatever happens."""
     with disk_errors(directory), writing(directory):
         manifest = read_manifest(directory)
-        tidy(directory)
+        sweep(directory, manifest)
         try:
             yield manifest
-        finally:
+        except BaseException as error:
             tidy(directory)
+            if isinstance(error, FileNotFoundError):  # no other writer can have taken it away
+                raise CheckpointError(f"{error.filename} is missing; build the index again") from error
+            raise
 
 
 def _publish(directory: Path, manifest: Manifest, known: Sequence[Segment]) -> Opened:
     """Open what `manifest` names, then make it the index."""
     segments = open_segments(directory, manifest, known)
-    return commit(directory, manifest), segments
+    manifest = commit(directory, manifest)
+    sweep(directory, manifest)
+    return manifest, segments
 
 
 def _staying(manifest: Manifest, coming: int | None) -> int:

@@ -23,10 +23,11 @@ from anysize.search.build import METRICS, Plan, build
 from anysize.search.changes import Opened, append, compact, remove
 from anysize.search.given import check_vectors, many_queries, one_query
 from anysize.search.ids import ids_of
-from anysize.search.items import Encoder, check_width, embed
+from anysize.search.items import Encoder, embed
 from anysize.search.manifest import Manifest, read_manifest
 from anysize.search.models import at_size, check_model, load_model, model_of
 from anysize.search.passages import say_cut
+from anysize.search.queries import check_queries
 from anysize.search.results import Results
 from anysize.search.searcher import Searcher
 from anysize.search.segment import Segment, open_segments
@@ -126,7 +127,8 @@ class Index:
         Open an index. Its model is loaded when a text is searched, unless one is given.
 
         Raises `CheckpointError` if there is no index, a file is missing or of another length, or `model` is not the
-        one it was built with. `verify` reads every byte; opening does not.
+        one it was built with. A file's content is checked when something of it is first read, and then raises
+        `CheckpointError` from the search; `verify` reads every byte at once.
         """
         index = cls(Path(os.path.abspath(path)))
         if model is not None:
@@ -278,9 +280,5 @@ class Index:
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
             queries = embed(self.model, queries, "query")
         elif self.manifest.source == "encoded":
-            queries = np.asarray(self.model.encode(queries))
-        vectors = check_vectors(queries, "query")
-        check_width(vectors, self.manifest.nesting.full.dims, "a query")
-        if self.manifest.metric == "cosine" and not (directed := vectors.any(1)).all():
-            raise DataError(f"query {int(np.argmin(directed))} (from 0) is a vector of zeros, which has no direction")
-        return vectors
+            queries = np.asarray(self.model.encode(check_vectors(queries, "query")))
+        return check_queries(queries, self.manifest.nesting.full.dims, self.manifest.metric)
