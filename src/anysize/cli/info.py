@@ -209,7 +209,7 @@ def _data(path: Path) -> About:
 
 def _holds(data: Data) -> str:
     if data.pairs is not None:
-        return f"{len(data.pairs)} pairs{' with negatives' if data.pairs.negatives else ''}"
+        return f"{len(data.pairs)} {data.pairs.kind}"
     if data.scored is not None:
         return f"{len(data.scored)} scored pairs"
     items = data.items()

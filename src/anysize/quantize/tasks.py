@@ -49,12 +49,7 @@ def columns(data: Data, learn_from: str) -> Columns:
     else:
         pairs = data.training_pairs()
         if pairs is not None:
-            listed: list[list[str]] = [
-                pairs.anchors,
-                pairs.positives,
-                *([pairs.negatives] if pairs.negatives is not None else []),
-            ]
-            found = Columns(listed, None, "pairs" if pairs.negatives is None else "triplets")
+            found = Columns(pairs.columns, None, pairs.kind)
     if found is None and learn_from == "labels":
         raise DataError(f"{data.name} has no labels to learn from; expected pairs, scored pairs or judgements")
     if found is not None and learn_from != "embeddings":

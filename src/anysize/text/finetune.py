@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.data import Pairs
+from anysize.core.records import negative_names
 from anysize.core.sizes import Nesting
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     encoder = method.encoder()
     model = encoder.model
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = {"anchor": pairs.anchors, "positive": pairs.positives}
-    if pairs.negatives is not None:
-        columns["negative"] = pairs.negatives
+    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
     encoder.say_cut([text for column in columns.values() for text in column])
     plan = training.TrainingPlan(
         epochs=method.epochs or 1,

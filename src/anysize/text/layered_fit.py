@@ -67,8 +67,7 @@ def training_columns(data: Data) -> tuple[Columns, str]:
         raise DataError(
             f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
         )
-    columns = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
-    return Columns(columns), "pairs" if pairs.negatives is None else "triplets"
+    return Columns(pairs.columns), pairs.kind
 
 
 def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None, resume: bool) -> NestedEncoder:

@@ -75,7 +75,8 @@ class MRL:
         return model
 
     def training_features(self, data: Data, encoder: Any = None, workdir: Path | None = None) -> dict[str, np.ndarray]:
-        """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
+        """Frozen features to learn a head from: anchor, positive, any negatives and the corpus; or vector alone."""
+        from anysize.core.records import negative_names
         from anysize.text.features import FeatureStore
 
         items = data.items()
@@ -89,12 +90,12 @@ class MRL:
         if pairs is None:
             texts = [text for text in items.texts or [] if text.strip()]
             return {"vector": encoder.encode(texts, progress=True, bf16=self.bf16)}
-        columns = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+        columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
         if data.corpus is not None:
             columns["corpus"] = [text for text in items.texts or [] if text.strip()]
         # One call for all columns, so that one bar tells the whole time.
-        encoder.encode([text for column in columns.values() for text in column or ()], progress=True, bf16=self.bf16)
-        return {name: encoder.encode(column, bf16=self.bf16) for name, column in columns.items() if column}
+        encoder.encode([text for column in columns.values() for text in column], progress=True, bf16=self.bf16)
+        return {name: encoder.encode(column, bf16=self.bf16) for name, column in columns.items()}
 
     def encoder(self) -> Any:
         """The base encoder. Raises `AnysizeError` if no model was named."""

@@ -133,11 +133,11 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
             f"{data.name} has no pairs to tune the encoder on; expected anchor, positive[, negative], "
             "or write none to train the adapters alone"
         )
-    columns = Columns([pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])])
+    columns = Columns(pairs.columns)
     model: Any = base.model.train()
     base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where")
     temperature = method.temperature or 0.05
-    inner = (InfoNCELoss if pairs.negatives is None else TripletInfoNCELoss)(model, temperature)
+    inner = (TripletInfoNCELoss if pairs.negatives else InfoNCELoss)(model, temperature)
     dims = list(method.nesting(base.dimension).levels("dims"))
     training = Training(model, MatryoshkaLoss(model, inner, matryoshka_dims=dims))  # type: ignore[arg-type]
     plan = TrainingPlan(
