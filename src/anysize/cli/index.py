@@ -41,8 +41,9 @@ class Index:
         """Read, encode, write."""
         import time
 
+        from anysize.cli.notes import read_told
         from anysize.cli.tasks import for_task
-        from anysize.core import data, registry
+        from anysize.core import registry
         from anysize.core.errors import AnysizeError
         from anysize.core.sizes import Nesting
         from anysize.search import Index as Store
@@ -56,11 +57,12 @@ class Index:
             model = for_task(registry.load(self.model, self.size), self.task, self.model)
         elif self.size is not None or self.task is not None:
             raise AnysizeError("--size and --task are of a model; vectors that are kept as they are take --dims")
+        data = read_told(self.corpus)
         begin = time.perf_counter()
         store = Store.build(
             self.out,
             model,
-            data.read(self.corpus).items(),
+            data.items(),
             block=self.block,
             codes=not self.no_codes,
             hnsw=self.hnsw,
@@ -70,7 +72,7 @@ class Index:
             model_path=None if model is None else self.model,
         )
         took, texts = time.perf_counter() - begin, store.manifest.source == "texts"
-        return WasIndexed(self.out, len(store), store.nesting.full.dims, store.bytes, took, texts)
+        return WasIndexed(self.out, len(store), store.nesting.full.dims, store.bytes, took, texts, data.notes)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class WasIndexed:
     seconds: float
     texts: bool
     """Whether it is asked with texts; else with vectors."""
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """One line, and how to search it."""
@@ -101,4 +104,5 @@ class WasIndexed:
             "dims": self.dims,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
         }

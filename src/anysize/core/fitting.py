@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.data import Data, read
 from anysize.core.errors import AnysizeError, DivergedError
 from anysize.core.files import check_replaceable, lock, read_json, write_json
+from anysize.core.overlap import sketch
 from anysize.core.registry import MANIFEST, find, load
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def produce(
     if out is None:
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
-        return method.fit(read_data())
+        loaded = read_data()
+        return _remember(method.fit(loaded), loaded)
     target = Path(os.path.abspath(out))
     check_replaceable(target, marker)
     loaded = read_data()
@@ -72,7 +74,7 @@ def produce(
         if first:
             _begin(workdir, method, loaded, resume)
         try:
-            made = method.fit(loaded, workdir=workdir, resume=resume)
+            made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
         except AnysizeError as error:
             # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
             kept = isinstance(error, DivergedError) and error.checkpoint is not None
@@ -83,6 +85,14 @@ def produce(
             made.save(target)
     if first:
         shutil.rmtree(workdir, ignore_errors=True)
+    return made
+
+
+def _remember(made: Any, data: Data) -> Any:
+    """What was made, with a sample of what it learnt from, so that `measure` can tell what it has seen."""
+    said = made.about.get("data")
+    if isinstance(said, dict) and said.get("fingerprint") == data.fingerprint and data.name != "none":
+        said["sketch"] = sketch(data)
     return made
 
 
