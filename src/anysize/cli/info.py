@@ -185,7 +185,12 @@ def _file(path: Path) -> About:
     arm = NESTED if NESTED in frontier.arms else frontier.arms[0]
     metric = frontier.metric
     sizes = [
-        {"size": str(record.size), "bytes_per_item": record.bytes, metric: round(record.metrics[metric], 4), **_interval(record, metric)}
+        {
+            "size": str(record.size),
+            "bytes_per_item": record.bytes,
+            metric: round(record.metrics[metric], 4),
+            **_interval(record, metric),
+        }
         for record in frontier.arm(arm)
     ]
     facts = {"metric": metric, "arms": ", ".join(frontier.arms), **frontier.meta}

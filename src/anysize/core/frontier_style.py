@@ -49,6 +49,14 @@ def with_interval(record: Record, metric: str) -> str:
     return f"{number(value, digits)} \u00b1{number((span[1] - span[0]) / 2, digits)}"
 
 
+def milliseconds(record: Record) -> str:
+    """A time in as many digits as its spread leaves meaning to."""
+    assert record.ms is not None
+    if record.ms_spread is None:
+        return f"{record.ms:.3g}"
+    return f"{float(f'{record.ms:.{2 if record.ms_spread < 0.1 * record.ms else 1}g}'):.4g}"
+
+
 def count(value: float) -> str:
     """A cost in few characters: 1536, 22.7M, 0.31."""
     for start, unit, letter in ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anysize.core.frontier_style import number, percent, shown, title, with_interval
+from anysize.core.frontier_style import milliseconds, number, percent, shown, title, with_interval
 from anysize.core.intervals import decimals
 from anysize.core.sizes import Size
 
@@ -50,7 +50,7 @@ def _legend(frontier: Frontier, metric: str, rows: list[list[str]], timed: bool)
     if any(metric in record.intervals for record in frontier.records):
         said = f"\u00b1 half of the 95 % interval over {frontier.meta.get('sampled', 'what was measured')}"
         if any(SAME in cell for row in rows[1:] for cell in row):
-            said += f"; {SAME} not told apart from nested of that size (paired interval holds 0)"
+            said += f"; {SAME} not told apart from nested of that size (the paired interval holds 0)"
         lines.append(f"  {said}")
     times = [record.ms for record in frontier.records if record.ms is not None]
     if times and not timed:
@@ -68,14 +68,6 @@ def _cells(frontier: Frontier, size: Size, axes: tuple[str, ...], metric: str, t
     for arm in frontier.arms:
         cells.append(_value(here[arm], leader, metric) if arm in here and metric in here[arm].metrics else "")
     return cells
-
-
-def milliseconds(record: Record) -> str:
-    """A time in as many digits as its spread leaves meaning to."""
-    assert record.ms is not None
-    if record.ms_spread is None:
-        return f"{record.ms:.3g}"
-    return f"{record.ms:.{2 if record.ms_spread < 0.1 * record.ms else 1}g}"
 
 
 def _value(record: Record, leader: Record, metric: str) -> str:

@@ -12,6 +12,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.neighbours import unit
 
 _SCORES_AT_ONCE = 1 << 23  # 32 MB of float32
+_ROWS_AT_ONCE = 1 << 14
 _FIRST = 256  # rows of the first block, of which every score is a candidate
 
 Vectors = Callable[[Any], np.ndarray]
@@ -29,7 +30,7 @@ def nearest_others(rows: Any, vectors: Vectors, asked: Int64[np.ndarray, " q"], 
         raise AnysizeError(f"{len(rows)} rows; expected more than k={k}")
     queries = unit(vectors(rows[asked]))
     best = _Best(len(asked), k)
-    most = max(1, _SCORES_AT_ONCE // len(asked))
+    most = max(1, min(_ROWS_AT_ONCE, _SCORES_AT_ONCE // len(asked)))
     start, step = 0, min(_FIRST, most)
     while start < len(rows):
         block = unit(vectors(rows[start : start + step]))

@@ -110,16 +110,16 @@ def encode_distinct(
     progress: bool = False,
 ) -> np.ndarray:
     """Embed each distinct text once, a shard at a time, what `store` knows not again; rows in the order of `texts`."""
-    from tqdm import tqdm
+    from anysize.core.progress import bar
 
     store = store if store is not None else FeatureStore()
     # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
     missing = sorted({text for text in texts if text not in store}, key=lambda text: (-len(text), text))
-    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+    with bar(len(missing), "encoding", " texts", show=progress) as shown:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
             store.add(shard, run(shard))
-            bar.update(len(shard))
+            shown.update(len(shard))
     return store.take(texts)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anysize.text.embedder import Embedder
 
 Views = Mapping[str, Sequence["Embedder"]]
-_TIMED = 1 << 25  # values of all sizes' documents that are held to be timed: 128 MB
+_TIMED = 1 << 23  # values of all sizes' documents that are held to be timed: 32 MB
 
 
 class RetrievalEvaluator:
