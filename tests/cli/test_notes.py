@@ -83,3 +83,38 @@ def test_negatives_of_the_miner_are_learnt_from(encoder_path, here):
     assert list(columns) == ["anchor", "positive", "negative", "negative_2"]
     with_them, without = (method.fit(read(name)).about["losses"][0]["loss"] for name in ("mined.jsonl", "plain.jsonl"))
     assert with_them > without + 0.3  # three documents for each anchor to be told from, not one
+
+
+def beir(folder):
+    """Questions that are documents themselves, one judgement of a document that is gone."""
+    texts = sentences(30)
+    corpus = [{"_id": f"d{row}", "text": text} for row, text in enumerate(texts)]
+    queries = [{"_id": f"d{row}", "text": texts[row]} for row in range(10)]
+    judged = "".join(f"d{row}\td{row + 10}\t1\n" for row in range(10)) + "d0\tgone\t2\n"
+    folder.mkdir()
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    return folder
+
+
+def test_measure_names_the_rule_for_queries_that_are_documents(anysize, encoder_path, here):
+    from anysize.core.sizes import Nesting
+    from anysize.text.embedder import Embedder
+    from anysize.text.encoder import Encoder
+
+    encoder = Encoder(str(encoder_path))
+    model = Embedder(Nesting(dims=(32,)), 32, encoder=encoder)
+    model.about = {"options": {"model": str(encoder_path)}}
+    model.save(here / "e")
+    command = ["measure", "e", beir(here / "b"), "--arms", "original", "--json"]
+    found = {rule: anysize(*command, "--identical", rule) for rule in ("drop", "ids", "keep")}
+    scores = {rule: said.json["records"][0]["metrics"]["mrr@10"] for rule, said in found.items()}
+    assert scores["drop"] == scores["ids"] > scores["keep"]
+    assert {rule: said.json["meta"]["identical"] for rule, said in found.items()} == {rule: rule for rule in found}
+    assert "10 of 10 queries are documents themselves and were left out of their own rankings" in found["drop"].err
+    assert "as BEIR does (--identical ids)" in found["ids"].err
+    assert "themselves" not in found["keep"].err
+    assert all("1 of 11 judgements in qrels.tsv name a document that is not in the corpus" in one.err
+               for one in found.values())  # fmt: skip
+    assert anysize(*command, "--identical", "some").status == 2

@@ -123,6 +123,10 @@ def test_the_table_shows_intervals_and_what_cannot_be_told_apart(records):
     low, high = records[0].intervals["m"]
     assert float(value) == pytest.approx(records[0].metrics["m"], abs=1e-3)
     assert float(half.removeprefix("±")) == pytest.approx((high - low) / 2, abs=1e-3)
+    assert lines[2].endswith("<- cheapest within 2 %")
+    low, high = records[0].differences["m"]["nested dims=16"]
+    marked = Frontier(records, "m").table(within=0.6).splitlines()[1]
+    assert marked.endswith(f"<- cheapest within 60 % (loses {-high:.3f} to {-low:.3f})".replace("0.", "."))
     # Of the two rivals at 16, the one that is always a little worse is told apart; the one that is noise is not.
     cells = lines[2].partition("<-")[0].split()
     assert cells.index("~") == cells.index(f"{records[3].metrics['m']:.3f}".removeprefix("0")) + 1

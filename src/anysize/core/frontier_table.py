@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from anysize.core.frontier_style import milliseconds, number, percent, shown, title, with_interval
@@ -20,7 +21,7 @@ def render(frontier: Frontier, *, within: float | None, metric: str) -> str:
     from anysize.core.frontier import NESTED, by_size
 
     sizes = by_size(frontier.records)
-    chosen = frontier.cheapest(within=within, metric=metric).size if within is not None else None
+    chosen = frontier.cheapest(within=within, metric=metric) if within is not None else None
     timed = times_differ(frontier.records)
     axes = tuple(dict.fromkeys(axis for size in sizes for axis in size))
     heads = [title(metric) if arm == NESTED else arm for arm in frontier.arms]
@@ -30,19 +31,30 @@ def render(frontier: Frontier, *, within: float | None, metric: str) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if chosen is not None and within is not None:
-        lines[1 + sizes.index(chosen)] += f"   <- cheapest within {percent(within)}"
+        lines[1 + sizes.index(chosen.size)] += (
+            f"   <- cheapest within {percent(within)}{_loss(frontier, chosen, metric)}"
+        )
     return "\n".join(["  " + line.rstrip() for line in lines] + _legend(frontier, metric, rows, timed))
 
 
 def times_differ(records: tuple[Record, ...]) -> bool:
     """
-    Whether the times say which size is faster: they differ by more than one size's calls differ among themselves.
+    Whether the times say which size is faster: they differ by more than the calls of a size differ among themselves.
 
     A time without a spread, as earlier versions wrote it, is taken as it is.
     """
     timed = [record for record in records if record.ms is not None]
     times = [record.ms or 0.0 for record in timed]
-    return bool(times) and max(times) - min(times) >= max(record.ms_spread or 0.0 for record in timed)
+    return bool(times) and max(times) - min(times) >= median(record.ms_spread or 0.0 for record in timed)
+
+
+def _loss(frontier: Frontier, record: Record, metric: str) -> str:
+    """Between which ends the loss against the full size lies, where that is known."""
+    full = frontier.full(record.arm)
+    span = record.differences.get(metric, {}).get(f"{full.arm} {full.size}")
+    if span is None:
+        return ""
+    return f" (loses {number(-span[1], decimals(*span))} to {number(-span[0], decimals(*span))})"
 
 
 def _legend(frontier: Frontier, metric: str, rows: list[list[str]], timed: bool) -> list[str]:
