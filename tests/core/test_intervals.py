@@ -166,3 +166,29 @@ def test_a_metric_stored_as_a_negative_is_shown_as_it_is():
     lines = Frontier(tuple(records), "m").table(metric="-l0").splitlines()
     assert lines[0].split() == ["dims", "bytes", "L0"]
     assert lines[1].split() == ["8", "32", "32.500"]
+
+
+def test_the_page_shows_intervals_notes_and_costs_as_they_are(records, tmp_path):
+    some = [Record(Size(dims=64), "single", {"m": 0.5, "-l0": -32.5}, 256), *records]
+    Frontier(tuple(some), "m", {"notes": ["read <this> first"]}).to_html(tmp_path / "f.html")
+    text = (tmp_path / "f.html").read_text("utf-8")
+    low, high = records[1].intervals["m"]
+    assert f">{records[1].metrics['m']:.3f} ±{(high - low) / 2:.3f}<".replace("0.", ".") in text
+    assert text.count('stroke-opacity=".55"') == 2  # the nested arm's sizes alone
+    assert "read &lt;this&gt; first" in text
+    assert "<button>L0</button>" in text
+    assert '<td data-key="32.5">32.500</td>' in text
+
+
+def test_the_picture_shades_the_interval_of_the_nested_arm(records):
+    pytest.importorskip("matplotlib")
+    from matplotlib.collections import PolyCollection
+
+    from anysize.core.frontier_plot import picture
+
+    found = picture(Frontier(records, "m")).findobj(PolyCollection)
+    ends = sorted(end for record in records[:2] for end in record.intervals["m"])
+    assert len(found) == 1
+    heights = found[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((ends[0], ends[-1]))
+    assert not picture(Frontier.from_json(OLD)).findobj(PolyCollection)

@@ -12,6 +12,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from anysize.core import unpacking
 from anysize.core.data import read
@@ -62,6 +65,12 @@ def zipped(rows) -> bytes:
     return held.getvalue()
 
 
+def plain(rows) -> bytes:
+    held = io.BytesIO()
+    np.save(held, rows)
+    return held.getvalue()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_that_cannot_be_read_is_refused_in_one_sentence(tmp_path, name):
     make, says = CASES[name]
@@ -72,6 +81,42 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_sentence(tmp_path, name):
     assert name in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600
+
+
+KINDS = {
+    "a.jsonl": b'{"anchor": "a", "positive": "b", "negative_1": "c"}\n' * 4,
+    "a.json": b'{"query": ["a", "b"], "pos": [["x"], ["y", "z"]], "neg": [["q"], ["r", "s"]]}',
+    "a.csv": b'question;answer\n"a";b\nc;"d"\n',
+    "a.tsv": b"sentence1\tsentence2\tscore\na\tb\t1\nc\td\t2\n",
+    "a.jsonl.gz": gzip.compress(b'{"text": "a"}\n' * 4),
+    "a.npz": zipped(np.ones((5, 3), "f")),
+    "a.npy": plain(np.ones((5, 3), "f")),
+    "a.safetensors": save({"vectors": np.ones((3, 2), "f")}),
+}
+
+
+@given(st.sampled_from(sorted(KINDS)), st.randoms(use_true_random=False))
+@settings(max_examples=250)
+def test_altered_files_are_read_or_refused_in_one_sentence(tmp_path_factory, name, random):
+    content = bytearray(KINDS[name])
+    for _ in range(random.randrange(1, 5)):
+        place = random.randrange(len(content))
+        change = random.randrange(3)
+        if change == 0:
+            content[place] = random.randrange(256)
+        elif change == 1:
+            content[place:place] = random.randbytes(3)
+        else:
+            del content[place : place + random.randrange(1, 9)]
+            content = content or bytearray(b"x")
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    said = ""
+    try:
+        read(path).items()
+    except DataError as error:
+        said = str(error)
+    assert "\n" not in said
 
 
 def test_shards_too_long_for_float32_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tokenize
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from anysize.core.unpacking import most_unpacked, too_large
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 NAMES = ("vectors", "embeddings")
+# What numpy raises of a header that is damaged, which it reads as the text of a Python dictionary.
+_DAMAGED = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError)
 _CHUNK = 1 << 24  # values checked at a time: 64 MB of float32
 
 
@@ -114,7 +117,7 @@ def _npz(path: Path) -> np.ndarray:
                 )
             found: np.ndarray = held[(named or tables)[0]]
             return found
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (*_DAMAGED, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -134,7 +137,7 @@ def _shape(held: Any, name: str) -> int:
 
 def _reason(error: Exception) -> str:
     # numpy takes any other file for a pickle, and says how to run it.
-    return "it does not begin as one does" if "allow_pickle" in str(error) else str(error).rstrip(".")
+    return "it does not begin as one does" if "allow_pickle" in str(error) else " ".join(str(error).split()).rstrip(".")
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -142,7 +145,7 @@ def _npy(path: Path) -> np.ndarray:
         raise DataError(f"{path} is empty")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{path} cannot be read as an npy file of numbers ({_reason(error)}); rows of differing width, pickled "
             "objects and cut files are refused"
