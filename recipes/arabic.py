@@ -69,7 +69,7 @@ def tune(model: SentenceTransformer, rows: Pairs, dims: tuple[int, ...], setting
     half = supports_bf16() and not isinstance(model[0], arabic_bases.StaticEmbedding)
     plan = training.TrainingPlan(epochs, batch, rate, seed, warmup_ratio=0.1, bf16=half, checkpoints=1)
     weights = [1 / len(dims)] * len(dims)
-    columns = {"anchor": rows.anchors, "positive": rows.positives, "negative": rows.negatives}
+    columns = dict(zip(("anchor", "positive", "negative"), rows.columns, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         steps = training.total_steps(len(rows), plan)
         more = {"batch_sampler": BatchSamplers.NO_DUPLICATES}
@@ -101,7 +101,7 @@ def arms(
     rows, full = corpus.triplets, dims[-1:]
     plain, nested = (tune(make(), rows, trained, settings, seed) for trained in (full, dims))
     half = supports_bf16()
-    seen = plain.encode([*rows.anchors, *rows.positives, *rows.negatives], bf16=half)
+    seen = plain.encode([text for column in rows.columns for text in column], bf16=half)
     found = {
         "untouched, cut": views(base, dims),
         "plain, cut": views(plain, dims),

@@ -92,7 +92,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
     negatives = [
         rng.choice(against.get(anchor) or [text for text in every if text not in alike[anchor]]) for anchor in anchors
     ]
-    return Pairs(anchors, positives, negatives)
+    return Pairs(anchors, positives, (negatives,))
 
 
 def _scored(name: str, rows: list[dict[str, str]]) -> Data:

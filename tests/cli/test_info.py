@@ -125,7 +125,7 @@ def test_a_beir_folder_with_its_notes(tmp_path):
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "y"}\n')
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\nq\tz\t1\n")
     value, text = told(tmp_path)
-    assert (value["holds"], value["queries"], value["judgements"]) == ("1 texts", 1, "1 test")
+    assert (value["holds"], value["queries"], value["judgements"]) == ("1 texts", 1, "2 test")
     assert "1 of 2 judgements in qrels.tsv" in text
 
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from anysize.core.data import read
 from anysize.core.errors import DataError
 from anysize.core.registry import load
 from anysize.core.sizes import Nesting
 from anysize.sparse import SparseAutoencoder, saelens
+from anysize.sparse.evaluate import reconstruction
 from anysize.sparse.look_page import _verdict, page
 from anysize.sparse.looking import look
 from anysize.sparse.measures import fvu
@@ -181,6 +183,21 @@ def test_look_as_typed(anysize, tmp_path):
     (tmp_path / "names.json").write_text("{}")
     anysize(*command, "--concepts", tmp_path / "names.json").refused("anysize concepts --out")
     anysize(*command[:3], "--html", tmp_path / "none" / "page.html").refused("does not exist")
+
+
+def test_sizes_are_measured_on_what_training_left_out(anysize, tmp_path):
+    sae, held = random_sae("topk"), is_held_out(np.arange(len(X)), len(X))
+    np.save(tmp_path / "x.npy", X)
+    sae.about = {"data": {"name": "x", "fingerprint": read(tmp_path / "x.npy").fingerprint}}
+    sae.save(tmp_path / "sae")
+    command = ["look", tmp_path / "sae", tmp_path / "x.npy", "--html", tmp_path / "page.html"]
+    assert anysize(*command).status == 0
+    found = (tmp_path / "page.html").read_text()
+    assert f"On the {held.sum()} inputs that training left out" in found
+    assert f"{reconstruction(sae, X[held]).fvu:.4f}" in found
+    np.save(tmp_path / "x.npy", X + np.float32(1))
+    assert anysize(*command).status == 0
+    assert "On these inputs" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("kind", ["ours", "SAELens"])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.cost import latency_ms
 from anysize.core.errors import DataError
 from anysize.core.frontier import Record
+from anysize.core.progress import each_view
+from anysize.core.timing import timed
 
 if TYPE_CHECKING:
     from anysize.classify.classifier import Classifier
@@ -28,7 +29,7 @@ class AccuracyEvaluator:
 
     def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
         """What is measured, for the frontier's caption."""
-        return {"task": f"classification of {len(data.items())} rows"}
+        return {"task": f"classification of {len(data.items())} rows", "units": "rows"}
 
     def evaluate(
         self, views: Mapping[str, Sequence[Classifier]], data: Data, *, held_out: bool = False
@@ -38,15 +39,14 @@ class AccuracyEvaluator:
             raise DataError(f"this classifier was fitted on {data.name}; measure it on other labelled rows")
         vectors = data.items().vectors
         assert vectors is not None
-        records = []
-        for arm, models in views.items():
-            for model in models:
-                right = model.probabilities(vectors).argmax(1) == model.places(data.labels or []).numpy()
-                one, cost = np.ascontiguousarray(vectors[:1]), model.cost()
-                ms = latency_ms(partial(model.probabilities, one))
-                metrics = {self.metric: float(np.mean(right))}
-                record = Record(
-                    model.size, arm, metrics, cost.bytes, ms=ms, parameters=cost.parameters, flops=cost.flops
-                )
-                records.append(record)
-        return records
+        one = np.ascontiguousarray(vectors[:1])
+        records, runs = [], []
+        for arm, model in each_view(views):
+            right = model.probabilities(vectors).argmax(1) == model.places(data.labels or []).numpy()
+            cost, units = model.cost(), {self.metric: right.astype(float)}
+            metrics = {self.metric: float(np.mean(right))}
+            records.append(
+                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
+            )
+            runs.append(partial(model.probabilities, one))
+        return timed(records, runs)

@@ -17,8 +17,9 @@ class Fit:
     """
     Make a model nested: learn from DATA and write the result to --out.
 
-    DATA is a folder in BEIR layout; a jsonl, csv or parquet file with columns anchor, positive[, negative] or text;
-    a .npy or .safetensors of vectors, or a folder of .npy shards; or the name of a data set on the hub.
+    DATA is a folder in BEIR layout; a jsonl, json, csv or parquet file with columns anchor, positive[, negative] or
+    text, or common names for these; a .npy, .npz or .safetensors of vectors, or a folder of .npy shards; or the name
+    of a data set on the hub.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
@@ -34,9 +35,18 @@ class Fit:
 
     def run(self) -> Fitted:
         """Fit and save."""
-        from anysize.core.fitting import fit
+        import os
+        from pathlib import Path
 
-        return Fitted(self.out, fit(self.data, method=self.options, out=self.out, resume=self.resume))
+        from anysize.cli.notes import read_told
+        from anysize.core.files import check_replaceable
+        from anysize.core.fitting import fit
+        from anysize.core.registry import MANIFEST
+
+        check_replaceable(Path(os.path.abspath(self.out)), MANIFEST)  # before the data is read
+        data = read_told(self.data)
+        made = fit(data, method=self.options, out=self.out, resume=self.resume)
+        return Fitted(self.out, made, data.notes)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Fitted:
 
     out: str
     model: NestedModel
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """One line, and the next command."""
@@ -56,7 +67,8 @@ class Fitted:
 
     def to_json(self) -> dict[str, Any]:
         """The nesting and how the model was made."""
-        return {"out": self.out, "nesting": self.model.nesting.to_json(), "about": self.model.about}
+        made = {"out": self.out, "nesting": self.model.nesting.to_json(), "about": self.model.about}
+        return {**made, "notes": list(self.notes)}
 
 
 def command(words: Sequence[str]) -> type[Fit]:

@@ -12,6 +12,7 @@ from anysize.core.printable import printable
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
+    from anysize.core.frontier import Record
 
 
 @dataclass
@@ -227,17 +228,36 @@ def _sentence_transformers(path: Path) -> About:
 def _file(path: Path) -> About:
     from anysize.core.frontier import NESTED, Frontier
 
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not _is_frontier(path):
         return _data(path)
     frontier = Frontier.from_json(path)
     arm = NESTED if NESTED in frontier.arms else frontier.arms[0]
     metric = frontier.metric
     sizes = [
-        {"size": str(record.size), "bytes_per_item": record.bytes, metric: round(record.metrics[metric], 4)}
+        {
+            "size": str(record.size),
+            "bytes_per_item": record.bytes,
+            metric: round(record.metrics[metric], 4),
+            **_interval(record, metric),
+        }
         for record in frontier.arm(arm)
     ]
     facts = {"metric": metric, "arms": ", ".join(frontier.arms), **frontier.meta}
     return About(path, "frontier", facts, sizes, f"anysize choose {path} --within 1%")
+
+
+def _interval(record: Record, metric: str) -> dict[str, Any]:
+    span = record.intervals.get(metric)
+    return {} if span is None else {"interval": [round(end, 4) for end in span]}
+
+
+def _is_frontier(path: Path) -> bool:
+    """Whether a JSON file is no table of data: anything but a list, or an object of lists alone."""
+    from anysize.core.files import read_json
+
+    found = read_json(path, "a frontier")
+    lists = isinstance(found, dict) and bool(found) and all(isinstance(column, list) for column in found.values())
+    return not (isinstance(found, list) or lists)
 
 
 def _data(path: Path) -> About:
@@ -250,7 +270,7 @@ def _data(path: Path) -> About:
         "queries": len(data.queries) if data.queries else None,
         "judgements": ", ".join(f"{count} {split}" for split, count in held.items()) or None,
         "labels": len(set(data.labels)) if data.labels else None,
-        "notes": "; ".join(data.notes) or None,
+        "notes": list(data.notes) or None,
         "fingerprint": data.fingerprint,
     }
     return About(path, "data", facts, hint=f"anysize fit {path} --out MODEL")
@@ -258,7 +278,7 @@ def _data(path: Path) -> About:
 
 def _holds(data: Data) -> str:
     if data.pairs is not None:
-        return f"{len(data.pairs)} pairs{' with negatives' if data.pairs.negatives else ''}"
+        return f"{len(data.pairs)} {data.pairs.kind}"
     if data.scored is not None:
         return f"{len(data.scored)} scored pairs"
     items = data.items()
@@ -288,7 +308,7 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
+        return ("; " if any(isinstance(one, str) and " " in one for one in value) else ", ").join(map(_words, value))
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 

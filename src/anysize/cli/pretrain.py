@@ -34,10 +34,19 @@ class Pretrain:
 
     def run(self) -> PretrainedAt:
         """Train and save."""
+        import os
+        from pathlib import Path
+
+        from anysize.cli.notes import tell
+        from anysize.core.files import check_replaceable
+        from anysize.core.plain_text import read_texts
         from anysize.core.pretraining import pretrain
 
-        made = pretrain(self.data, method=self.options, out=self.out, resume=self.resume)
-        return PretrainedAt(self.out, made)
+        check_replaceable(Path(os.path.abspath(self.out)), self.options.marker)  # before the text is read
+        data = read_texts(self.data)
+        tell(data.notes)
+        made = pretrain(data, method=self.options, out=self.out, resume=self.resume)
+        return PretrainedAt(self.out, made, data.notes)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class PretrainedAt:
 
     out: str
     made: Pretrained
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """What it learnt from, the losses of each size, and the next command."""
@@ -60,7 +70,7 @@ class PretrainedAt:
 
     def to_json(self) -> dict[str, Any]:
         """How it was made."""
-        return {"out": self.out, "about": self.made.about}
+        return {"out": self.out, "about": self.made.about, "notes": list(self.notes)}
 
 
 def command(words: Sequence[str]) -> type[Pretrain]:

@@ -15,6 +15,7 @@ from anysize.core.data import Data, read
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
 from anysize.core.options import configured
+from anysize.core.overlap import sketch
 from anysize.core.registry import MANIFEST, find, load, names
 from anysize.core.scratch import discard, sweep
 
@@ -77,7 +78,8 @@ def produce(
     if out is None:
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
-        return method.fit(read_data())
+        loaded = read_data()
+        return _remember(method.fit(loaded), loaded)
     target = Path(os.path.abspath(out))
     workdir = _workdir(target)
     check_replaceable(target, marker)
@@ -94,7 +96,7 @@ def produce(
             _begin(workdir, method, loaded, resume)
         with _saying_how_to_go_on():
             try:
-                made = method.fit(loaded, workdir=workdir, resume=resume)
+                made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
             except AnysizeError as error:
                 # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
                 kept = isinstance(error, DivergedError) and error.checkpoint is not None
@@ -117,6 +119,14 @@ def _saying_how_to_go_on() -> Iterator[None]:
         if disk_is_full(error):
             error.add_note("with --resume, which continues it")
         raise
+
+
+def _remember(made: Any, data: Data) -> Any:
+    """What was made, with a sample of what it learnt from, so that `measure` can tell what it has seen."""
+    said = made.about.get("data")
+    if isinstance(said, dict) and said.get("fingerprint") == data.fingerprint and data.name != "none":
+        said["sketch"] = sketch(data)
+    return made
 
 
 def unfinished(out: str | os.PathLike[str]) -> bool:

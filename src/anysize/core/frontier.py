@@ -9,69 +9,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anysize.core.arguments import MAPPING, PATH, TEXT, number, one_of, shown, takes
+from anysize.core.arguments import MAPPING, PATH, TEXT, number, one_of, takes
 from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_bytes, write_json
+from anysize.core.record import Record as Record
 from anysize.core.sizes import Size
 
 NESTED, ORIGINAL = "nested", "original"
 COSTS = ("bytes", "ms", "parameters", "flops")
-
-
-@dataclass(frozen=True)
-class Record:
-    """
-    One arm at one size: what it achieves and what it costs.
-
-    Raises `AnysizeError` if there is no metric, or one is not a finite number.
-    """
-
-    size: Size
-    arm: str
-    metrics: dict[str, float]
-    """Metric name -> value (the mean, where there are several seeds); higher is better."""
-    bytes: int
-    """Bytes stored per item."""
-    ms: float | None = None
-    """Measured milliseconds per query."""
-    parameters: int | None = None
-    flops: int | None = None
-    """Floating-point operations per item."""
-    spread: dict[str, float] = field(default_factory=dict)
-    """Metric name -> standard deviation over seeds."""
-
-    def __post_init__(self) -> None:
-        if not self.metrics:
-            raise AnysizeError(f"the record of {self.arm} at {self.size} holds no metric")
-        for name, value in self.metrics.items():
-            if not math.isfinite(value):
-                raise AnysizeError(f"{name} of {self.arm} at {self.size} is {value}; expected a finite number")
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; what is not known is left out, except `ms`, which is null."""
-        known = {"parameters": self.parameters, "flops": self.flops, "spread": dict(self.spread) or None}
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
-        costs = {"bytes": self.bytes, "ms": self.ms}
-        return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`. Raises `CheckpointError` if it is not a record."""
-        known = [field.name for field in fields(cls)]
-        if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
-            raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
-        made = cls(**{**value, "size": Size(value["size"])})
-        costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
-        for name, cost in costs.items():
-            missing = cost is None and name != "bytes"
-            if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
-                raise CheckpointError(f"{name} of {made.arm} at {made.size} is {cost!r}")
-        return made
 
 
 @dataclass(frozen=True)
@@ -176,6 +126,12 @@ class Frontier:
             return min(good, key=cheapness)
         best = max(_value(record, metric) for record in good)
         return min((record for record in good if _value(record, metric) == best), key=cheapness)
+
+    def said(self, record: Record, *, metric: str | None = None) -> str:
+        """A sentence on a record: its value, its loss against its arm's full size, and the interval of each."""
+        from anysize.core.frontier_table import sentence
+
+        return sentence(self, record, metric or self.metric)
 
     def _in_budget(self, arm: str, max_bytes: int | None, max_ms: float | None) -> list[Record]:
         """The arm's records that cost no more than both limits; `AnysizeError`, naming the nearest, if none does."""

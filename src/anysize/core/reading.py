@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from anysize.core import rows, vectors
 from anysize.core.beir import read_beir
@@ -19,7 +18,7 @@ def read_source(source: str | Path) -> Data:
     """As `anysize.core.data.read`."""
     path = Path(source)
     if path.is_dir():
-        return _shards(path) if is_shards(path) else read_beir(path)
+        return _vectors(path.name, read_shards(path), str(path)) if is_shards(path) else read_beir(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
@@ -29,22 +28,24 @@ def read_source(source: str | Path) -> Data:
 
 def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
-    if kind in vectors.SUFFIXES and path.suffix != ".gz":
-        found, fingerprint = vectors.checked(vectors.vectors_of(path), str(path))
-        return Data(path.stem, fingerprint, corpus=_numbered(found))
-    if kind in rows.SUFFIXES and not (kind == ".parquet" and path.suffix == ".gz"):
-        return data_from_rows(path.name.removesuffix(".gz").removesuffix(kind), rows.rows_of(path), str(path))
-    known = ", ".join((*rows.SUFFIXES[:4], *vectors.SUFFIXES, rows.SUFFIXES[4]))
-    raise DataError(f"cannot tell what {path} holds from its name; expected one of {known} (the first four also .gz)")
+    packed = path.name.lower().endswith(".gz")
+    if kind in vectors.SUFFIXES and not packed:
+        return _vectors(path.stem, vectors.vectors_of(path), str(path))
+    if kind in rows.SUFFIXES and not (kind == ".parquet" and packed):
+        notes: list[str] = []
+        name = path.name[: -len(".gz")] if packed else path.name
+        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes)
+    packable = ", ".join(one for one in rows.SUFFIXES if one != ".parquet")
+    raise DataError(
+        f"cannot tell what {path} holds from its name; expected one of {packable} (these also .gz), "
+        f"{', '.join(vectors.SUFFIXES)}, .parquet"
+    )
 
 
-def _shards(path: Path) -> Data:
-    found, fingerprint = vectors.checked(read_shards(path), str(path))
-    return Data(path.name, fingerprint, corpus=_numbered(found))
-
-
-def _numbered(found: np.ndarray) -> Items:
-    return Items([str(row) for row in range(len(found))], vectors=found, numbered=True)
+def _vectors(name: str, found: Any, where: str) -> Data:
+    checked = vectors.checked(found, where)
+    items = Items([str(row) for row in range(len(checked.rows))], vectors=checked.rows, numbered=True)
+    return Data(name, checked.fingerprint, corpus=items, notes=checked.notes)
 
 
 def _hub(name: str) -> Data:

@@ -39,7 +39,8 @@ class Shards:
         part = np.searchsorted(self.starts, places, side="right") - 1
         for number in np.unique(part):
             here = part == number
-            found[here] = self.parts[number][places[here] - self.starts[number]]
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by its reader
+                found[here] = self.parts[number][places[here] - self.starts[number]]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

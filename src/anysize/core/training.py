@@ -182,14 +182,15 @@ def use_plain_bar(trainer: Any) -> None:
 
 
 def _bar() -> Any:
-    from tqdm import tqdm
     from transformers import TrainerCallback
+
+    from anysize.core.progress import bar
 
     class Bar(TrainerCallback):
         """One bar over the optimiser steps, with the latest loss."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", disable=None)
+            self.bar = bar(state.max_steps, "training", " steps", done=state.global_step)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.update(state.global_step - self.bar.n)

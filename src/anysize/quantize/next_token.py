@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from anysize.core.errors import DataError
 from anysize.core.frontier import Record
 from anysize.core.held_out import held_out as kept_back
+from anysize.core.progress import each_view
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -58,7 +60,7 @@ class NextTokenEvaluator:
         """What is measured, for the frontier's caption."""
         count = len(self._texts(data, held_out))
         kept = " held out from training" if held_out else ""
-        return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token"}
+        return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token", "units": "windows"}
 
     def evaluate(
         self, views: Mapping[str, Sequence[QuantizedLM]], data: Data, *, held_out: bool = False
@@ -66,14 +68,12 @@ class NextTokenEvaluator:
         """One record per view."""
         texts = self._texts(data, held_out)
         records = []
-        for arm, models in views.items():
-            for model in models:
-                part = windows(texts, model.tokenizer, model.max_length, data.name)
-                cost = model.cost()
-                records.append(
-                    Record(model.size, arm, _scores(model, part), cost.bytes, parameters=cost.parameters,
-                           flops=cost.flops)
-                )  # fmt: skip
+        for arm, model in each_view(views):
+            units, cost = _scores(model, windows(texts, model.tokenizer, model.max_length, data.name)), model.cost()
+            metrics = {name: float(values.mean()) for name, values in units.items()}
+            records.append(
+                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
+            )
         return records
 
     def _texts(self, data: Data, held_out: bool) -> list[str]:
@@ -81,13 +81,14 @@ class NextTokenEvaluator:
 
 
 @torch.no_grad()
-def _scores(model: QuantizedLM, part: torch.Tensor) -> dict[str, float]:
+def _scores(model: QuantizedLM, part: torch.Tensor) -> dict[str, np.ndarray]:
+    """Of each window, all of one length, the means over its tokens."""
     from anysize.quantize.language import next_token_loss
 
-    loss, right = 0.0, 0
+    likely, right = [], []
     for rows in part.split(16):
         logits = model(rows[:, :-1])
-        loss += float(next_token_loss(logits, rows, reduction="sum"))
-        right += int((logits.argmax(-1).cpu() == rows[:, 1:]).sum())
-    count = part[:, 1:].numel()
-    return {"log_likelihood": -loss / count, "accuracy": right / count}
+        losses = next_token_loss(logits, rows, reduction="none").view(len(rows), -1)
+        likely.append(-losses.double().mean(1).cpu())
+        right.append((logits.argmax(-1).cpu() == rows[:, 1:]).double().mean(1))
+    return {"log_likelihood": torch.cat(likely).numpy(), "accuracy": torch.cat(right).numpy()}

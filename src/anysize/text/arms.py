@@ -57,7 +57,7 @@ def _principal(base: Embedder, data: Any) -> Embedder:
     from anysize.text.head import principal_rows
 
     items = data.items()
-    features = base.features(items.vectors if items.vectors is not None else items.texts or [], side="document")
+    features = base.features(items.texts or [], side="document") if items.vectors is None else items.vectors
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)
     )

@@ -163,16 +163,16 @@ def encode_distinct(
 
     `apart` goes before the texts in the store, so that a text embedded in two ways is known by both.
     """
-    from tqdm import tqdm
+    from anysize.core.progress import bar
 
     store = store if store is not None else FeatureStore()
     # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
     missing = sorted({text for text in texts if apart + text not in store}, key=lambda text: (-len(text), text))
-    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+    with bar(len(missing), "encoding", " texts", show=progress) as shown:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
             store.add([apart + text for text in shard], run(shard))
-            bar.update(len(shard))
+            shown.update(len(shard))
     return store.take([apart + text for text in texts])
 
 

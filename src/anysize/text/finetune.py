@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.data import Pairs
+from anysize.core.records import negative_names
 from anysize.core.sides import sides_of_columns
 from anysize.core.sizes import Nesting
 from anysize.text.prompts import prompt_in
@@ -30,9 +31,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     encoder = method.encoder()
     model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = {"anchor": pairs.anchors, "positive": pairs.positives}
-    if pairs.negatives is not None:
-        columns["negative"] = pairs.negatives
+    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}

@@ -79,7 +79,8 @@ class MRL:
         return model
 
     def training_features(self, data: Data, encoder: Any = None, workdir: Path | None = None) -> dict[str, np.ndarray]:
-        """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
+        """Frozen features to learn a head from: anchor, positive, any negatives and the corpus; or vector alone."""
+        from anysize.core.records import negative_names
         from anysize.text.features import FeatureStore
 
         items = data.items()
@@ -94,10 +95,9 @@ class MRL:
             texts = [text for text in items.texts or [] if text.strip()]
             side = side_of_texts(self.sides)
             return {"vector": encoder.encode(texts, side=side, progress=True, bf16=self.bf16)}
-        given = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+        columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
         if data.corpus is not None:
-            given["corpus"] = [text for text in items.texts or [] if text.strip()]
-        columns = {name: column for name, column in given.items() if column}
+            columns["corpus"] = [text for text in items.texts or [] if text.strip()]
         sides = dict(zip(columns, sides_of_columns(self.sides, len(columns)), strict=True))
         if not encoder.tells_sides_apart:
             sides = dict.fromkeys(columns, sides["positive"])
