@@ -84,7 +84,9 @@ def read_blocks(
         with path.open("rb", buffering=0) as stream:
             stored = _Stored(stream)
             if header is not None and stored.digest != header:
-                raise CheckpointError(f"{path} was altered: its header or its length is not what was saved")
+                raise CheckpointError(
+                    f"{path} was cut short or altered: its header or its length is not what was saved"
+                )
             _check_known(stored, path, entries if known is None else known)
             return {name: _read(stored, path, name, entry, keep.get(name)) for name, entry in entries.items()}
     except FileNotFoundError:
