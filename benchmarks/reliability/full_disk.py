@@ -31,6 +31,11 @@ WRONG = ("lost", "left over", "untrue", "traceback", "crash", "hang", "unclear")
 APART: tuple[str, ...] = ()
 
 
+def missing() -> str:
+    """What this machine lacks for it: the right to mount a file system."""
+    return "" if os.geteuid() == 0 and shutil.which("mount") else "a small file system can be mounted only by root"
+
+
 def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None:
     """`trials` runs with a random number of free bytes; needs the right to mount."""
     with _mounted(scratch / "full-disk") as room:
@@ -95,8 +100,9 @@ def _fill(ballast: Path, free: int) -> None:
 @contextmanager
 def _mounted(place: Path) -> Iterator[Path]:
     """A small file system of its own, gone afterwards."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    if place.is_mount():  # of a run that was killed
+        subprocess.run(["umount", "-l", str(place)], check=True)
+    place.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "anysize", str(place)], check=True)
     try:
         (place / "room").mkdir()

@@ -21,7 +21,18 @@ WORDS = {
 }
 MEMORY = 3 << 30
 
-WRONG = ("ran code", "changed outside", "read outside", "memory", "forged", "traceback", "crash", "hang", "unclear")
+WRONG = (
+    "ran code",
+    "changed outside",
+    "read outside",
+    "believed",
+    "memory",
+    "forged",
+    "traceback",
+    "crash",
+    "hang",
+    "unclear",
+)
 APART: tuple[str, ...] = ()
 
 
@@ -41,7 +52,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
             before = listing(room / "outside")
             line = [word.replace("@", f"{room}/inside/").replace("%", f"{scratch.root}/") for word in words.split()]
             ended = forked(lambda line=line: _yes(line, room), memory=MEMORY, limit=20)
-            outcome = _outcome(ended, before, room, trap)
+            outcome = _outcome(ended, before, room, trap, line[0])
             tally.note(
                 trap.name, outcome, f"{trap.name}: {words.split()[0]}: {ended.cause}", f"{words} | {ended.last[:400]}"
             )
@@ -58,7 +69,7 @@ def _yes(line: list[str], room: Path) -> None:
     command(*line)()
 
 
-def _outcome(ended: Ended, before: dict[str, str], room: Path, trap: traps.Trap) -> str:
+def _outcome(ended: Ended, before: dict[str, str], room: Path, trap: traps.Trap, verb: str) -> str:
     after = listing(room / "outside")
     if "RAN" in after:
         return "ran code"
@@ -72,6 +83,8 @@ def _outcome(ended: Ended, before: dict[str, str], room: Path, trap: traps.Trap)
         line.strip()[:6] for line in ended.out.splitlines()
     ]:
         return "forged"
+    if ended.status == 0 and trap.refused == verb:
+        return "believed"
     if ended.wrong and not ended.wrong.startswith("exit"):
         return ended.wrong
     return "harmless" if ended.status == 0 else "refused"

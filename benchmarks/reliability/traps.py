@@ -39,6 +39,8 @@ class Trap:
     name: str
     arm: Arm
     commands: tuple[str, ...]
+    refused: str = ""
+    """The verb that must refuse it: what it would answer is not from inside the folder, or means nothing."""
 
 
 _LINE = b'{"text": "' + b"a " * 500 + b'"}\n'
@@ -66,7 +68,7 @@ TRAPS: tuple[Trap, ...] = (
     Trap("pickle as .npy", pickled_npy, ("info @d.npy", "fit @d.npy --out @m", "index - @d.npy --out @i",
          "search %index-vectors --vector @d.npy")),
     Trap("segments is a link", linked("segments"), ("index - %data/vectors.npy --out @i", "info @i")),
-    Trap("segments of an index is a link", linked("segments of an index"), READ_INDEX),
+    Trap("segments of an index is a link", linked("segments of an index"), READ_INDEX, "search"),
     Trap("a segment is a link", linked("a segment"), READ_INDEX),
     Trap("the lock is a link", linked("the lock"), READ_INDEX),
     Trap("a folder in a model is a link", linked("a folder in a model"), (*READ_MODEL,
@@ -78,7 +80,7 @@ TRAPS: tuple[Trap, ...] = (
         ("dangling", "fit %data/vectors.npy --dims 8,16 --epochs 1 --out @dangling"),
         ("dangling", "index - %data/vectors.npy --out @dangling"),
         ("c", "prune %sae %data/vectors.npy --latents 8 --out @c"))),
-    *(Trap(f"manifest: {what}", manifest(change), READ_INDEX) for what, change in (
+    *(Trap(f"manifest: {what}", manifest(change), READ_INDEX, "search") for what, change in (
         ("a segment above", segment_at(lambda name, _: f"../../../outside/segments/{name}")),
         ("a segment by absolute path", segment_at(lambda name, outside: f"{outside}/segments/{name}")),
         ("a file above", file_at), ("10^9 rows", setting(rows=10**9)), ("-1 rows", setting(rows=-1)),
@@ -87,7 +89,7 @@ TRAPS: tuple[Trap, ...] = (
         ("deleted above", setting(deleted="../../../outside/kept.txt", deleted_rows=1,
          deleted_file={"bytes": 4, "sha256": ""})),
         ("codes as text", setting(codes="abc")), ("metric", setting(metric="../x")),
-        ("generation", setting(generation="x")))),
+        ("format", setting(format="x")))),
     Trap("gzip bomb as data", data("d.jsonl.gz", lambda: gzip.compress(_LINE * 400_000, 9)), tuple(
         line.replace("@d", "@d.jsonl.gz") for line in READ_DATA)),
     Trap("gzip bomb of one line", data("d.jsonl.gz", lambda: gzip.compress(bytes(2 << 30), 9)), ("info @d.jsonl.gz",)),
