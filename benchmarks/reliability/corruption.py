@@ -33,11 +33,12 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
     rng.shuffle(listed)
     while len(listed) < trials:  # the generators draw anew each time, so another round is another damage
         listed += listed
-    right = {name: _used(name, scratch / name) for name in KINDS}
-    for name, ended in right.items():
-        if ended.status:
-            tally.note(name, "traceback", f"whole: {ended.cause}", ended.last)
+    right: dict[str, Ended] = {}
     for name, place in listed[:trials]:
+        if name not in right:
+            right[name] = _used(name, scratch / name)
+            if right[name].status:
+                raise RuntimeError(f"{name} cannot be used while it is whole:\n{right[name].err}")
         shutil.rmtree(room, ignore_errors=True)
         target = room / Path(name).name
         room.mkdir()

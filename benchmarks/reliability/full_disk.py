@@ -39,9 +39,11 @@ def missing() -> str:
 def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None:
     """`trials` runs with a random number of free bytes; needs the right to mount."""
     with _mounted(scratch / "full-disk") as room:
-        needs = {verb.name: _needs(verb, scratch, room) for verb in VERBS}
+        needs: dict[str, Any] = {}
+        verbs = rng.sample(VERBS, len(VERBS))
         for number in range(trials):
-            verb = VERBS[number % len(VERBS)]
+            verb = verbs[number % len(verbs)]
+            needs[verb.name] = needs.get(verb.name) or _needs(verb, scratch, room)
             _trial(verb, scratch, room, rng, tally, *needs[verb.name])
 
 

@@ -36,7 +36,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
     """`trials` interrupts, spread over verbs and over ways to start."""
     room = scratch / "interrupts"
     known: dict[str, tuple[Any, Any, list[str], float]] = {}
-    verbs = [verb for verb in VERBS if verb.words]
+    verbs = [verb for verb in rng.sample(VERBS, len(VERBS)) if verb.words]
     ways = ("module", "script", "forked", "forked")
     for number in range(trials):
         verb, way = verbs[number % len(verbs)], rng.choice(ways)

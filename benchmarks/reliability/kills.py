@@ -34,10 +34,11 @@ APART: tuple[str, ...] = ("rerun equal", "in TMPDIR")
 def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None:
     """`trials` kills, spread over the verbs."""
     room = scratch / "kills"
-    known = {verb.name: _undisturbed(verb, scratch, room, tally) for verb in VERBS}
+    known: dict[str, Any] = {}
     while tally.trials < trials:
-        for verb in VERBS:
-            if tally.trials < trials and known[verb.name] is not None:
+        for verb in rng.sample(VERBS, len(VERBS)):
+            if tally.trials < trials:
+                known[verb.name] = known.get(verb.name) or _undisturbed(verb, scratch, room, tally)
                 _trial(verb, scratch, room, rng, tally, *known[verb.name])
     shutil.rmtree(room, ignore_errors=True)
 

@@ -34,7 +34,7 @@ FILES = ("frontier.json",)
 DATA = ("data/beir", "data/pairs.jsonl", "data/texts.jsonl", "data/scored.jsonl", "data/labelled.jsonl",
         "data/plain.csv", "data/vectors.npy", "data/vectors.safetensors", "data/pairs.parquet")  # fmt: skip
 
-READS_ROWS = ("projection", "sae", "batchtopk", "csr", *FOREIGN)
+READS_ROWS = ("projection", "classifier", "sae", "batchtopk", "csr", *FOREIGN)
 WITHOUT_CHECKSUM = (*FOREIGN, *ENCODERS, *FILES, *DATA)
 """Kinds whose format has nothing to tell other values by: others' formats, and what people write by hand."""
 
@@ -71,16 +71,18 @@ def _run(path: Path, example: Any) -> Any:
 
     import anysize
 
+    found = []
     with torch.no_grad():
         whole = anysize.load(path)
-        found = [(str(size), out.numpy()) for size, out in whole.outputs(example).items()]
+        tasks = ("text-matching", "retrieval.query") if whole.kind == "task-encoder" else (None,)
         small = anysize.load(path, whole.nesting[0])
-        found.append(("small", small.outputs(example, (small.size,))[small.size].numpy()))
-        if hasattr(whole, "tasks"):
-            found += [(task, np.asarray(whole.encode(example, task=task))) for task in whole.tasks]
-        if hasattr(whole, "encode"):
-            codes = whole.encode(example)
-            found.append(("encode", codes.to_scipy().toarray() if hasattr(codes, "to_scipy") else np.asarray(codes)))
+        for task in tasks:
+            views = [model if task is None else model.for_task(task) for model in (whole, small)]
+            for view in views:
+                found += [(str(size), out.numpy()) for size, out in view.outputs(example).items()]
+            if whole.kind not in ("classifier", "causal-lm", "quantized-lm"):
+                codes = views[0].encode(example)
+                found.append(("codes", codes.to_scipy().toarray() if whole.kind == "sae" else np.asarray(codes)))
     _finite(found)
     return found
 

@@ -121,6 +121,12 @@ def _add(room: Path) -> None:
     Index.open(room / "out").add([f"balan {n}" for n in range(40)], ids=[f"new{n}" for n in range(40)])
 
 
+def _upsert(room: Path) -> None:
+    from anysize.search import Index
+
+    Index.open(room / "out").upsert([f"balan {n}" for n in range(40)], ids=[str(n) for n in range(40, 80)])
+
+
 def _delete(room: Path) -> None:
     from anysize.search import Index
 
@@ -174,6 +180,7 @@ VERBS = (
         kind="index",
     ),
     Verb("index add", old={"out": "index-texts"}, given=("head", "base"), kind="index", call=_add),
+    Verb("index upsert", old={"out": "index-texts"}, given=("head", "base"), kind="index", call=_upsert),
     Verb("index delete", old={"out": "index-vectors"}, given=(), kind="index", call=_delete),
     Verb("index compact", old={"out": "index-deletions"}, given=("head", "base"), kind="index", call=_compact),
 )
