@@ -25,6 +25,7 @@ import numpy as np
 from anysize.core.data import Data, Items, read
 from anysize.core.files import write_json
 from anysize.core.fitting import unfinished
+from anysize.core.huggingface import pretrained as without_code
 from anysize.core.pretraining import pretrain
 from anysize.text import Starbucks
 from anysize.text.encoder import supports_bf16
@@ -163,7 +164,7 @@ def windows_of(base: Path, data: Data) -> int:
 
     from anysize.text.token_windows import TokenWindows
 
-    return len(TokenWindows(data.texts, AutoTokenizer.from_pretrained(str(base)), LENGTH))
+    return len(TokenWindows(data.texts, without_code(AutoTokenizer, base), LENGTH))
 
 
 def write(args: argparse.Namespace, costs: dict[str, float], rows: int) -> None:

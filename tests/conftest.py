@@ -12,12 +12,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import json
 import random
 import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# What was checked before is remembered in the user's cache; the tests, and what they start, have one of their own.
+_CACHE = tempfile.TemporaryDirectory(prefix="anysize-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # A job in the background inherits that Ctrl-C is ignored, and there are tests of what Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,6 +98,39 @@ def encoder_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "tiny"
 
 
+@pytest.fixture(scope="session")
+def lm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of width 32 and two layers, with a tokenizer of whole words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    root = tmp_path_factory.mktemp("lm")
+    words = ["<unk>", "<s>", "</s>", *WORDS]
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(str(root))
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+        tie_word_embeddings=False,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).eval().save_pretrained(str(root))
+    torch.random.set_rng_state(state)
+    return root
+
+
 @pytest.fixture
 def encoder(encoder_path: Path):
     from anysize.text.encoder import Encoder
@@ -143,3 +181,11 @@ def anysize(capsys: pytest.CaptureFixture[str]):
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file under a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def undigested(folder: Path) -> Path:
+    """Make a saved model one whose manifest can be changed: as it was saved before files were recorded."""
+    manifest = json.loads((folder / "anysize.json").read_text("utf-8"))
+    kept = {name: value for name, value in manifest.items() if name not in ("sha256", "files", "header")}
+    (folder / "anysize.json").write_text(json.dumps(kept), encoding="utf-8")
+    return folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as type checkers know it, without the time that importing typing takes
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,8 @@ _HOMES = {
 _MODULES = ("testing", "text", "classify", "search")
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from anysize.core.cost import Cost as Cost
     from anysize.core.data import Data as Data
     from anysize.core.data import read as read

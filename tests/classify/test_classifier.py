@@ -7,7 +7,7 @@ import torch
 from anysize.classify import Classifier
 from anysize.core import checkpoint
 from anysize.core.errors import CheckpointError, DataError, SizeError
-from anysize.core.model import entries_at
+from anysize.core.manifest import entries_at
 from anysize.core.sizes import Nesting, Size
 from anysize.core.testing import check_nested_model
 

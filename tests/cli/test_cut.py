@@ -63,7 +63,7 @@ BAD = {
     "no-size": (["vectors", "--size", "64"], ["'64'", "dims=64"]),
     "empty-size": (["vectors", "--size", ""], ["dims=64"]),
     "zero": (["vectors", "--size", "dims=0"], ["0"]),
-    "no-model": (["nowhere", "--size", "dims=4"], ["nowhere is not an anysize model"]),
+    "no-model": (["nowhere", "--size", "dims=4"], ["nowhere does not exist"]),
     "not-ours": (["vectors", "--size", "dims=4", "--out", "mine"], ["not ours to replace"]),
 }
 

@@ -20,6 +20,11 @@ def told(path) -> tuple[dict, str]:
     return value, about.text()
 
 
+def tensor(*blocks: tuple[int, int]) -> dict:
+    said = [{"block": f"b[{stop}]", "stop": stop, "bytes": count, "sha256": "0" * 64} for stop, count in blocks]
+    return {"dim": 0, "dtype": "float32", "blocks": said}
+
+
 @pytest.fixture
 def model(tmp_path):
     manifest = {
@@ -28,12 +33,10 @@ def model(tmp_path):
         "made_by": "anysize 0.1.0",
         "nesting": {"sizes": [{"dims": 8}, {"dims": 16}], "weights": [1, 1]},
         "about": {"method": "mrl", "data": {"name": "docs"}, "options": {"model": "all-MiniLM-L6-v2"}},
+        "config": {},
         "fingerprint": "abc",
         "nested": {"weight": ["dims", 0]},
-        "tensors": {
-            "weight": {"blocks": [{"stop": 8, "bytes": 1000}, {"stop": 16, "bytes": 1000}]},
-            "bias": {"blocks": [{"stop": 1, "bytes": 4}]},
-        },
+        "tensors": {"weight": tensor((8, 1000), (16, 1000)), "bias": tensor((1, 4))},
     }
     (tmp_path / "anysize.json").write_text(json.dumps(manifest))
     return tmp_path
@@ -59,7 +62,7 @@ def test_a_damaged_manifest(model, without):
     manifest = json.loads((model / "anysize.json").read_text())
     del manifest[without]
     (model / "anysize.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match=r"anysize\.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"anysize\.json .* may be damaged"):
         told(model)
 
 

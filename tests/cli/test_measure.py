@@ -79,7 +79,7 @@ def break_manifest(here) -> None:
 
 
 BAD = {
-    "no-such-model": (None, ["nowhere", "v.npy"], ["nowhere is not an anysize model"]),
+    "no-such-model": (None, ["nowhere", "v.npy"], ["nowhere does not exist"]),
     "not-a-model": (None, ["v.npy", "v.npy"], ["v.npy", "anysize model"]),
     "no-such-data": (None, ["m", "w.npy"], ["w.npy does not exist"]),
     "weights-cut-short": (truncate, ["m", "v.npy"], [WEIGHTS]),

@@ -146,12 +146,21 @@ def test_json_that_is_damaged(tmp_path, content):
         files.read_json(tmp_path / MARK, "a model")
 
 
+@pytest.mark.parametrize("content", ["[]", "1", "null", '"x"'])
+def test_json_that_is_no_object(tmp_path, content):
+    (tmp_path / MARK).write_text(content)
+    with pytest.raises(CheckpointError, match=f"{MARK} cannot be read as a model: it holds no JSON object"):
+        files.read_object(tmp_path / MARK, "a model")
+
+
 def test_json_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match=f"{tmp_path.name} is not an index: it holds no {MARK}"):
         files.read_json(tmp_path / MARK, "an index")
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(CheckpointError, match="cannot be read"):
         files.read_json(tmp_path / "folder.json", "an index")
+    with pytest.raises(CheckpointError, match="none does not exist; expected an index"):
+        files.read_json(tmp_path / "none" / MARK, "an index")
 
 
 def test_the_hash_of_a_file(tmp_path):

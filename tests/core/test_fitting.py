@@ -282,3 +282,55 @@ def test_two_processes_train_and_resume_to_the_same_weights(vectors, tmp_path, e
     assert load(tmp_path / "head").about["losses"][-1]["step"] == 16  # 128 rows, 2 x 16 a step, 4 epochs
     assert load(tmp_path / "full").at(dims=8).encode(["balan"]).shape == (1, 8)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_only_has_the_name_of_an_unfinished_run_is_left_alone(vectors, tmp_path, resume):
+    partial = tmp_path / "m.partial"
+    (partial / "checkpoints" / "checkpoint-5").mkdir(parents=True)
+    (partial / "thesis.tex").write_text("x")
+    with pytest.raises(CheckpointError, match="holds something else"):
+        fit(vectors, method=METHOD, out=tmp_path / "m", resume=resume)
+    assert (partial / "thesis.tex").read_text() == "x"
+    assert (partial / "checkpoints" / "checkpoint-5").is_dir()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("where", ["m", "m.partial", "m.partial/checkpoints", "m.partial/run.json"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_no_run_goes_through_a_link(vectors, tmp_path, resume, where, dangling):
+    there = tmp_path / "precious"
+    if not dangling:
+        (there / "checkpoints" / "checkpoint-5").mkdir(parents=True)
+        (there / "anysize.json").write_text("{}")
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).symlink_to(there)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CheckpointError, match="symbolic link"):
+        fit(tmp_path / "no data are read", method=METHOD, out=tmp_path / "m", resume=resume)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"options": 1, "method": "MRL", "data": "x"}', b"\xff"])
+def test_a_damaged_note_of_the_run_is_named(unfinished, vectors, content):
+    (unfinished.parent / "m.partial" / "run.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        fit(vectors, method=METHOD, out=unfinished, resume=True)
+
+
+def test_a_full_disk_says_resume_only_where_there_is_something_to_resume(vectors, tmp_path, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MRL, "fit", full)
+    with pytest.raises(OSError, match="No space") as said:
+        fit(vectors, method=METHOD, out=tmp_path / "m")
+    assert said.value.__notes__ == ["with --resume, which continues it"]
+    monkeypatch.undo()
+    fit(vectors, method=METHOD, out=tmp_path / "m", resume=True)
+    monkeypatch.setattr("anysize.core.fitting.write_json", full)
+    with pytest.raises(OSError, match="No space") as said:
+        fit(vectors, method=METHOD, out=tmp_path / "n")
+    assert not hasattr(said.value, "__notes__")
+    monkeypatch.undo()
+    fit(vectors, method=METHOD, out=tmp_path / "n")

@@ -61,7 +61,7 @@ def test_loading_picks_the_class_by_the_manifest(tmp_path):
 
 
 def test_what_is_no_model_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="not an anysize model"):
+    with pytest.raises(CheckpointError, match="none does not exist"):
         load(tmp_path / "none")
     with pytest.raises(CheckpointError, match="not an anysize model"):
         load(tmp_path)

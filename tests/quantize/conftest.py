@@ -3,7 +3,7 @@ import pytest
 from anysize.core.sizes import Nesting
 from anysize.quantize.making import finished, prepared
 from anysize.text import NestedEncoder
-from tests.conftest import WIDTH, WORDS
+from tests.conftest import WIDTH
 
 
 @pytest.fixture
@@ -21,36 +21,3 @@ def made(base):
         return finished(prepared(base(**(sizes or {})), nesting, **options))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def lm_path(tmp_path_factory):
-    """A folder with a random Llama of width 32 and two layers, with a tokenizer of whole words."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    root = tmp_path_factory.mktemp("lm")
-    words = ["<unk>", "<s>", "</s>", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
-    fast.save_pretrained(str(root))
-    state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=WIDTH,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        tie_word_embeddings=False,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    LlamaForCausalLM(config).eval().save_pretrained(str(root))
-    torch.random.set_rng_state(state)
-    return root

@@ -38,12 +38,12 @@ class Concepts:
 
     def run(self) -> Named:
         """Embed the words, compare, choose."""
-        from anysize.cli.measure import check_writable
         from anysize.cli.prune import autoencoder
-        from anysize.core.files import write_json
+        from anysize.core.files import check_file, write_json
         from anysize.sparse.naming import embed_words, name_concepts, read_words
 
-        check_writable(self.out)
+        if self.out is not None:
+            check_file(self.out)
         words, sae = read_words(self.vocabulary), autoencoder(self.sae)
         vectors = embed_words(sae, words, self.model)
         found = name_concepts(sae, words, vectors, min_similarity=self.min_similarity, min_ratio=self.min_ratio)

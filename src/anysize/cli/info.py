@@ -71,10 +71,10 @@ class About:
 
 def _model(path: Path) -> About:
     from anysize.core.errors import CheckpointError, SizeError
-    from anysize.core.files import read_json
+    from anysize.core.manifest import read_manifest
     from anysize.core.sizes import Nesting
 
-    manifest = read_json(path / "anysize.json", "an anysize model")
+    manifest = read_manifest(path)
     try:
         nesting = Nesting.from_json(manifest["nesting"])
         sizes = [_size_of_model(size, manifest) for size in nesting]
@@ -92,6 +92,9 @@ def _model(path: Path) -> About:
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
         "fingerprint": manifest.get("fingerprint"),
+        "verified": "all files"
+        if "files" in manifest
+        else "the weights alone: saved before other files were recorded; load it and save it again",
         "bytes_on_disk": _bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")

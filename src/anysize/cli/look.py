@@ -38,15 +38,14 @@ class Look:
 
         import numpy as np
 
-        from anysize.cli.measure import check_writable
         from anysize.cli.prune import autoencoder
         from anysize.core.data import read
-        from anysize.core.files import write_bytes
+        from anysize.core.files import check_file, write_bytes
         from anysize.sparse.evaluate import rows_of
         from anysize.sparse.look_page import page
         from anysize.sparse.looking import look
 
-        check_writable(self.html)
+        check_file(self.html)
         sae, data = autoencoder(self.sae), read(self.data)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             found: Any = rows_of(sae, data, Path(scratch))

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import importlib
-import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+
+TYPE_CHECKING = False  # importing typing, and what else is not needed yet, would be time in which Ctrl-C has no handler
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    from anysize.cli.signals import Signals
+
+    class Result(Protocol):
+        """What a verb returns: printable for people and for programs."""
+
+        def text(self) -> str:
+            """For a person."""
+
+        def to_json(self) -> Any:
+            """For a program: plain JSON values."""
+
+    class Verb(Protocol):
+        """A dataclass of options, filled from the command line."""
+
+        def run(self) -> Result:
+            """Do it."""
+
 
 VERBS = {
     "demo": ("anysize.cli.demo:Demo", "the whole job on real text, offline, in a few minutes"),
@@ -26,32 +44,32 @@ VERBS = {
 }
 
 
-class Result(Protocol):
-    """What a verb returns: printable for people and for programs."""
-
-    def text(self) -> str:
-        """For a person."""
-
-    def to_json(self) -> Any:
-        """For a program: plain JSON values."""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 the machine failed, 2 bad input, 130 interrupted."""
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    """Run one command and exit: 0 done, 1 the machine failed, 2 bad input, 130 interrupted, 143 terminated."""
+    from anysize.cli.signals import Signals
+
+    signals = Signals()
+    signals.listen()
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv), signals))
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str], signals: Signals | None = None) -> int:
     """Run one command; returns its exit status."""
     try:
-        return _run(argv)
+        try:
+            return _run(argv, signals)
+        finally:
+            if signals is not None:
+                signals.verb_ended()
     except KeyboardInterrupt:
-        return _complain("interrupted; what was there before is unchanged", 130)
+        return _stopped(signals)
     except BrokenPipeError:
         # The reader (head, say) left. Nothing more can be said, also not by Python's own flush at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if signals is not None and signals.number:
+            return _stopped(signals)  # a library on the way made another error of it
         trouble = _machine_trouble(error)
         if trouble is not None:
             return _complain(trouble, 1)
@@ -64,7 +82,7 @@ def run(argv: list[str]) -> int:
         return _complain(str(error), 2)
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], signals: Signals | None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         _say(usage())
         return 0
@@ -80,10 +98,13 @@ def _run(argv: list[str]) -> int:
     as_json = "--json" in rest and not _json_file(verb, rest)
     if as_json:
         rest = [word for word in rest if word != "--json"]
-    result = _parse(verb, rest).run()
+    command = _parse(verb, rest)
+    if signals is not None:
+        signals.verb_runs()
+    result = command.run()
     if os.environ.get("RANK", "0") != "0":
         return 0  # one of several processes that torchrun started: the first speaks for all
-    _say(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if as_json else result.text())
+    _say(_as_json(result) if as_json else result.text())
     return 0
 
 
@@ -102,26 +123,44 @@ def _json_file(verb: str, words: list[str]) -> bool:
     return verb == "measure" and bool(after) and not after[0].startswith("-")
 
 
-def _parse(verb: str, words: list[str]) -> Any:
+def _as_json(result: Result) -> str:
+    import json
+
+    return json.dumps(result.to_json(), ensure_ascii=False, indent=1)
+
+
+def _parse(verb: str, words: list[str]) -> Verb:
+    import importlib
+
     from anysize.cli.options import parse
 
     module, _, name = VERBS[verb][0].partition(":")
     command = getattr(importlib.import_module(module), name)
-    return parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
+    filled: Verb = parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
+    return filled
 
 
 def _machine_trouble(error: Exception) -> str | None:
     """One sentence if the machine failed, None if the input or the program did."""
-    number = error.errno if isinstance(error, OSError) else None
-    # safetensors reports the system's errors in a class of its own, with the number in the text.
-    full = any(number == code or f"(os error {code})" in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
-    if full:
-        return "the disk is full; nothing that was there before is changed. Free some space and run it again"
+    from anysize.core.files import disk_is_full
+
+    if disk_is_full(error):
+        how = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        return f"the disk is full; nothing that was there before is changed. Free some space and run it again{how}"
     if isinstance(error, MemoryError):
         return "there is not enough memory; give less data at once"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) if isinstance(error, OSError) else None
+
+
+def _stopped(signals: Signals | None) -> int:
+    from signal import SIGINT
+
+    from anysize.cli.signals import said, status
+
+    number = (signals.number if signals is not None else 0) or SIGINT
+    return _complain(said(number), status(number))
 
 
 def _complain(message: str, status: int) -> int:

@@ -59,36 +59,39 @@ class Measure:
         from anysize.cli.choose import fraction
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
-        from anysize.core.files import write_json
+        from anysize.core.files import as_json, check_file, write_together
+        from anysize.core.frontier_page import page
+        from anysize.core.frontier_plot import drawn
         from anysize.core.measuring import measure
         from anysize.core.registry import load
 
         within = fraction(self.within)
-        for file in (self.json, self.html, self.png):
-            check_writable(file)
+        beside = Path(self.model) / "frontier.json"
+        for file in (self.json, self.html, self.png, beside if Path(self.model).is_dir() else None):
+            if file is not None:
+                check_file(file)
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = for_task(load(self.model), self.task, self.model)
         sizes = self._sizes(model.nesting)
         frontier = measure(model, self.data, arms=self.arms, sizes=sizes, by=self.by)
-        write_json(Path(self.model) / "frontier.json", frontier.to_json())
-        written = []
+        files = {beside: as_json(frontier.to_json())}
         if self.json:
-            write_json(self.json, frontier.to_json())
-            written.append(self.json)
+            files[self.json] = files[beside]
         if self.html:
-            frontier.to_html(self.html)
-            written.append(self.html)
+            files[self.html] = page(frontier).encode()
         if self.png:
-            frontier.plot(self.png, chosen=frontier.cheapest(within=within).size)
-            written.append(self.png)
-        return Measured(self.model, frontier, within, written)
+            files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
+        write_together(files)
+        return Measured(self.model, frontier, within, [file for file in files if file != beside])
 
     def _sizes(self, nesting: Nesting) -> list[Size] | None:
         """The sizes asked for, or None for all."""
         from anysize.core.errors import SizeError
         from anysize.core.menu import menu
 
+        if self.dims is not None and "dims" not in nesting.axes:
+            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
         if self.sizes is None:
             return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
         if self.dims is not None:
@@ -127,15 +130,3 @@ class Measured:
     def to_json(self) -> dict[str, Any]:
         """All records."""
         return self.frontier.to_json()
-
-
-def check_writable(file: Path | None) -> None:
-    """Refuse a file that cannot be written before the long work, not after it."""
-    from anysize.core.errors import AnysizeError
-
-    if file is None:
-        return
-    if not file.resolve().parent.is_dir():
-        raise AnysizeError(f"cannot write {file}: the folder {file.parent} does not exist")
-    if file.is_dir():
-        raise AnysizeError(f"cannot write {file}: it is a folder; name a file")

@@ -48,10 +48,12 @@ class Prune:
         import numpy as np
 
         from anysize.core.data import read
+        from anysize.core.files import check_replaceable
         from anysize.sparse import saelens
         from anysize.sparse.evaluate import reconstruction, split_of
         from anysize.sparse.pruning import prune
 
+        check_replaceable(Path(self.out), saelens.WEIGHTS)
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             split = split_of(sae, read(self.data), Path(scratch))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.scratch import scratch_file, scratch_folder
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -23,30 +24,27 @@ def new_directory(target: str | os.PathLike[str], *, marker: str) -> Iterator[Pa
     """
     Fill a directory under a temporary name; on success it takes `target`'s place in one step.
 
-    An existing `target` is replaced only if it holds a file named `marker`, that is, if we made it. If the body
-    raises (a full disk, Ctrl-C), `target` stays as it was and the temporary directory is removed.
+    An existing `target` is replaced only if it holds a file named `marker`, that is, if we made it, and never if it is
+    a symbolic link. If the body raises (a full disk, Ctrl-C), `target` stays as it was and the temporary directory is
+    removed; one that a killed process left is removed by the next that writes there. Files get the umask's mode.
     """
     final = Path(os.path.abspath(target))
     check_replaceable(final, marker)
     final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = final.parent / f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    scratch.mkdir()
-    try:
+    with scratch_folder(final) as scratch:
         yield scratch
-        for file in scratch.rglob("*"):
-            if file.is_file():
-                flush(file)
+        _settle(scratch)
+        check_replaceable(final, marker)  # the work may have taken hours
         if final.exists():
             _exchange(scratch, final)
         else:
             os.replace(scratch, final)
         flush(final.parent)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_replaceable(target: Path, marker: str) -> None:
-    """Raise `CheckpointError` if something that we did not write stands at `target`."""
+    """Raise `CheckpointError` if something that we did not write stands at `target`, or a symbolic link."""
+    refuse_link(target)
     if target.is_dir() and (not any(target.iterdir()) or (target / marker).is_file()):
         return
     if target.exists():
@@ -55,31 +53,99 @@ def check_replaceable(target: Path, marker: str) -> None:
         )
 
 
+def refuse_link(path: Path) -> None:
+    """Raise `CheckpointError` if a symbolic link stands at `path`, whether or not it leads anywhere."""
+    if path.is_symlink():
+        raise CheckpointError(
+            f"{path} is a symbolic link (to {os.readlink(path)}), and links are neither followed nor replaced when "
+            "writing; name the place itself"
+        )
+
+
+def check_file(path: Path) -> None:
+    """Raise `AnysizeError` if no file can be written at `path`: to be called before long work, not after it."""
+    refuse_link(path)
+    if not path.absolute().parent.is_dir():
+        raise AnysizeError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise AnysizeError(f"cannot write {path}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise AnysizeError(f"cannot write {path}: it is no ordinary file; name another place")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one step: readers see the old content or the new, never a part."""
-    scratch = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    try:
-        scratch.write_bytes(content)
-        flush(scratch)
-        os.replace(scratch, path)
-        flush(path.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
+    """Write a file in one step: readers see the old content or the new, never a part. Refuses a symbolic link."""
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files, all or (where the disk has no room for one) none; each as `write_bytes` does."""
+    for path in files:
+        refuse_link(path)
+    with contextlib.ExitStack() as all_written:
+        for path, content in files.items():
+            file, view = all_written.enter_context(scratch_file(path)), memoryview(content)
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+    for folder in {path.parent for path in files}:
+        flush(folder)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether this is what the system, or a library on its behalf, says of a disk without room."""
+    number = error.errno if isinstance(error, OSError) else None
+    # safetensors reports the system's errors in a class of its own, with the number in the text.
+    return any(number == code or f"(os error {code})" in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+
+
+def as_json(value: Any) -> bytes:
+    """A value as `write_json` writes it."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON in one step."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, as_json(value))
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Read JSON; `what` names the thing for the error message ("a model", "an index")."""
+    """
+    Read JSON; `what` names the thing for the error message ("a model", "an index").
+
+    Raises `CheckpointError` for what is not JSON in UTF-8, and for what readers of JSON take differently: a key given
+    twice, and nesting deeper than anything that we write.
+    """
     try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_each_key_once)
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.exists():
+            raise CheckpointError(f"{path.parent} does not exist; expected {what}") from None
         raise CheckpointError(f"{path.parent} is not {what}: it holds no {path.name}") from None
+    except RecursionError:
+        raise CheckpointError(f"{path} cannot be read as {what}: it is nested too deep") from None
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{path} cannot be read as {what}: byte {error.start} is not UTF-8; it may be damaged"
+        ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as {what} ({error}); it may be damaged or cut short") from None
+
+
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object. Raises `CheckpointError` as `read_json` does, and for any other value."""
+    found = read_json(path, what)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} cannot be read as {what}: it holds no JSON object; it may be damaged")
+    return found
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -95,6 +161,19 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _settle(folder: Path) -> None:
+    """Give every file the mode that the umask gives (libraries write some for the owner alone), and flush it."""
+    given = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            continue
+        wanted, now = given & (0o666 if path.is_file() else 0o777), stat.S_IMODE(path.stat().st_mode)
+        if now & 0o777 != wanted:
+            path.chmod(now & ~0o777 | wanted)
+        if path.is_file():
+            flush(path)
 
 
 def _exchange(new: Path, old: Path) -> None:

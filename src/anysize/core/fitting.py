@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.data import Data, read
-from anysize.core.errors import AnysizeError, DivergedError
-from anysize.core.files import check_replaceable, lock, read_json, write_json
+from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
+from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
 from anysize.core.registry import MANIFEST, find, load
+from anysize.core.scratch import discard, sweep
 
 if TYPE_CHECKING:
     from anysize.core.model import NestedModel
+
+RUN, LOCK = "run.json", "lock"
+"""In the folder of an unfinished run: what run it is, and who writes there."""
 
 
 def fit(
@@ -61,29 +64,44 @@ def produce(
             raise AnysizeError("resume needs the place of the unfinished run: give out")
         return method.fit(read_data())
     target = Path(os.path.abspath(out))
-    check_replaceable(target, marker)
-    loaded = read_data()
     workdir = _workdir(target)
+    check_replaceable(target, marker)
+    _check_ours(workdir)
+    loaded = read_data()
     if resume and target.exists() and not workdir.exists():
         return _finished(load(target), target, workdir, method, loaded)
-    workdir.mkdir(parents=True, exist_ok=True)
     first = _is_first_rank()
-    with lock(workdir / "lock", f"another fit is writing {target}") if first else contextlib.nullcontext():
+    if first:
+        sweep(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with lock(workdir / LOCK, f"another fit is writing {target}") if first else contextlib.nullcontext():
         if first:
             _begin(workdir, method, loaded, resume)
-        try:
-            made = method.fit(loaded, workdir=workdir, resume=resume)
-        except AnysizeError as error:
-            # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
-            kept = isinstance(error, DivergedError) and error.checkpoint is not None
-            if first and not resume and not kept:
-                shutil.rmtree(workdir, ignore_errors=True)
-            raise
-        if first:
-            made.save(target)
+        with _saying_how_to_go_on():
+            try:
+                made = method.fit(loaded, workdir=workdir, resume=resume)
+            except AnysizeError as error:
+                # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
+                kept = isinstance(error, DivergedError) and error.checkpoint is not None
+                if first and not resume and not kept:
+                    discard(workdir)
+                raise
+            if first:
+                made.save(target)
     if first:
-        shutil.rmtree(workdir, ignore_errors=True)
+        discard(workdir)
     return made
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """What the command line says of a full disk ends in "run it again", which this run refuses without --resume."""
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error):
+            error.add_note("with --resume, which continues it")
+        raise
 
 
 def unfinished(out: str | os.PathLike[str]) -> bool:
@@ -95,17 +113,32 @@ def _workdir(target: Path) -> Path:
     return target.parent / f"{target.name}.partial"
 
 
+def _check_ours(workdir: Path) -> None:
+    """Raise `CheckpointError` if what stands at `workdir`, which is emptied in the end, is no unfinished run."""
+    for path in (workdir, workdir / "checkpoints", workdir / RUN):
+        refuse_link(path)
+    there = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
+    strangers = {name for name in there - {LOCK} if not name.startswith(f".{RUN}.")}
+    if (workdir.exists() and not workdir.is_dir()) or (strangers and RUN not in there):
+        raise CheckpointError(
+            f"{workdir}, where work in progress is kept, holds something else (no {RUN}), so it is not ours to use; "
+            "move it away or name another place"
+        )
+
+
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
     """Check that what stands in `workdir` is this same run, or note down what this run is."""
-    started = workdir / "run.json"
+    started = workdir / RUN
     run: dict[str, Any] = {"options": options_of(method), "method": type(method).__name__, "data": data.fingerprint}
     if not started.exists():
         if resume:
-            shutil.rmtree(workdir)
+            discard(workdir)
             raise AnysizeError(f"there is no unfinished run at {workdir}; leave out --resume to start one")
         write_json(started, run)
         return
-    before = read_json(started, "an unfinished run")
+    before = read_object(started, "an unfinished run")
+    if before.keys() != run.keys() or not isinstance(before["options"], dict):
+        raise CheckpointError(f"{started} does not describe an unfinished run; delete {workdir} to start anew")
     if not resume:
         raise AnysizeError(f"an unfinished run stands at {workdir}; add --resume to continue it, or delete that folder")
     if before != run:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
+from anysize.core.files import write_bytes
 from anysize.core.frontier_grid import draw_grid, is_grid
 from anysize.core.frontier_style import (
     ACCENT,
@@ -39,11 +41,18 @@ def draw(frontier: Frontier, path: Path, *, chosen: Size | None = None) -> None:
 
     Raises `AnysizeError` if matplotlib is missing, cannot write that suffix, or `chosen` is not there.
     """
+    write_bytes(path, drawn(frontier, path, chosen=chosen))
+
+
+def drawn(frontier: Frontier, path: Path, *, chosen: Size | None = None) -> bytes:
+    """What `draw` writes to `path`."""
     figure = picture(frontier, chosen=chosen)
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in kinds:
+    kinds, kind = figure.canvas.get_supported_filetypes(), path.suffix.lower().removeprefix(".")
+    if kind not in kinds:
         raise AnysizeError(f"cannot draw to {path}; name a file that ends in one of {', '.join(sorted(kinds))}")
-    figure.savefig(path, facecolor=PAPER)
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, facecolor=PAPER)
+    return content.getvalue()
 
 
 def picture(frontier: Frontier, *, chosen: Size | None = None) -> Figure:

@@ -14,8 +14,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import read_json
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.files import read_object
 from anysize.core.sizes import Size
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes
     Raises `CheckpointError` if `path` is not a model or is damaged, `SizeError` if the size was not trained for.
     """
     directory = Path(path)
+    if not directory.exists():
+        raise CheckpointError(f"{directory} does not exist; expected the folder of a saved model")
     if not (directory / MANIFEST).exists():
         for marker in names("layouts"):
             if (directory / marker).is_file():
-                model: NestedModel = find("layouts", marker)(directory)
+                with refused_as_damaged(f"{directory} cannot be read"):
+                    model: NestedModel = find("layouts", marker)(directory)
                 chosen = model.nesting.resolve(size, **axes)
                 return model if chosen == model.nesting.full else model.extract(chosen)
-    manifest = read_json(directory / MANIFEST, "an anysize model")
-    if not isinstance(manifest, dict):
-        raise CheckpointError(f"{directory / MANIFEST} is not the manifest of an anysize model; it may be damaged")
+    manifest = read_object(directory / MANIFEST, "an anysize model")
     return find("models", str(manifest.get("kind"))).load(directory, size, **axes)

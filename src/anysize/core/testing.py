@@ -19,7 +19,8 @@ import torch
 
 from anysize.core import checkpoint
 from anysize.core.errors import CheckpointError, SizeError
-from anysize.core.model import NestedModel, entries_at
+from anysize.core.manifest import entries_at
+from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
 from anysize.core.sizes import Nesting, Size
 

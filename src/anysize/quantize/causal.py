@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from anysize.core.cost import Cost
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json
-from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
+from anysize.core.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
 from anysize.core.model import NestedModel
 from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
@@ -61,9 +61,10 @@ class CausalLM(NestedModel):
             tokenizer = None
         else:
             try:
-                with quiet():
-                    lm = AutoModelForCausalLM.from_pretrained(os.fspath(path), dtype=torch.float32)
-                    tokenizer = AutoTokenizer.from_pretrained(os.fspath(path))
+                lm = pretrained(AutoModelForCausalLM, path, dtype=torch.float32)
+                tokenizer = pretrained(AutoTokenizer, path)
+            except CheckpointError:
+                raise
             except (OSError, ValueError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise AnysizeError(f"cannot load the language model {os.fspath(path)!r} ({reason})") from None

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, CheckpointError, DataError
+from anysize.core.huggingface import pretrained
 from anysize.core.training import quiet
 from anysize.sparse.granularity import Replace
 from anysize.sparse.site import named_module, padded
@@ -33,8 +34,10 @@ class LanguageModelLoss:
 
         try:
             with quiet():
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-                self._model: Any = AutoModelForCausalLM.from_pretrained(model).eval()
+                self._tokenizer: Any = pretrained(AutoTokenizer, model)
+                self._model: Any = pretrained(AutoModelForCausalLM, model).eval()
+        except CheckpointError:
+            raise
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load {model!r} as a causal language model ({reason})") from None

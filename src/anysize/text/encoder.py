@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.huggingface import check_tokenizers, needs_code
 from anysize.core.packaged import packaged
 from anysize.core.quiet import quiet
 from anysize.text.batching import batches, estimated_lengths
@@ -32,7 +33,9 @@ class Encoder:
     against the published ones; other names go to the Hugging Face hub.
     """
 
-    def __init__(self, source: str | Path | SentenceTransformer) -> None:
+    def __init__(self, source: str | Path | SentenceTransformer, *, check: Callable[[], None] | None = None) -> None:
+        """`check` is called before a folder is read; it raises an error if the folder was altered."""
+        self._check = check
         self.name = str(source) if isinstance(source, str | Path) else type(source).__name__
         self.store: FeatureStore | None = None
         """Where embeddings are kept once computed, if anywhere."""
@@ -43,6 +46,8 @@ class Encoder:
     def model(self) -> SentenceTransformer:
         """The loaded model. Raises `AnysizeError` if there is no such model here and none can be fetched."""
         if self._model is None:
+            if self._check is not None:
+                self._check()
             self._model = _load(str(self._source))
         return self._model
 
@@ -134,10 +139,15 @@ def _load(source: str) -> SentenceTransformer:
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
     try:
+        check_tokenizers(Path(path))
         with quiet():
             return SentenceTransformer(path, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (MemoryError, ImportError, CheckpointError):
+        raise
+    except Exception as error:  # the libraries have no common error for a bad file
+        if "trust_remote_code" in str(error):
+            raise needs_code(path) from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if Path(path).exists():
             raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged") from None
         raise AnysizeError(
