@@ -309,7 +309,7 @@ def test_ids_and_texts_of_items_come_back(tmp_path):
     assert {hit.id: hit.text for hit in index.search("a cat", k=1).hits} == {"d5": "a cat"}
     with pytest.raises(DataError, match=r"item 1 holds a character .* in its ids"):
         index.add(["a", "b"], ids=["fine", "half a pair: \ud83e"])
-    with pytest.raises(DataError, match="item 2 is int"):
+    with pytest.raises(DataError, match=r"document 2 \(from 0\) is int"):
         index.add(["a", "b", 3])
 
 

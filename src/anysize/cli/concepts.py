@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from anysize.core.printable import printable
+
 if TYPE_CHECKING:
     from anysize.sparse.naming import Concept
 
@@ -74,7 +76,8 @@ class Named:
         lines = [f"{self.sae}: {len(kept)} of {len(self.concepts)} latents have a name among {self.words} words"]
         for one in kept[: self.show]:
             lines.append(
-                f"  {one.latent:>6}  {one.similarity:.3f}  {one.ratio:5.2f}x  {one.name}  (next: {one.runner_up})"
+                f"  {one.latent:>6}  {one.similarity:.3f}  {one.ratio:5.2f}x  "
+                f"{printable(one.name)}  (next: {printable(one.runner_up)})"
             )
         if len(kept) > self.show:
             lines.append(f"  and {len(kept) - self.show} more")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from anysize.core.printable import printable
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -18,12 +20,16 @@ class Info:
 
     path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
     """A file or a folder."""
+    verify: bool = False
+    """Of an index: read every byte and compare it with what was written. Other uses read what they need alone."""
 
     def run(self) -> About:
         """Look for the file that says what it is; nothing but manifests and data is read."""
         from anysize.core.errors import AnysizeError
         from anysize.core.registry import names
 
+        if self.verify:
+            return _verified(self.path)
         if not self.path.exists():
             raise AnysizeError(f"{self.path} does not exist")
         if self.path.is_file():
@@ -52,7 +58,7 @@ class About:
 
     def text(self) -> str:
         """A line a fact, a row a size."""
-        lines = [f"{self.path}: {self.what}"]
+        lines = [f"{_words(self.path)}: {self.what}"]
         told = {name.replace("_", " "): value for name, value in self.facts.items() if value is not None}
         width = max(map(len, told), default=0)
         lines += [f"  {name.ljust(width)}  {_words(value)}" for name, value in told.items()]
@@ -153,6 +159,15 @@ def _index(path: Path) -> About:
     return About(path, "index", facts, sizes, f"anysize search {path} {query}")
 
 
+def _verified(path: Path) -> About:
+    from anysize.search import Index
+
+    index = Index.open(path)
+    index.verify()
+    about = _index(path)
+    return replace(about, facts={**about.facts, "verified": f"all {index.bytes:,} bytes of the segments are unaltered"})
+
+
 def _size_of_index(dims: int, blocks: list[int], rows: int) -> dict[str, Any]:
     """A size and the bytes that an exact scan at it reads: whole blocks of coordinates, of every row."""
     read = next((stop for stop in blocks if stop >= dims), dims)
@@ -239,7 +254,7 @@ def _words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _layout(path: Path) -> About:

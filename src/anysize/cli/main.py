@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Protocol
 
+    from anysize.cli.several import Several
     from anysize.cli.signals import Signals
 
     class Result(Protocol):
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     class Verb(Protocol):
         """A dataclass of options, filled from the command line."""
 
-        def run(self) -> Result:
+        def run(self) -> Result | Several:
             """Do it."""
 
 
@@ -104,7 +105,11 @@ def _run(argv: list[str], signals: Signals | None) -> int:
     result = command.run()
     if os.environ.get("RANK", "0") != "0":
         return 0  # one of several processes that torchrun started: the first speaks for all
-    _say(_as_json(result) if as_json else result.text())
+    from anysize.cli.several import Several
+    from anysize.core.printable import printable_page
+
+    for one in result if isinstance(result, Several) else (result,):
+        _say(_as_json(one, 1 if one is result else None) if as_json else printable_page(one.text()))
     return 0
 
 
@@ -123,10 +128,12 @@ def _json_file(verb: str, words: list[str]) -> bool:
     return verb == "measure" and bool(after) and not after[0].startswith("-")
 
 
-def _as_json(result: Result) -> str:
+def _as_json(result: Result, indent: int | None) -> str:
     import json
 
-    return json.dumps(result.to_json(), ensure_ascii=False, indent=1)
+    from anysize.core.printable import printable_json
+
+    return printable_json(json.dumps(result.to_json(), ensure_ascii=False, indent=indent))
 
 
 def _parse(verb: str, words: list[str]) -> Verb:
@@ -164,7 +171,9 @@ def _stopped(signals: Signals | None) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    sys.stderr.write(f"anysize: {message}\n")
+    from anysize.core.printable import printable
+
+    sys.stderr.write(f"anysize: {printable(message)}\n")
     return status
 
 

@@ -1,11 +1,18 @@
-"""``anysize search``: ask an index."""
+"""``anysize search``: ask an index, once or with many queries."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from anysize.core.printable import printable
+
+_TOGETHER = 128
+"""Queries that are encoded and searched at once."""
 
 
 @dataclass
@@ -23,6 +30,10 @@ class Search:
     sparse codes may be active=32:200."""
     vector: str | None = None
     """A .npy file that holds the query as a vector, instead of a text."""
+    queries: str | None = None
+    """Many queries, answered in order: a file with one a line, as text or as JSON with "text" (and perhaps "id"), or
+    - to read such lines from standard input; or a .npy file of vectors, (queries, dims). With --json, one object a
+    line."""
     model: str | None = None
     """Where the index's model is now, if it was moved."""
     approximate: Literal["hnsw"] | None = None
@@ -30,14 +41,27 @@ class Search:
 
     def run(self) -> Any:
         """Open, encode, search."""
+        from anysize.cli.queries import read_queries
+        from anysize.cli.several import Several
         from anysize.core.errors import AnysizeError
         from anysize.search import Index
 
-        if (self.query is None) == (self.vector is None):
-            raise AnysizeError("give either a text to look for or --vector FILE.npy")
+        if sum(one is not None for one in (self.query, self.vector, self.queries)) != 1:
+            raise AnysizeError("give either a text to look for, --vector FILE.npy, or --queries FILE (or -)")
+        if self.queries is not None:
+            asked = read_queries(self.queries)
+            return Several(self._each(Index.open(self.index, model=self.model), asked.ids, asked.queries))
         index = Index.open(self.index, model=self.model)
         query = self.query if self.query is not None else _vector(str(self.vector))
         return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
+
+    def _each(self, index: Any, ids: list[str], queries: Any) -> Iterator[FoundFor]:
+        for start in range(0, len(queries), _TOGETHER):
+            part = queries[start : start + _TOGETHER]
+            answers = index.search_many(part, k=self.k, stages=self.stages, approximate=self.approximate)
+            for row, answer in enumerate(answers):
+                text = part[row] if isinstance(part[row], str) else None
+                yield FoundFor(answer, ids[start + row], text)
 
 
 @dataclass(frozen=True)
@@ -48,7 +72,7 @@ class Found:
 
     def text(self) -> str:
         """One line a hit, then time and bytes."""
-        lines = [f"{hit.score:7.4f}  {hit.id}" + _shown(hit.text) for hit in self.results.hits]
+        lines = [f"{hit.score:7.4f}  {printable(hit.id)}" + _shown(hit.text) for hit in self.results.hits]
         stages = ", ".join(f"{stage.size} of {stage.candidates}" for stage in self.results.stages)
         found = "\n".join(lines) or "nothing found"
         encoding = f" and {self.results.encode_ms:.0f} ms to encode" if self.results.encode_ms >= 1 else ""
@@ -59,10 +83,27 @@ class Found:
         return self.results.to_json()
 
 
+@dataclass(frozen=True)
+class FoundFor(Found):
+    """The same for one of many queries."""
+
+    query_id: str
+    query: str | None
+    """Its text; None for a vector."""
+
+    def text(self) -> str:
+        """The query above its hits."""
+        return f"{printable(self.query_id)}:{_shown(self.query)}\n{super().text()}\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Also ``query_id`` and ``query``, the text if there is one."""
+        return {"query_id": self.query_id, "query": self.query, **super().to_json()}
+
+
 def _shown(text: str | None) -> str:
     if text is None:
         return ""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return "  " + (line if len(line) <= 100 else line[:99] + "…")
 
 
@@ -72,6 +113,6 @@ def _vector(path: str) -> Any:
     from anysize.core.errors import DataError
 
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(Path(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as a vector ({error}); expected a .npy file of shape (d,)") from None

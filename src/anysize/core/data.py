@@ -32,6 +32,8 @@ class Items:
     texts: list[str] | None = None
     vectors: np.ndarray | None = None
     """(n, d) float32; may be a memory map."""
+    numbered: bool = False
+    """Whether the ids are numbers that reading gave, because the source has none."""
 
     def __post_init__(self) -> None:
         if (self.texts is None) == (self.vectors is None):
@@ -149,7 +151,7 @@ class Data:
         else:
             raise DataError(f"{self.name} holds nothing to embed")
         texts = list(dict.fromkeys(text for column in columns for text in column))
-        return Items([str(index) for index in range(len(texts))], texts=texts)
+        return Items([str(index) for index in range(len(texts))], texts=texts, numbered=True)
 
     @property
     def texts(self) -> list[str]:

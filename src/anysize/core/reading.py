@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from anysize.core import rows, vectors
 from anysize.core.beir import read_beir
 from anysize.core.data import Data, Items
@@ -29,7 +31,7 @@ def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
     if kind in vectors.SUFFIXES and path.suffix != ".gz":
         found, fingerprint = vectors.checked(vectors.vectors_of(path), str(path))
-        return Data(path.stem, fingerprint, corpus=Items([str(row) for row in range(len(found))], vectors=found))
+        return Data(path.stem, fingerprint, corpus=_numbered(found))
     if kind in rows.SUFFIXES and not (kind == ".parquet" and path.suffix == ".gz"):
         return data_from_rows(path.name.removesuffix(".gz").removesuffix(kind), rows.rows_of(path), str(path))
     known = ", ".join((*rows.SUFFIXES[:4], *vectors.SUFFIXES, rows.SUFFIXES[4]))
@@ -38,7 +40,11 @@ def _file(path: Path) -> Data:
 
 def _shards(path: Path) -> Data:
     found, fingerprint = vectors.checked(read_shards(path), str(path))
-    return Data(path.name, fingerprint, corpus=Items([str(row) for row in range(len(found))], vectors=found))
+    return Data(path.name, fingerprint, corpus=_numbered(found))
+
+
+def _numbered(found: np.ndarray) -> Items:
+    return Items([str(row) for row in range(len(found))], vectors=found, numbered=True)
 
 
 def _hub(name: str) -> Data:

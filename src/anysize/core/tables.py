@@ -61,7 +61,7 @@ def data_from_rows(name: str, source: Iterable[Row], where: str) -> Data:
     if column is not None:
         found, ids = _vector_rows(everything, column)
         checked, fingerprint = vectors.checked(found, where)
-        return Data(name, fingerprint, corpus=Items(ids, vectors=checked))
+        return Data(name, fingerprint, corpus=Items(ids, vectors=checked, numbered=not set(_IDS) & columns))
     raise DataError(f"{where} has the columns {', '.join(columns) or 'none'}; expected {_EXPECTED}; rename them")
 
 
@@ -119,7 +119,7 @@ def texts_of(
         if label_column is not None:
             labels.append(_label(row, label_column))
             digest.add(row, str(labels[-1]))
-    return Items(list(places), texts=texts), labels if label_column is not None else None
+    return Items(list(places), texts=texts, numbered=numbered), labels if label_column is not None else None
 
 
 def _vector_rows(source: Iterable[Row], column: str) -> tuple[np.ndarray, list[str]]:

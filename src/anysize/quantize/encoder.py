@@ -37,6 +37,11 @@ class QuantizedEncoder(Quantized):
     def _inner_view(self) -> Any:
         return self.inner.at(self.inner_size)
 
+    def window(self) -> Any:
+        """How much of a document it reads: as the inner model."""
+        inner: Any = self.inner
+        return inner.window()
+
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size of this width is cut from; shape and options as in the inner model."""
         with self.running() as view:

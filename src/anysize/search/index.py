@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,19 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes import Nesting
-from anysize.search.build import Plan, append, build, compact
-from anysize.search.items import Encoder, check_vectors, check_width, embed
-from anysize.search.lock import writing
-from anysize.search.manifest import Manifest, commit, read_manifest, sweep
+from anysize.search.build import Plan, build
+from anysize.search.changes import Opened, append, compact, remove
+from anysize.search.given import check_vectors, many_queries, one_query
+from anysize.search.ids import ids_of
+from anysize.search.items import Encoder, check_width, embed
+from anysize.search.manifest import Manifest, read_manifest
 from anysize.search.models import at_size, check_model, load_model, model_of
+from anysize.search.passages import say_cut
 from anysize.search.results import Results
 from anysize.search.searcher import Searcher
-from anysize.search.segment import Segment
+from anysize.search.segment import Segment, open_segments
 from anysize.search.sparse import codes_of
 from anysize.search.stages import Stage
-from anysize.search.writer import disk_errors, write_deleted
 
 
 class Index:
@@ -38,10 +39,15 @@ class Index:
     manifest: Manifest
     segments: tuple[Segment, ...]
 
-    def __init__(self, directory: Path, model: Any = None) -> None:
+    def __init__(self, directory: Path, model: Any = None, opened: Opened | None = None) -> None:
         self.path = directory
         self._model = model
-        self.refresh()
+        self._reads_texts = False
+        self.segments = ()
+        if opened is None:
+            self.refresh()
+        else:
+            self._show(opened)
 
     @classmethod
     def build(
@@ -58,6 +64,7 @@ class Index:
         nesting: Nesting | None = None,
         model_path: str | os.PathLike[str] | None = None,
         vectors: bool = True,
+        passages: bool = False,
         progress: bool | None = None,
     ) -> Index:
         """
@@ -76,6 +83,9 @@ class Index:
             nesting: Sizes of the vectors where no model says them; by default the full one alone.
             vectors: Keep the vectors beside the codes of a sparse model, to rescore with; without them an item takes
                 the bytes of its code alone, and the sparse score is the last word.
+            passages: Cut texts that the model does not read whole into passages, each an item with the text's id and
+                #1, #2 and so on; and those that are added later. Without, such texts are cut where the model stops
+                reading, and how many is said on standard error.
             model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
             progress: Progress bar on standard error; None shows one on a terminal.
 
@@ -89,8 +99,10 @@ class Index:
         directory = Path(os.path.abspath(path))
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
-        build(directory, Plan(nesting, block, codes, hnsw, metric, vectors), items, ids, encoder, where, progress)
-        return cls(directory, encoder)
+        plan = Plan(nesting, block, codes, hnsw, metric, vectors, passages)
+        if not passages:
+            say_cut(encoder, items)
+        return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], model: Encoder | str | os.PathLike[str] | None = None) -> Index:
@@ -113,15 +125,18 @@ class Index:
         while True:
             manifest = read_manifest(self.path)
             try:
-                segments = tuple(Segment(self.path, manifest, entry) for entry in manifest.segments)
+                segments = open_segments(self.path, manifest, self.segments)
                 break
             except FileNotFoundError as error:
                 # A writer may have replaced this generation between the two reads; then there is a newer one.
                 if manifest.generation == before:
                     raise CheckpointError(f"{error.filename} is missing; build the index again") from error
                 before = manifest.generation
-        self.manifest, self.segments = manifest, segments
-        self._searcher = Searcher(manifest, segments)
+        self._show((manifest, segments))
+
+    def _show(self, opened: Opened) -> None:
+        self.manifest, self.segments = opened
+        self._searcher = Searcher(*opened)
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -141,7 +156,7 @@ class Index:
     @property
     def bytes(self) -> int:
         """Bytes of all files of the segments."""
-        return sum(file.bytes for entry in self.manifest.segments for file in entry.files.values())
+        return self.manifest.bytes
 
     def search(
         self,
@@ -158,10 +173,7 @@ class Index:
 
         Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, and for bad stages.
         """
-        queries: Any = [query] if isinstance(query, str) else np.atleast_2d(query)
-        if len(queries) != 1:
-            raise DataError(f"search takes one query, got {len(queries)}; use search_many")
-        return self.search_many(queries, k, stages, approximate)[0]
+        return self.search_many(one_query(query), k, stages, approximate)[0]
 
     def search_many(
         self,
@@ -170,11 +182,18 @@ class Index:
         stages: Sequence[Stage] | str | None = None,
         approximate: str | None = None,
     ) -> list[Results]:
-        """`search` for several texts, or vectors (q, d), whose first stage is scanned together; `ms` is their mean."""
+        """
+        `search` for several texts, or vectors (q, d), whose first stage is scanned together; `ms` is their mean.
+
+        Raises as `search` does, naming the query by its place; of no queries there are no results.
+        """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise AnysizeError(f"k={k!r} hits cannot be found; ask for at least 1")
+        queries = many_queries(queries)
+        if len(queries) == 0:
+            return []
         if self.manifest.source != "vectors":
-            _ = self.model  # loaded before the clock starts: that is paid once, not by every query
+            self._load(isinstance(queries, list))
         begin = time.perf_counter()
         vectors = self._encode(queries)
         encoded = time.perf_counter()
@@ -188,60 +207,62 @@ class Index:
         ]
 
     def add(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
-        """Append items, of the same form as those the index was built from. Raises `DataError` if an id is taken."""
-        model = self.model if self.manifest.model_size is not None else None
-        append(self.path, items, ids, model, progress)
-        self.refresh()
-
-    def delete(self, ids: str | Iterable[str]) -> None:
         """
-        Remove items by id. Nothing is removed if an id is unknown: `DataError` names it.
+        Append items, of the same form as those the index was built from.
+
+        Items without ids are numbered on, passing over ids that are taken. Small segments at the end are merged with
+        what is added, so that many small additions leave few segments. Raises `DataError` if an id is taken; what
+        raises has added nothing.
+        """
+        self._append(items, ids, progress, replacing=False)
+
+    def upsert(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
+        """
+        Append items, each in the place of the one with its id if there is one, in one step.
+
+        Raises `DataError` for items without ids and for an id that is given twice; what raises has changed nothing.
+        """
+        self._append(items, ids, progress, replacing=True)
+
+    def _append(self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool) -> None:
+        model = self.model if self.manifest.model_size is not None else None
+        if not self.manifest.passages:
+            say_cut(model, items)
+        self._show(append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing))
+
+    def delete(self, ids: object) -> None:
+        """
+        Remove items by id: one, or several. Nothing is removed if an id is unknown: `DataError` names it.
 
         Their bytes stay until `compact` or a new `build`.
         """
-        wanted = [ids] if isinstance(ids, str) else [str(name) for name in ids]
-        with disk_errors(self.path), writing(self.path):
-            manifest = read_manifest(self.path)
-            sweep(self.path, manifest)
-            left, entries = set(wanted), []
-            for entry in manifest.segments:
-                segment = Segment(self.path, manifest, entry)
-                gone = [row for row in segment.alive().tolist() if segment.id(row) in left]
-                left -= {segment.id(row) for row in gone}
-                if gone:
-                    rows = np.union1d(segment.deleted, gone)
-                    name, file = write_deleted(self.path, rows)
-                    entry = replace(entry, deleted=name, deleted_rows=len(rows), deleted_file=file)
-                entries.append(entry)
-            if left:
-                sweep(self.path, manifest)
-                raise DataError(
-                    f"no item has the id {next(name for name in wanted if name in left)!r}; nothing was deleted"
-                )
-            sweep(self.path, commit(self.path, replace(manifest, segments=tuple(entries))))
-        self.refresh()
+        self._show(remove(self.path, ids_of(ids, "what to delete"), self.segments))
 
     def compact(self) -> None:
         """Write what is left into one segment, which frees the bytes of deleted items and speeds up searches."""
-        compact(self.path)
-        self.refresh()
+        self._show(compact(self.path))
 
     def verify(self) -> None:
         """Read every byte and compare checksums. Raises `CheckpointError`, naming the file that was altered."""
         for segment in self.segments:
             segment.verify()
 
-    def _encode(self, queries: Sequence[str] | np.ndarray) -> np.ndarray:
-        if len(queries) and isinstance(queries[0], str):
+    def _load(self, texts: bool) -> None:
+        """Load the model, and what it loads at its first text, before the clock starts: paid once, by no query."""
+        model = self.model
+        if texts and not self._reads_texts:
+            embed(model, ["a"], "query")
+            self._reads_texts = True
+
+    def _encode(self, queries: list[str] | np.ndarray) -> np.ndarray:
+        if isinstance(queries, list):
             if self.manifest.source == "vectors":
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
-            queries = embed(self.model, list(queries), "query")
-        else:
-            queries = check_vectors(np.asarray(queries))
-            if self.manifest.source == "encoded":
-                queries = np.asarray(self.model.encode(queries))
-        vectors = check_vectors(np.asarray(queries))
+            queries = embed(self.model, queries, "query")
+        elif self.manifest.source == "encoded":
+            queries = np.asarray(self.model.encode(queries))
+        vectors = check_vectors(queries, "query")
         check_width(vectors, self.manifest.nesting.full.dims, "a query")
-        if self.manifest.metric == "cosine" and not vectors.any(1).all():
-            raise DataError("the query is a vector of zeros, which has no direction; expected another")
+        if self.manifest.metric == "cosine" and not (directed := vectors.any(1)).all():
+            raise DataError(f"query {int(np.argmin(directed))} (from 0) is a vector of zeros, which has no direction")
         return vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -18,10 +19,15 @@ def writing(directory: Path) -> Iterator[None]:
     """
     Hold the only right to write into an index. Readers take no lock.
 
-    Raises `AnysizeError` at once if another writer holds it.
+    Raises `AnysizeError` at once if another writer holds it, or if a link stands in the lock's place.
     """
     busy = f"another process is writing to the index {directory}; wait until it is done and try again"
-    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise AnysizeError(f"{directory / LOCK} is a symbolic link; remove it and try again") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,13 +11,15 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import CheckpointError, SizeError
+from anysize.core.errors import CheckpointError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes import Nesting
+from anysize.search.entries import SegmentEntry, is_ours, whole
 from anysize.search.lock import LOCK
 from anysize.search.stages import Sparse
 
@@ -25,31 +27,7 @@ MANIFEST = "index.json"
 SEGMENTS = "segments"
 _FORMAT = "anysize-index"
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file as it was written."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class SegmentEntry:
-    """One immutable directory of rows, and the separate file that says which rows are deleted."""
-
-    name: str
-    rows: int
-    files: dict[str, FileEntry]
-    deleted: str | None = None
-    deleted_rows: int = 0
-    deleted_file: FileEntry | None = None
-
-    @property
-    def count(self) -> int:
-        """Rows that are not deleted."""
-        return self.rows - self.deleted_rows
+_MOST = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -68,6 +46,8 @@ class Manifest:
     """Prefix that has an HNSW graph, in dims; None without one."""
     sparse: Sparse | None = None
     """The sparse codes beside the vectors, or in place of them; None without any."""
+    passages: bool = False
+    """Whether long texts are in passages, each an item, and so are those that are added."""
     model_path: str | None = None
     model_fingerprint: str | None = None
     model_size: str | None = None
@@ -85,6 +65,11 @@ class Manifest:
         """Items that a search can find."""
         return sum(segment.count for segment in self.segments)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files of the segments."""
+        return sum(file.bytes for entry in self.segments for file in entry.files.values())
+
 
 def read_manifest(directory: Path) -> Manifest:
     """Read `index.json`. Raises `CheckpointError` if there is none, or if it is damaged, altered or newer than us."""
@@ -98,13 +83,11 @@ def read_manifest(directory: Path) -> Manifest:
     if value.pop("sha256", None) != _digest(value):
         raise CheckpointError(damaged)
     try:
-        value["segments"] = tuple(_segment(entry) for entry in value["segments"])
-        value["nesting"] = Nesting.from_json(value["nesting"])
-        value["bounds"], value["codes"] = tuple(value["bounds"]), tuple(value["codes"])
-        value["sparse"] = Sparse(**value["sparse"]) if value.get("sparse") else None  # none in older indexes
-        return Manifest(**{key: value[key] for key in Manifest.__dataclass_fields__})
-    except (KeyError, TypeError, SizeError) as error:
-        raise CheckpointError(damaged) from error
+        manifest = _manifest(value)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{damaged} ({error})") from error
+    check_segments(directory)
+    return manifest
 
 
 def commit(directory: Path, manifest: Manifest) -> Manifest:
@@ -117,22 +100,48 @@ def commit(directory: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def check_segments(directory: Path) -> None:
+    """Raise `CheckpointError` if the folder of the segments is a link: nothing behind it is ours."""
+    if (directory / SEGMENTS).is_symlink():
+        raise CheckpointError(
+            f"{directory / SEGMENTS} is a symbolic link; an index keeps its segments in its own folder"
+        )
+
+
 def sweep(directory: Path, manifest: Manifest | None) -> None:
     """
-    Remove what `manifest` does not name: older generations and leftovers of killed writers.
+    Remove what a writer made and `manifest` does not name: older generations and leftovers of killed writers.
 
+    Nothing else in the folder is touched, no link is followed, and what cannot be removed stays for the next time.
     Readers of an older generation keep their maps, because an unlinked file lives until its last map goes.
     """
     named = {name for entry in (manifest.segments if manifest else ()) for name in (entry.name, entry.deleted)}
-    for path in (directory / SEGMENTS).glob("*"):
-        if path.name in named:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder = os.open(directory / SEGMENTS, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            for name in os.listdir(folder):
+                if is_ours(name) and name not in named:
+                    _remove(name, folder)
+        finally:
+            os.close(folder)
     for path in directory.glob(f".{MANIFEST}.*.tmp"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def tidy(directory: Path) -> None:
+    """Remove what the index as it now lies there does not name. Does nothing where there is none that can be read."""
+    with contextlib.suppress(CheckpointError):
+        sweep(directory, read_manifest(directory))
+
+
+def _remove(name: str, folder: int) -> None:
+    """Remove a folder, a file or a link by its name in an open folder."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
 
 
 def claim(directory: Path) -> None:
@@ -146,13 +155,20 @@ def claim_check(path: str | os.PathLike[str]) -> bool:
     directory = Path(path)
     if directory.is_dir():
         names = {entry.name for entry in os.scandir(directory)}
-        if not names or MANIFEST in names or LOCK in names:
+        if not names or LOCK in names or (MANIFEST in names and _says_index(directory / MANIFEST)):
+            check_segments(directory)
             return True
     if directory.exists() or directory.is_symlink():
         raise CheckpointError(
             f"{directory} exists and is not an index, so it is not ours to replace; name another place"
         )
     return False
+
+
+def _says_index(path: Path) -> bool:
+    """Whether a manifest, damaged perhaps, is that of an index: other programs have an index.json too."""
+    with path.open("rb") as stream:
+        return _FORMAT.encode() in stream.read(4096)
 
 
 def release(directory: Path) -> None:
@@ -167,10 +183,56 @@ def release(directory: Path) -> None:
         directory.rmdir()
 
 
-def _segment(entry: dict[str, Any]) -> SegmentEntry:
-    files = {name: FileEntry(**file) for name, file in entry.pop("files").items()}
-    deleted = entry.pop("deleted_file")
-    return SegmentEntry(files=files, deleted_file=FileEntry(**deleted) if deleted else None, **entry)
+def _manifest(value: dict[str, Any]) -> Manifest:
+    """Raises `KeyError`, `TypeError` or `ValueError` if a part is missing or cannot be what a writer wrote."""
+    nesting = Nesting.from_json(value["nesting"])
+    full = nesting.full.dims
+    manifest = Manifest(
+        nesting=nesting,
+        metric=_one_of(value["metric"], ("cosine", "dot")),
+        bounds=tuple(whole(bound, full) for bound in value["bounds"]),
+        source=_one_of(value["source"], ("texts", "vectors", "encoded")),
+        codes=tuple(whole(dims, full, least=1) for dims in value["codes"]),
+        hnsw=None if value["hnsw"] is None else whole(value["hnsw"], full, least=1),
+        sparse=_sparse(value["sparse"]) if value.get("sparse") else None,  # none in older indexes
+        passages=value.get("passages") is True,  # not said in older indexes
+        **{name: _text(value[name]) for name in ("model_path", "model_fingerprint", "model_size")},
+        next_id=whole(value["next_id"], _MOST),
+        generation=whole(value["generation"], _MOST),
+        segments=tuple(map(SegmentEntry.from_json, value["segments"])),
+    )
+    vectors = manifest.sparse is None or manifest.sparse.vectors
+    if manifest.bounds != tuple(sorted(set(manifest.bounds))) or manifest.bounds[:1] != (0,):
+        raise ValueError(f"{manifest.bounds} are not bounds of blocks")
+    if manifest.dims != (full if vectors else 0):
+        raise ValueError(f"blocks up to {manifest.dims} do not hold vectors of {full}")
+    for entry in manifest.segments:
+        entry.check(
+            manifest.bounds,
+            norms=manifest.metric == "cosine",
+            texts=manifest.source == "texts",
+            latents=manifest.sparse.latents if manifest.sparse else None,
+        )
+    return manifest
+
+
+def _sparse(value: Any) -> Sparse:
+    if not isinstance(value["vectors"], bool):
+        raise ValueError("vectors are kept or not")
+    latents = whole(value["latents"], _MOST, least=1)
+    return Sparse(latents, whole(value["active"], latents, least=1), value["vectors"])
+
+
+def _one_of(value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+    return str(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    return value
 
 
 def _digest(value: dict[str, Any]) -> str:

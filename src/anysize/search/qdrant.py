@@ -17,7 +17,8 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes import Nesting
-from anysize.search.items import Batch, Encoder, batches, check_vectors, check_width, embed
+from anysize.search.given import check_texts, check_vectors
+from anysize.search.items import Batch, Encoder, batches, check_width, embed
 from anysize.search.models import nesting_of
 from anysize.search.results import Hit, Results, StageReport
 from anysize.search.stages import Stage, check_stages, default_stages, shortlist_dims
@@ -158,7 +159,7 @@ class QdrantIndex:
         if isinstance(query, str):
             if self._model is None:
                 raise DataError("this collection was built from vectors; search it with a vector, not a text")
-            query = embed(self._model, [query], "query")
+            query = embed(self._model, check_texts([query], "query"), "query")
         vector = check_vectors(np.atleast_2d(np.asarray(query)))
         check_width(vector, self._nesting.full.dims, "a query")
         return vector[0]

@@ -1,23 +1,27 @@
 """
-Reading a segment: memory-mapped coordinate blocks, prefix norms, ids and texts.
+Reading a segment: coordinate blocks, prefix norms, ids and texts.
 
-Everything is mapped when the segment is opened, so that a reader keeps its generation after a writer unlinks it.
+Every file is opened with the segment, so that a reader keeps its generation after a writer unlinks it; it is checked
+against its digest when something of it is first asked for.
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anysize.core.errors import CheckpointError
-from anysize.core.files import sha256
-from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
-from anysize.search.sparse import Lists
+from anysize.search.entries import SegmentEntry, block_name, norms_name
+from anysize.search.manifest import SEGMENTS, Manifest
+from anysize.search.sparse import LISTS, Lists
+from anysize.search.stored import Stored
 
 if TYPE_CHECKING:
     from anysize.search.codes import Codes
@@ -25,44 +29,36 @@ if TYPE_CHECKING:
 Rows = slice | np.ndarray
 
 
-def block_name(low: int, high: int) -> str:
-    """File of the coordinates [low, high) of all rows: float32 (rows, high - low)."""
-    return f"dims-{low}-{high}.f32"
-
-
-def norms_name(dims: int) -> str:
-    """File of the lengths of all rows' first `dims` coordinates: float32 (rows,)."""
-    return f"norms-{dims}.f32"
-
-
 class Segment:
     """Rows of an index that were written together. Immutable but for which of them are deleted."""
 
     def __init__(self, directory: Path, manifest: Manifest, entry: SegmentEntry) -> None:
-        self.rows = entry.rows
-        self.entry = entry
-        self.bounds = manifest.bounds
-        self.directory = directory
-        home = directory / SEGMENTS / entry.name
-        maps = {name: _map(home / name, file) for name, file in entry.files.items()}
-        self._blocks = [
-            self._matrix(home, maps, block_name(low, high), high - low) for low, high in self._spans(0, manifest.dims)
-        ]
-        self._norms = {
-            dims: self._matrix(home, maps, norms_name(dims), 1)[:, 0]
-            for dims in self.bounds[1:]
-            if norms_name(dims) in maps
-        }
-        self._ids = _Strings(home, maps, "ids", self.rows)
-        self._texts = _Strings(home, maps, "texts", self.rows) if "texts.utf8" in maps else None
-        self.lists = Lists(maps, self.rows, manifest.sparse.latents) if manifest.sparse else None
-        """The sparse codes of the rows, where the index has any."""
-        self._scanners = {name.removesuffix(".faiss"): maps[name] for name in maps if name.endswith(".faiss")}
-        self._loaded: dict[str, Codes] = {}
-        self.deleted = np.zeros(0, np.int64)
+        self.rows, self.entry, self.bounds = entry.rows, entry, manifest.bounds
+        self._sparse = manifest.sparse
+        home = os.path.join(directory, SEGMENTS, entry.name)
+        self._files = {name: Stored(f"{home}/{name}", digest) for name, digest in entry.files.items()}
+        self._deleted = None
         if entry.deleted and entry.deleted_file:
-            raw = _map(directory / SEGMENTS / entry.deleted, entry.deleted_file)
-            self.deleted = np.array(raw.view(np.int64))
+            self._deleted = Stored(os.path.join(directory, SEGMENTS, entry.deleted), entry.deleted_file)
+        self._matrices: dict[str, np.ndarray] = {}
+        self._loaded: dict[str, Codes] = {}
+
+    @cached_property
+    def deleted(self) -> np.ndarray:
+        """Rows that are deleted, int64 ascending."""
+        if self._deleted is None:
+            return np.zeros(0, np.int64)
+        rows = np.array(self._deleted.content().view(np.int64))
+        if (np.diff(rows) <= 0).any() or (len(rows) and not 0 <= rows[0] <= rows[-1] < self.rows):
+            raise CheckpointError(f"{self._deleted.path} names rows that are not there; build the index again")
+        return rows
+
+    @cached_property
+    def lists(self) -> Lists | None:
+        """The sparse codes of the rows, where the index has any."""
+        if self._sparse is None:
+            return None
+        return Lists({name: self._files[name].content() for name in LISTS}, self.rows, self._sparse.latents)
 
     def pieces(self, low: int, high: int, rows: Rows) -> Iterator[tuple[int, int, np.ndarray]]:
         """
@@ -70,10 +66,10 @@ class Segment:
 
         A slice of rows gives views on the map; an array of row numbers gives copies of those rows alone.
         """
-        for number, (start, stop) in enumerate(zip(self.bounds, self.bounds[1:], strict=False)):
+        for start, stop in itertools.pairwise(self.bounds):
             a, b = max(low, start), min(high, stop)
             if a < b:
-                block = self._blocks[number]
+                block = self._matrix(block_name(start, stop), stop - start)
                 inside = block if (a, b) == (start, stop) else block[:, a - start : b - start]
                 yield a, b, (inside[rows] if isinstance(rows, slice) else inside.take(rows, axis=0))
 
@@ -83,10 +79,10 @@ class Segment:
 
         Stored where a block ends; inside a block, from the length at its start and the coordinates after it.
         """
-        if dims in self._norms:
-            return self._norms[dims][rows]
+        if norms_name(dims) in self._files:
+            return self._matrix(norms_name(dims), 1)[rows, 0]
         start = self.bounds[bisect.bisect_left(self.bounds, dims) - 1]
-        squared = np.square(self._norms[start][rows]) if start else np.float32(0)
+        squared = np.square(self.norms(start, rows)) if start else np.float32(0)
         for _, _, part in self.pieces(start, dims, rows):
             squared = squared + np.einsum("nd,nd->n", part, part)
         return np.sqrt(squared)
@@ -118,54 +114,63 @@ class Segment:
 
     def scanner(self, name: str) -> Codes | None:
         """The scanner called "codes-64" or "hnsw-64", or None if this segment is too small to have one."""
-        if name not in self._scanners:
+        file = f"{name}.faiss"
+        if file not in self._files:
             return None
         if name not in self._loaded:
             from anysize.search.codes import Codes
 
-            where = self.directory / SEGMENTS / self.entry.name / f"{name}.faiss"
-            self._loaded[name] = Codes(self._scanners[name], where)
+            self._loaded[name] = Codes(self._files[file].content(), Path(self._files[file].path))
         return self._loaded[name]
 
     def verify(self) -> None:
-        """Compare every file with its checksum. Raises `CheckpointError` naming the first that differs."""
-        home = self.directory / SEGMENTS
-        checks = [(home / self.entry.name / name, file) for name, file in self.entry.files.items()]
-        if self.entry.deleted and self.entry.deleted_file:
-            checks.append((home / self.entry.deleted, self.entry.deleted_file))
-        for path, file in checks:
-            if sha256(path) != file.sha256:
-                raise CheckpointError(f"{path} was altered (its checksum differs); build the index again")
+        """Read every file and compare it with its digest. Raises `CheckpointError` naming the first that differs."""
+        for file in (*self._files.values(), *([self._deleted] if self._deleted else [])):
+            file.verify()
 
-    def _spans(self, low: int, high: int) -> list[tuple[int, int]]:
-        return [(a, b) for a, b in zip(self.bounds, self.bounds[1:], strict=False) if low <= a and b <= high]
+    @cached_property
+    def _ids(self) -> _Strings:
+        return _Strings(self._files["ids.utf8"], self._files["ids.offsets"], self.rows)
 
-    def _matrix(self, home: Path, maps: dict[str, np.ndarray], name: str, width: int) -> np.ndarray:
-        if name not in maps:
-            raise CheckpointError(f"{home / name} is not listed in the manifest; build the index again")
-        return maps[name].view(np.float32).reshape(self.rows, width)
+    @cached_property
+    def _texts(self) -> _Strings | None:
+        if "texts.utf8" not in self._files:
+            return None
+        return _Strings(self._files["texts.utf8"], self._files["texts.offsets"], self.rows)
+
+    def _matrix(self, name: str, width: int) -> np.ndarray:
+        """A file of float32 (rows, width)."""
+        found = self._matrices.get(name)
+        if found is None:
+            found = self._matrices[name] = self._files[name].content().view(np.float32).reshape(self.rows, width)
+        return found
+
+
+def open_segments(directory: Path, manifest: Manifest, known: Iterable[Segment] = ()) -> tuple[Segment, ...]:
+    """The segments of a generation; those of `known` that are the same are not opened again."""
+    there = {segment.entry.name: segment for segment in known}
+    found = ((entry, there.get(entry.name)) for entry in manifest.segments)
+    return tuple(
+        one if one is not None and one.entry == entry else Segment(directory, manifest, entry) for entry, one in found
+    )
 
 
 class _Strings:
     """Strings in one UTF-8 file, found through offsets, so that one is read without the others."""
 
-    def __init__(self, home: Path, maps: dict[str, Any], name: str, rows: int) -> None:
-        offsets = maps[f"{name}.offsets"]
-        self._text = maps[f"{name}.utf8"]
-        self._offsets = offsets.view(np.uint32 if len(offsets) == 4 * (rows + 1) else np.uint64)
+    def __init__(self, text: Stored, offsets: Stored, rows: int) -> None:
+        self._text, self._path = text.content(), text.path
+        self._offsets = offsets.content().view(np.uint32 if offsets.digest.bytes == 4 * (rows + 1) else np.uint64)
 
     def __getitem__(self, row: int) -> str:
-        return self._text[int(self._offsets[row]) : int(self._offsets[row + 1])].tobytes().decode()
+        return self._decoded(self._text[int(self._offsets[row]) : int(self._offsets[row + 1])].tobytes())
 
     def all(self) -> list[str]:
         text, ends = self._text.tobytes(), self._offsets.tolist()
-        return [text[a:b].decode() for a, b in itertools.pairwise(ends)]
+        return [self._decoded(text[a:b]) for a, b in itertools.pairwise(ends)]
 
-
-def _map(path: Path, file: FileEntry) -> np.ndarray:
-    """Map a file as bytes; a missing file is left to the caller, one of another length is refused."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        if size != file.bytes:
-            raise CheckpointError(f"{path} holds {size} bytes instead of {file.bytes}; it was cut short or altered")
-        return np.asarray(np.memmap(stream, np.uint8, "r")) if size else np.zeros(0, np.uint8)
+    def _decoded(self, content: bytes) -> str:
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{self._path} holds what is not UTF-8 text; build the index again") from None

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, CheckpointError, DataError
 
 if TYPE_CHECKING:
     from anysize.search.stages import Sparse
 
-ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
+LISTS = ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -70,6 +70,11 @@ class Lists:
         self._rows, self._values = maps[ROWS].view(np.int32), maps[VALUES].view(np.float32)
         self._offsets = maps[OFFSETS].view(np.int64)
         self._shape = (rows, latents)
+        # SciPy adds into memory at these numbers without looking.
+        entries = len(self._rows)
+        inside = not entries or (self._rows.min() >= 0 and self._rows.max() < rows)
+        if not inside or self._offsets[0] != 0 or self._offsets[-1] != entries or (np.diff(self._offsets) < 0).any():
+            raise CheckpointError("the sparse codes of this index name rows that are not there; build it again")
 
     def scores(self, code: Any) -> tuple[np.ndarray, int]:
         """Scores float32 (rows,) of every row for one prepared code (1, latents), and how many entries were touched."""

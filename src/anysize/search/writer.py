@@ -7,7 +7,6 @@ import errno
 import hashlib
 import itertools
 import os
-import secrets
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from anysize.core.digests import Digest, remember
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import flush
 from anysize.search.codes import MIN_ROWS, build_codes, build_hnsw
-from anysize.search.manifest import SEGMENTS, FileEntry, Manifest, SegmentEntry
-from anysize.search.segment import Segment, block_name, norms_name
+from anysize.search.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
+from anysize.search.manifest import SEGMENTS, Manifest
+from anysize.search.segment import Segment
 from anysize.search.sparse import inverted, prepared
+from anysize.search.stored import SMALL
 
 
 class SegmentWriter:
@@ -30,12 +32,12 @@ class SegmentWriter:
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._directory, self._manifest = directory, manifest
-        self._name = f"{manifest.generation + 1:06d}-{secrets.token_hex(6)}"
+        self._name = new_segment_name(manifest.generation + 1)
         self._home = directory / SEGMENTS / self._name
         self._home.mkdir(parents=True)
         self._files: dict[str, _HashedFile] = {}
         self._ends = {"ids": array("Q", [0]), "texts": array("Q", [0])}
-        self._entries: dict[str, FileEntry] = {}
+        self._entries: dict[str, Digest] = {}
         self._codes: list[Any] = []
         self.rows = 0
 
@@ -52,9 +54,18 @@ class SegmentWriter:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def add(
-        self, vectors: np.ndarray, ids: Sequence[str], texts: Sequence[str] | None, codes: Any | None = None
+        self,
+        vectors: np.ndarray,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        codes: Any | None = None,
+        first: int = 0,
     ) -> None:
-        """Append rows: vectors float32 (n, dims), ids, and, if the index keeps them, texts and codes (n, latents)."""
+        """
+        Append rows: vectors float32 (n, dims), ids, and, if the index keeps them, texts and codes (n, latents).
+
+        `first` is the number of the first row, for the message about a text that is none.
+        """
         bounds = self._manifest.bounds
         squared = np.zeros(len(vectors))
         for low, high in itertools.pairwise(bounds):
@@ -63,9 +74,9 @@ class SegmentWriter:
             if self._manifest.metric == "cosine":
                 squared += np.square(block, dtype=np.float64).sum(1)
                 self._file(norms_name(high)).write(np.sqrt(squared).astype(np.float32).data)
-        self._strings("ids", ids)
+        self._strings("ids", ids, first)
         if texts is not None:
-            self._strings("texts", texts)
+            self._strings("texts", texts, first)
         if codes is not None:
             self._codes.append(prepared(codes, self._manifest.metric))
         self.rows += len(vectors)
@@ -98,11 +109,11 @@ class SegmentWriter:
         flush(self._home.parent)
         return entry
 
-    def _strings(self, name: str, values: Sequence[str]) -> None:
+    def _strings(self, name: str, values: Sequence[str], first: int) -> None:
         try:
             encoded = [value.encode() for value in values]
         except UnicodeEncodeError as error:
-            row = self.rows + next(at for at, value in enumerate(values) if value == error.object)
+            row = first + next(at for at, value in enumerate(values) if value == error.object)
             raise DataError(
                 f"item {row} holds a character that is not Unicode text ({error.reason}) in its {name}"
             ) from None
@@ -118,14 +129,15 @@ class SegmentWriter:
         return self._files[name]
 
     def _close(self) -> None:
-        for name, file in self._files.items():
-            self._entries[name] = file.close()
+        closed = {name: file.close() for name, file in self._files.items()}
+        remember({self._home / name: digest for name, digest in closed.items() if digest.bytes > SMALL})
+        self._entries |= closed
         self._files.clear()
 
 
-def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, FileEntry]:
+def write_deleted(directory: Path, rows: np.ndarray) -> tuple[str, Digest]:
     """Write the deleted row numbers of one segment, int64 ascending, as a new file beside the segments."""
-    name = f"deleted-{secrets.token_hex(6)}.i64"
+    name = new_deleted_name()
     file = _HashedFile(directory / SEGMENTS / name)
     try:
         file.write(np.ascontiguousarray(rows, np.int64).data)
@@ -162,11 +174,11 @@ class _HashedFile:
         self._hash.update(raw)
         self._bytes += raw.nbytes
 
-    def close(self) -> FileEntry:
+    def close(self) -> Digest:
         if not self._stream.closed:
             try:
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
             finally:
                 self._stream.close()
-        return FileEntry(self._bytes, self._hash.hexdigest())
+        return Digest(self._bytes, self._hash.hexdigest())

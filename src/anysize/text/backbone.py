@@ -21,6 +21,7 @@ from anysize.core.huggingface import TOKENIZER, config_of, configuration, read_t
 from anysize.core.quiet import quiet
 from anysize.text import layers as layered
 from anysize.text.cut_texts import say_cut
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -101,6 +102,11 @@ class Backbone(nn.Module):
     def say_cut(self, texts: Sequence[str]) -> None:
         """Tell on standard error how many texts are longer than the model reads."""
         say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        settings = self.settings
+        return Window.of(self.tokenizer, settings["max_length"], settings["prompts"], settings["default_prompt"])
 
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Token ids and masks of some texts, cut at the model's limit and padded to the longest."""

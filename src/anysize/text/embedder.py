@@ -21,6 +21,7 @@ from anysize.core.model import NestedModel
 from anysize.core.sizes import Nesting, Size
 from anysize.text.encoder import Encoder
 from anysize.text.head import as_tensor
+from anysize.text.window import Window
 
 ENCODER = "encoder"
 
@@ -72,6 +73,12 @@ class Embedder(NestedModel):
         if self.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
         return self.encoder.encode(list(inputs), **options)
+
+    def window(self) -> Window:
+        """How much of a document it reads. Raises `AnysizeError` where there is no encoder."""
+        if self.encoder is None:
+            raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
+        return self.encoder.window()
 
     @torch.no_grad()
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:

@@ -17,6 +17,7 @@ from anysize.core.quiet import quiet
 from anysize.text.batching import batches, estimated_lengths
 from anysize.text.cut_texts import say_cut
 from anysize.text.features import FeatureStore
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -85,6 +86,11 @@ class Encoder:
         """Tell on standard error how many texts are longer than the model reads."""
         prompt = self.model.prompts.get(self.model.default_prompt_name or "") or ""
         say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        model = self.model
+        return Window.of(model.tokenizer, model.max_seq_length, model.prompts, model.default_prompt_name)
 
     def _run(self, texts: list[str], batch_size: int, bf16: bool) -> np.ndarray:
         import torch

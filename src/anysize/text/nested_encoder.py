@@ -26,6 +26,7 @@ from anysize.text.batching import batches, estimated_lengths
 from anysize.text.encoder import Encoder, encode_distinct
 from anysize.text.head import as_tensor
 from anysize.text.layers import check_layers
+from anysize.text.window import Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -139,6 +140,10 @@ class NestedEncoder(NestedModel):
         if progress:
             self.encoder.say_cut(texts)
         return encode_distinct(texts, run, progress=progress)
+
+    def window(self) -> Window:
+        """How much of a document it reads."""
+        return self.encoder.window()
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size is cut from, shape (n, depths of the nesting, width); options as for `taps`."""

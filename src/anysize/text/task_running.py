@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from anysize.text.cut_texts import say_cut
 from anysize.text.encoder import encode_distinct
 from anysize.text.head import as_tensor
 from anysize.text.task_adapters import Adapters
+from anysize.text.window import Window
 
 INSTRUCTIONS = {
     "retrieval.query": "Represent the query for retrieving evidence documents: ",
@@ -78,6 +80,11 @@ class TaskRunning(NestedModel):
     def prompt_of(self, task: str) -> str:
         """What goes before a task's texts: its instruction, or else the base model's own prompt."""
         return self.instructions.get(task, self.encoder.prompt)
+
+    def window(self) -> Window:
+        """How much of a text it reads, behind the longest instruction of its tasks."""
+        longest = max(map(self.prompt_of, self.tasks if self.task is None else (self.task,)), key=len)
+        return replace(self.encoder.window(), prompt=longest)
 
     @torch.no_grad()
     def features(

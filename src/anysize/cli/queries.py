@@ -1,0 +1,82 @@
+"""The queries of ``anysize search --queries``: all read and checked before the first is answered."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anysize.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Texts, or vectors (q, d), and what each is called: its id, or its number from 1."""
+
+    ids: list[str]
+    queries: Any
+
+
+def read_queries(source: str) -> Queries:
+    """
+    The queries of a file, or of standard input for "-".
+
+    A file is read as JSON lines if its first line is a JSON object, else as text, a query a line; empty lines are
+    passed over. Raises `DataError`, naming the line, and if there is no query.
+    """
+    if source.lower().endswith(".npy"):
+        from anysize.core.vectors import checked, vectors_of
+
+        vectors, _ = checked(vectors_of(Path(source)), source)
+        return Queries([str(row) for row in range(1, len(vectors) + 1)], vectors)
+    name = "standard input" if source == "-" else source
+    lines = [(number, line) for number, line in _lines(source, name) if line.strip()]
+    if not lines:
+        raise DataError(f"{name} holds no query; expected one a line")
+    if not isinstance(_json(lines[0][1]), dict):
+        return Queries([str(number) for number, _ in lines], [line.strip() for _, line in lines])
+    found = [_query(line, number, name) for number, line in lines]
+    return Queries([one for one, _ in found], [text for _, text in found])
+
+
+def _query(line: str, number: int, name: str) -> tuple[str, str]:
+    values = _json(line)
+    text = values.get("text", values.get("query")) if isinstance(values, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f'{name} line {number} is no query; expected a JSON object with a "text" that is not empty')
+    own = values.get("_id", values.get("id", number))
+    if isinstance(own, bool) or not isinstance(own, (str, int)):
+        raise DataError(f"{name} line {number} has the id {own!r}; expected text or a whole number")
+    return str(own), text
+
+
+def _lines(source: str, name: str) -> Iterator[tuple[int, str]]:
+    if source != "-":
+        from anysize.core.rows import lines_of
+
+        if not Path(source).is_file():
+            raise DataError(f"{source} is not there; expected a file of queries, or - for standard input")
+        yield from lines_of(Path(source))
+        return
+    yield from enumerate(_decoded(sys.stdin, name), start=1)
+
+
+def _decoded(stream: Iterable[str], name: str) -> Iterator[str]:
+    """Lines of standard input in UTF-8, whatever the terminal is set to."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8-sig", errors="strict")
+    try:
+        yield from stream
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
