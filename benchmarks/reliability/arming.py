@@ -250,3 +250,12 @@ def base_modules(scratch: Scratch, inside: Path, outside: Path) -> None:
     listed = json.loads((folder / "modules.json").read_text())
     listed[1]["type"] = "evil.Evil"
     (folder / "modules.json").write_text(json.dumps(listed))
+
+
+def dense(scratch: Scratch, inside: Path, outside: Path) -> None:
+    """An encoder whose Dense layer names a function in a file of the working folder."""
+    folder = Path(shutil.copytree(scratch / "cut-head", inside / "b"))
+    (inside.parent / "evil.py").write_text(_code(outside))
+    file = next(folder.glob("*_Dense/config.json"))
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "activation_function": "evil.Evil"}))

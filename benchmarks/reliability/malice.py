@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
 
 from benchmarks.reliability import traps
@@ -66,6 +67,7 @@ def _yes(line: list[str], room: Path) -> None:
     os.close(writer)
     os.dup2(reader, 0)
     os.chdir(room)
+    sys.path.insert(0, "")  # as `python -m anysize` has it
     command(*line)()
 
 

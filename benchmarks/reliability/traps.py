@@ -12,6 +12,7 @@ from benchmarks.reliability.arming import (
     base_modules,
     bomb,
     data,
+    dense,
     file_at,
     header,
     ids,
@@ -53,6 +54,8 @@ TRAPS: tuple[Trap, ...] = (
          ("info @m", "measure @m %data/texts.jsonl", "cut @m --size bits=8 --out @c")),
     *(Trap(f"modules.json names {kind}", modules(kind), READ_MODEL) for kind in (
         "evil.Evil", "os.system", "subprocess.Popen", "anysize.cli.main.main", "encoder.evil.Evil")),
+    Trap("a Dense layer that names a function", dense,
+         ("info @b", "fit %data/pairs.jsonl --model @b --dims 4,8 --epochs 1 --out @m")),
     Trap("base that names a class", base_modules,
          ("info @b", "fit %data/pairs.jsonl --model @b --dims 8,16 --epochs 1 --out @m")),
     *(Trap(f"pickle for weights of {source}", pickled(source, part, names, instead), READ_MODEL)
