@@ -88,9 +88,9 @@ TRAPS: tuple[Trap, ...] = (
         ("a segment by absolute path", segment_at(lambda name, outside: f"{outside}/segments/{name}")),
         ("a file above", file_at), ("10^9 rows", setting(rows=10**9)), ("-1 rows", setting(rows=-1)),
         ("rows as text", setting(rows="5")),
-        ("bounds", setting(bounds=[0, 10**12])), ("dims of 10^12", setting(nesting={"axes": {"dims": [10**12]}})),
+        ("bounds", setting(bounds=[0, 10**12])), ("dims of 10^12", setting(nesting={"sizes": [{"dims": 10**12}]})),
         ("deleted above", setting(deleted="../../../outside/kept.txt", deleted_rows=1,
-         deleted_file={"bytes": 4, "sha256": ""})),
+         deleted_file={"bytes": 4, "sha256": "0" * 64})),
         ("codes as text", setting(codes="abc")), ("metric", setting(metric="../x")),
         ("format", setting(format="x")))),
     Trap("gzip bomb as data", data("d.jsonl.gz", lambda: gzip.compress(_LINE * 400_000, 9)), tuple(
