@@ -22,8 +22,8 @@ GOAL = 300
 WORDS = {
     "data": "small artefacts made by the verbs; half of the interrupts in a fresh interpreter, by `python -m anysize` "
     "and by the script, at a random moment from its start; half in a process that has its imports",
-    "note": "A run that had ended counts as finished; the first fifth of a second of an interpreter, before any of our "
-    "code can run, is Python's own and is counted apart.",
+    "note": "A run that had ended counts as finished; an interrupt that met Python's own start, with no frame of ours, "
+    "is counted apart.",
 }
 OURS = 0.02
 """Seconds after the start before which Python itself may not have begun to run our code."""
@@ -56,11 +56,11 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
         elif state != before and not verb.alike(state, after):
             outcome = "lost"
         elif "Traceback" in ended.err:
-            outcome = "traceback"
+            outcome = "traceback" if "anysize" in ended.err else "before our code"
         elif ended.status == 0:
             outcome = "finished"
-        elif ended.status == -signal.SIGINT and "Traceback" not in ended.err:
-            outcome = "before Python" if not ended.err else "unclear"
+        elif ended.status == -signal.SIGINT:
+            outcome = "unclear" if ended.err else "before our code"
         elif ended.status != 130:
             outcome = "exit"
         elif left:
