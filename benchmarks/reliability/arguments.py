@@ -158,7 +158,7 @@ def _line(rng: random.Random) -> list[str]:
 
 def _near(word: str, rng: random.Random) -> str:
     """A word of the same kind that may be wrong, or any."""
-    if rng.random() < 0.25:
+    if not word or rng.random() < 0.25:
         return _word(rng)
     if word[0].isalpha() and "=" not in word:
         return rng.choice(_PATHS)
