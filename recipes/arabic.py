@@ -26,12 +26,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from anysize.core.data.records import Pairs
 from sentence_transformers import SentenceTransformer
 
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
+from anysize.core.data.records import Pairs
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
@@ -70,7 +70,7 @@ def tune(model: SentenceTransformer, rows: Pairs, dims: tuple[int, ...], setting
     half = supports_bf16() and not isinstance(model[0], arabic_bases.StaticEmbedding)
     plan = training.TrainingPlan(epochs, batch, rate, seed, warmup_ratio=0.1, bf16=half, checkpoints=1)
     weights = [1 / len(dims)] * len(dims)
-    columns = {"anchor": rows.anchors, "positive": rows.positives, "negative": rows.negatives}
+    columns = dict(zip(("anchor", "positive", "negative"), rows.columns, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         steps = training.total_steps(len(rows), plan)
         more = {"batch_sampler": BatchSamplers.NO_DUPLICATES}
@@ -102,7 +102,7 @@ def arms(
     rows, full = corpus.triplets, dims[-1:]
     plain, nested = (tune(make(), rows, trained, settings, seed) for trained in (full, dims))
     half = supports_bf16()
-    seen = plain.encode([*rows.anchors, *rows.positives, *rows.negatives], bf16=half)
+    seen = plain.encode([text for column in rows.columns for text in column], bf16=half)
     found = {
         "untouched, cut": views(base, dims),
         "plain, cut": views(plain, dims),

@@ -7,10 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from anysize.core.data.records import Pairs, ScoredPairs
-
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Pairs, ScoredPairs
 from anysize.core.data.rows import rows_of
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from anysize.text.arabic.translated import filter_translated_triplets
@@ -95,7 +94,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
     negatives = [
         rng.choice(against.get(anchor) or [text for text in every if text not in alike[anchor]]) for anchor in anchors
     ]
-    return Pairs(anchors, positives, negatives)
+    return Pairs(anchors, positives, (negatives,))
 
 
 def _scored(name: str, rows: list[dict[str, str]]) -> Data:

@@ -20,12 +20,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from anysize.core.data.records import Pairs
 from benchmarks.text.task_corpora import METRICS, OWN, Corpora
 
 import anysize as az
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.read import read
+from anysize.core.data.records import Pairs
 from anysize.core.files import write_json
 from anysize.core.sizes.widths import default_dims
 from anysize.text import TaskEncoder, Tasks

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from anysize.core.data.records import Items
 
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import write_bytes, write_json
 from anysize.sparse import MSAE, SparseAutoencoder

@@ -7,6 +7,8 @@ NUMERICAL = (
     "anysize.classify.heads",
     "anysize.evaluation.nearest",
     "anysize.core.losses.prefix",
+    "anysize.search.scoring.pool",
+    "anysize.search.intake.queries",
     "anysize.search.scoring.scan",
     "anysize.text.embedder.head",
 )

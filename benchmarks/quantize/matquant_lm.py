@@ -18,10 +18,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from anysize.core.data.records import Items
-
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.quantize import MatQuant
 from benchmarks.evidence import write_row

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from anysize.core.data.records import Items, Retrieval
 
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items, Retrieval
 from anysize.core.model.cost import latency_ms
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.nearest import rank, unit

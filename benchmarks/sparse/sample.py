@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anysize.core.data.records import Items
 
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.files import write_json
 from anysize.sparse.rows.stored import is_held_out
 

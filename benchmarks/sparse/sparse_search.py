@@ -21,9 +21,9 @@ from typing import Any
 
 import faiss
 import numpy as np
-from anysize.core.data.records import Items
 
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.search import Index
 from anysize.sparse import CSR
 from benchmarks.evidence import write_row
@@ -84,7 +84,7 @@ def dense_arms(vectors: np.ndarray, queries: np.ndarray) -> tuple[dict[str, Any]
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
     truth = np.stack([flat.search(query[None], K)[1][0] for query in queries])
-    found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}
+    found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}  # noqa: F821
     say(f"exact: {found}")
     del flat
     lists = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)

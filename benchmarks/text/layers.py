@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anysize.core.data.records import Pairs
 
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Pairs
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.similarity import similarity_metrics

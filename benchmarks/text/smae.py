@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anysize.core.data.records import Items
 
+from anysize.backbones.huggingface import pretrained as without_code
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items
 from anysize.core.files import write_json
 from anysize.core.verbs.fit import fit, unfinished
 from anysize.text import Starbucks
@@ -91,7 +92,7 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     for arm in ("smae", "mlm"):
         spent = []
         for part in (steps // 5, steps):
-            windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows
+            windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows  # noqa: F821
             start = time.process_time()
             fit(few, method=pretrainer(arm, base, 0, part / (windows // BATCH)))
             spent.append(time.process_time() - start)
@@ -164,7 +165,7 @@ def windows_of(base: Path, data: Data) -> int:
 
     from anysize.text.pretrain.windows import TokenWindows
 
-    return len(TokenWindows(data.texts, AutoTokenizer.from_pretrained(str(base)), LENGTH))
+    return len(TokenWindows(data.texts, without_code(AutoTokenizer, base), LENGTH))
 
 
 def write(args: argparse.Namespace, costs: dict[str, float], rows: int) -> None:

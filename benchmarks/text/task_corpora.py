@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from anysize.core.data.records import Items, Pairs, ScoredPairs
 from sklearn.cluster import KMeans
 from sklearn.metrics import v_measure_score
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.similarity import similarity_metrics
 from anysize.text.docstrings import collect

@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from anysize.core.data.records import Pairs
 
 from anysize.backbones import cut_texts
 from anysize.backbones.cut_texts import cut_share, say_cut
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
+from anysize.core.data.records import Pairs
 from anysize.text.depth.methods import Starbucks
 from anysize.text.embedder.method import MRL
 from anysize.text.tasks.method import Tasks

@@ -8,7 +8,7 @@ from anysize.classify import Classifier
 from anysize.core.errors import CheckpointError, DataError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.battery import check_nested_model
-from anysize.core.model.contract import entries_at
+from anysize.core.model.manifest import entries_at
 from anysize.core.sizes.nesting import Nesting, Size
 
 KINDS = [{}, {"efficient": True}, {"efficient": True, "per_dim_bias": True}]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from anysize.core.data.records import Items
 
 from anysize.classify import Classifier, MRLClassifier, fit_classifier
 from anysize.classify.fit import default_dims
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.registry import find
 from anysize.core.verbs.load import load

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from anysize.core.frontier.record import Record
 
 from anysize.cli.options import parse
 from anysize.cli.verbs.choose import Choose, bytes_of, fraction
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 

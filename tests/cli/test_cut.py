@@ -20,21 +20,24 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_text_model_is_cut_to_an_ordinary_sentence_transformer(anysize, encoder):
+def test_a_text_model_is_cut_to_an_ordinary_sentence_transformer(anysize, encoder, here):
     from sentence_transformers import SentenceTransformer
 
     model = Embedder(Nesting(dims=(4, 8, 16)), WIDTH, encoder=encoder, weight=WEIGHT)
     model.save("texts")
     said = anysize("cut", "texts", "--size", "dims=8", "--out", "small", "--json")
     assert said.status == 0, said.err
-    told = {"out": "small", "size": {"dims": 8}, "format": "sentence-transformers", "checks": [], "notes": []}
-    assert said.json == told
+    written = sum(map(len, tree(here / "small").values()))
+    told = {"out": "small", "size": {"dims": 8}, "format": "sentence-transformers", "bytes": written}
+    assert said.json == {**told, "checks": [], "notes": []}
     assert said.err == ""
     small = SentenceTransformer("small", device="cpu")
     texts = sentences(5)
     np.testing.assert_allclose(small.encode(texts), model.at(dims=8).encode(texts), atol=1e-5)
     again = anysize("cut", "texts", "--size", "dims=4", "--out", "small")
     assert 'SentenceTransformer("small")' in again.out
+    assert "Its vectors are smaller, its encoder is not (0.1 MB)" in again.out
+    assert all(f"--method {name}" in again.out for name in ("starbucks", "matquant"))
     assert SentenceTransformer("small", device="cpu").encode(texts).shape == (5, 4)
 
 
@@ -42,7 +45,7 @@ def test_a_vector_model_is_cut_to_a_smaller_one(anysize):
     vectors = spread_vectors(5)
     said = anysize("cut", "vectors", "--size", "dims=8", "--out", "small")
     assert said.status == 0, said.err
-    assert 'dims=8 as an anysize model; load it with anysize.load("small")' in said.out
+    assert said.out == 'small: dims=8 as an anysize model; load it with anysize.load("small")\n'
     np.testing.assert_allclose(load("small").encode(vectors), load("vectors", dims=8).encode(vectors), atol=1e-6)
 
 

@@ -83,9 +83,9 @@ BAD = {
     "empty-file": (lambda: write("bad.jsonl", b""), ["bad.jsonl", *MODEL], ["bad.jsonl is empty"]),
     "no-rows": (lambda: write("bad.csv", b"anchor,positive\n"), ["bad.csv", *MODEL], ["bad.csv is empty"]),
     "unknown-columns": (
-        lambda: write("bad.csv", b"question,answer\na,b\n"),
+        lambda: write("bad.csv", b"enquiry,reply\na,b\n"),
         ["bad.csv", *MODEL],
-        ["question, answer", "anchor, positive"],
+        ["enquiry, reply", "anchor, positive"],
     ),
     "not-utf8": (lambda: write("bad.csv", b"text\ncaf\xe9\n"), ["bad.csv", *MODEL], ["line 2", "not UTF-8"]),
     "not-json": (lambda: write("bad.jsonl", b'{"text": "a"}\n{"text": \n'), ["bad.jsonl", *MODEL], ["line 2"]),

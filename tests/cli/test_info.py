@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from anysize.core.frontier.record import Record
 
 from anysize.cli.verbs.info import Info
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 
@@ -21,6 +21,11 @@ def told(path) -> tuple[dict, str]:
     return value, about.text()
 
 
+def tensor(*blocks: tuple[int, int]) -> dict:
+    said = [{"block": f"b[{stop}]", "stop": stop, "bytes": count, "sha256": "0" * 64} for stop, count in blocks]
+    return {"dim": 0, "dtype": "float32", "blocks": said}
+
+
 @pytest.fixture
 def model(tmp_path):
     manifest = {
@@ -29,12 +34,10 @@ def model(tmp_path):
         "made_by": "anysize 0.1.0",
         "nesting": {"sizes": [{"dims": 8}, {"dims": 16}], "weights": [1, 1]},
         "about": {"method": "mrl", "data": {"name": "docs"}, "options": {"model": "all-MiniLM-L6-v2"}},
+        "config": {},
         "fingerprint": "abc",
         "nested": {"weight": ["dims", 0]},
-        "tensors": {
-            "weight": {"blocks": [{"stop": 8, "bytes": 1000}, {"stop": 16, "bytes": 1000}]},
-            "bias": {"blocks": [{"stop": 1, "bytes": 4}]},
-        },
+        "tensors": {"weight": tensor((8, 1000), (16, 1000)), "bias": tensor((1, 4))},
     }
     (tmp_path / "anysize.json").write_text(json.dumps(manifest))
     return tmp_path
@@ -60,7 +63,7 @@ def test_a_damaged_manifest(model, without):
     manifest = json.loads((model / "anysize.json").read_text())
     del manifest[without]
     (model / "anysize.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match=r"anysize\.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"anysize\.json .* may be damaged"):
         told(model)
 
 
@@ -86,6 +89,13 @@ def test_a_frontier(tmp_path):
     assert (value["what"], value["task"]) == ("frontier", "a test")
     assert value["sizes"][0] == {"size": "dims=8", "bytes_per_item": 32, "ndcg@10": 0.0808}
     assert f"anysize choose {tmp_path / 'f.json'} --within 1%" in text
+
+
+@pytest.mark.parametrize("config", [{"inner": 3}, {"encoder": [1]}, {"prompts": ["a"], "instructions": 1}])
+def test_settings_that_are_no_settings_are_passed_over(model, config):
+    manifest = json.loads((model / "anysize.json").read_text())
+    (model / "anysize.json").write_text(json.dumps({**manifest, "config": config}))
+    assert told(model)[0]["prompts"] is None
 
 
 def test_an_ordinary_sentence_transformers_folder(tmp_path):
@@ -116,7 +126,7 @@ def test_a_beir_folder_with_its_notes(tmp_path):
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "y"}\n')
     (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\nq\tz\t1\n")
     value, text = told(tmp_path)
-    assert (value["holds"], value["queries"], value["judgements"]) == ("1 texts", 1, "1 test")
+    assert (value["holds"], value["queries"], value["judgements"]) == ("1 texts", 1, "2 test")
     assert "1 of 2 judgements in qrels.tsv" in text
 
 
@@ -132,3 +142,23 @@ def test_torch_is_not_imported(model):
     script = f"import sys; {command}; sys.exit(status or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "dims=16" in done.stdout
+
+
+@pytest.mark.parametrize("change", [
+    {"about": {"options": [1]}}, {"about": {"options": "x"}}, {"about": {"data": 3}}, {"config": {"quantization": 3}},
+    {"config": {"quantization": {"scheme": {}}}}, {"about": {"method": {"a": 1}}},
+])  # fmt: skip
+def test_a_manifest_that_says_strange_things_is_told_or_one_sentence(model, anysize, change):
+    manifest = json.loads((model / "anysize.json").read_text())
+    (model / "anysize.json").write_text(json.dumps({**manifest, **change}))
+    said = anysize("info", model)
+    if said.status:
+        said.refused(str(model))
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "3", '[{"type": 3}]', '[{"path": {}}]', "[[]]", '"x"', "[" * 9999])
+def test_modules_that_are_none_are_told_or_one_sentence(tmp_path, anysize, content):
+    (tmp_path / "modules.json").write_text(content)
+    said = anysize("info", tmp_path)
+    if said.status:
+        said.refused(str(tmp_path))

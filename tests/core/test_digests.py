@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def test_a_file_that_was_just_written_is_not_remembered_by_its_reader(cache: Pat
 def test_a_writer_s_word_is_taken(
     cache: Path, tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(digests, "_WORTH_WAITING", 0)
     (tmp_path / "a").write_bytes(b"some content")
     expected = Digest(12, hashlib.sha256(b"some content").hexdigest())
     digests.remember({tmp_path / "a": expected, tmp_path / "absent": expected})
@@ -225,6 +227,7 @@ def test_opening_many_known_files_again_is_cheap(cache: Path, tmp_path: Path, mo
     for path, content in files.items():
         path.write_bytes(content)
         known[path] = Digest(len(content), hashlib.sha256(content).hexdigest())
+    time.sleep(0.05)
     digests.remember(known)
     with cache.open("ab") as stream:
         stream.write(os.urandom(16 * (digests._MOST - 800)))
@@ -237,3 +240,34 @@ def test_opening_many_known_files_again_is_cheap(cache: Path, tmp_path: Path, mo
             digests.check_mapped(path, b"not read", identity, digest)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.02  # the machine may be busy
+
+
+def test_a_sealed_folder_is_checked_file_by_file(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "c" / "deep").mkdir(parents=True)
+    for name in ("a", "deep/b", "rng_state_1.pth"):
+        (tmp_path / "c" / name).write_bytes(b"some content")
+    digests.check_seal(tmp_path / "c")  # not sealed
+    digests.seal(tmp_path / "c", but="rng_state_")
+    digests.check_seal(tmp_path / "c")
+    (tmp_path / "c" / "rng_state_1.pth").write_bytes(b"of another process, still on its way")
+    digests.check_seal(tmp_path / "c")
+    for name in ("a", "deep/b", digests.SEAL):
+        whole = (tmp_path / "c" / name).read_bytes()
+        for harmed in (whole[:-2], whole.replace(b"e", b"E", 1)):
+            (tmp_path / "c" / name).write_bytes(harmed)
+            with pytest.raises(CheckpointError, match=name):
+                digests.check_seal(tmp_path / "c")
+        (tmp_path / "c" / name).write_bytes(whole)
+    for content in ({"../a": {"bytes": 1, "sha256": "0" * 64}}, {"/etc/passwd": {}}, {"a": 3}, {"a": {"bytes": -1}}):
+        (tmp_path / "c" / digests.SEAL).write_text(json.dumps(digests.signed(content)))
+        with pytest.raises(CheckpointError, match=r"digests\.json"):
+            digests.check_seal(tmp_path / "c")
+
+
+def test_a_signature_is_over_all_the_rest() -> None:
+    value = digests.signed({"a": 1.5, "b": ["x", {"c": None}]})
+    digests.check_signature(value, Path("f"))
+    digests.check_signature({"a": 1}, Path("f"))  # carries none
+    for changed in ({**value, "a": 1.25}, {**value, "more": 1}, {**value, "sha256": "0" * 64}, {**value, "b": ["x"]}):
+        with pytest.raises(CheckpointError, match="f was altered"):
+            digests.check_signature(changed, Path("f"))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from anysize.core.data.records import Items
 
 from anysize.classify import MRLClassifier
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import DataError
 from anysize.core.verbs.measure import measure
 from tests.classify.test_fit import blobs

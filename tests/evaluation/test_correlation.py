@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from anysize.core.errors import DataError
-from anysize.evaluation.correlation import average_ranks, paired_bootstrap, pearson, spearman
+from anysize.core.ranks import average_ranks
+from anysize.evaluation.correlation import paired_bootstrap, pearson, spearman
 
 
 def columns(count: int, seed: int, levels: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from anysize.core.data.records import Items, Pairs
 
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Pairs
 from anysize.core.errors import DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator

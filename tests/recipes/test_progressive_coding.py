@@ -9,6 +9,7 @@ import anysize as az
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder
+from anysize.sparse.formats import saelens
 from recipes import progressive_coding
 from tests.conftest import sentences
 from tests.sparse.pruning.test_recapture import gpt  # noqa: F401
@@ -20,7 +21,7 @@ def test_from_somebodys_autoencoder_to_smaller_ones(gpt, tmp_path, capsys):  # n
     with torch.no_grad():
         sae.W_dec.copy_(both)
         sae.W_enc.copy_(both.T)
-    sae.export(tmp_path / "sae")
+    saelens.write(sae, tmp_path / "sae")
     texts = tmp_path / "texts.txt"
     texts.write_text("\n".join(sentences(40)))
     given = ["--model", str(gpt), "--site", "h.0", "--texts", str(texts), "--out", str(tmp_path / "out")]

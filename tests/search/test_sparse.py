@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.search import Index, Stage
+from anysize.search.store.sparse import prepared
 from tests.search.helpers import vectors
 
 LATENTS, ACTIVE, WIDTH = 64, 8, 24
@@ -95,11 +96,41 @@ def test_a_sparse_shortlist_is_rescored_with_the_true_vectors(tmp_path):
     ]
 
 
-def test_the_default_funnel_scores_codes_first_where_there_are_many_items(tmp_path):
-    index = Index.build(tmp_path / "idx", SparseModel(), vectors(3000, WIDTH))
-    assert [stage.size for stage in index.search(vectors(1, WIDTH, seed=1)[0]).stages] == ["active=8", "dims=24"]
-    few = Index.build(tmp_path / "few", SparseModel(), vectors(300, WIDTH))
-    assert [stage.size for stage in few.search(vectors(1, WIDTH, seed=1)[0]).stages] == ["dims=24"]
+@dataclass
+class Halves(SparseModel):
+    """The positive and the negative parts of the first `seen` coordinates: with all, what the vectors say."""
+
+    seen: int = WIDTH
+
+    def encode(self, rows: np.ndarray) -> Codes:
+        halves = np.zeros((len(rows), 2 * WIDTH), np.float32)
+        halves[:, : self.seen], halves[:, WIDTH : WIDTH + self.seen] = rows[:, : self.seen], -rows[:, : self.seen]
+        return Codes(csr_array(np.maximum(halves, 0)))
+
+
+def test_codes_shortlist_by_default_where_they_find_what_the_vectors_find(tmp_path):
+    corpus, query = vectors(4200, WIDTH), vectors(1, WIDTH, seed=1)[0]
+    true = corpus @ query / np.linalg.norm(corpus, axis=1) / np.linalg.norm(query)
+    for seen, stages in ((WIDTH, [("active=8", 4200), ("dims=24", 100)]), (2, [("dims=24", 4200)])):
+        found = Index.build(tmp_path / str(seen), Halves(seen=seen), corpus).search(query)
+        assert [(stage.size, stage.candidates) for stage in found.stages] == stages
+        assert [int(hit.id) for hit in found.hits] == np.argsort(-true)[:10].tolist()
+
+
+def test_fewer_hits_are_the_first_of_more_also_among_equal_codes(tmp_path):
+    rows, query = vectors(30, WIDTH), vectors(1, WIDTH, seed=1)[0]
+    index = Index.build(tmp_path / "idx", Halves(), np.tile(rows, (10, 1)), vectors=False)
+    halves, one = (Halves().encode(part).matrix.toarray() for part in (rows, query[None]))
+    best = np.argsort(-(halves @ one[0]) / np.linalg.norm(halves, axis=1))
+    wanted = [copy * 30 + int(row) for row in best for copy in range(10)]
+    for k in (1, 7, 55, 120):
+        assert [int(hit.id) for hit in index.search(query, k=k).hits] == wanted[:k]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_codes_of_any_magnitude_have_true_cosines(scale):
+    rows = np.array([[3.0, 4.0], [4.0, 3.0]]) * scale
+    assert prepared(csr_array(rows.astype(np.float32)), "cosine").toarray() == pytest.approx(rows / scale / 5)
 
 
 @pytest.mark.parametrize("kept", [True, False])

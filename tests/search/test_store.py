@@ -18,6 +18,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
 from anysize.search.store.codes import MIN_ROWS
 from anysize.search.store.manifest import SEGMENTS, commit, read_manifest
+from anysize.search.store.stored import _mapped
 from tests.search.helpers import NESTING, HashModel, scores, vectors
 from tests.search.test_sparse import WIDTH, SparseModel
 
@@ -67,6 +68,12 @@ def test_more_segments_than_descriptors_are_opened_searched_changed_and_merged(t
     )
     best = str([str(row) for row in np.argsort(-scores(rows, query))[:5]])
     assert said.splitlines() == [f"15 {best}", f"15 {best}", f"1 {best}"]
+
+
+def test_more_maps_than_the_system_gives_are_one_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with (tmp_path / "file").open("rb") as stream, pytest.raises(AnysizeError, match="--compact INDEX"):
+        _mapped(stream.fileno(), 1 << 60, "file")
 
 
 def test_indexes_of_the_first_version_open_answer_and_change(tmp_path):
@@ -119,15 +126,25 @@ def whole(request, tmp_path_factory):
 def test_a_flipped_bit_in_any_file_is_refused_by_name_when_it_is_read(whole):
     path, ask = whole
     before = ask().hits
+    unread = set()
+
+    def search_and_verify(name: str) -> None:
+        assert ask().hits == before
+        unread.add(name)
+        Index.open(path).verify()
+
     files = [file for file in (path / SEGMENTS).rglob("*") if file.is_file() and file.stat().st_size]
     for file in files:
         content = file.read_bytes()
         for place in (0, len(content) // 2, len(content) - 1):
             file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
             with pytest.raises(CheckpointError, match=f"{file.name} was altered"):
-                ask()
+                search_and_verify(file.name)
         file.write_bytes(content)
     assert ask().hits == before
+    # A search needs not the lengths of every prefix; all else it did read.
+    assert {name.partition("-")[0] for name in unread} <= {"norms"}
+    assert len(unread) < len(files) // 2
 
 
 def test_damage_is_not_copied_into_new_files_with_good_digests(tmp_path):
@@ -242,6 +259,12 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
     def digest(key, value):
         return lambda manifest: manifest["segments"][0]["files"]["ids.utf8"].__setitem__(key, value)
 
+    def plans(key, value):
+        return lambda manifest: manifest["segments"][0]["plans"].__setitem__(key, value)
+
+    def plan(key, value):
+        return lambda manifest: manifest["segments"][0]["plans"]["tiers"][1].__setitem__(key, value)
+
     def whole(key, value):
         return lambda manifest: manifest.__setitem__(key, value)
 
@@ -267,6 +290,12 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
         *(whole("model_path", value) for value in (3, ["x"])),
         *(whole("nesting", value) for value in (None, 3, {}, {"sizes": [], "weights": []}, {"sizes": [{"dims": -1}]})),
         lambda manifest: manifest["segments"][0]["files"].pop("dims-0-32.f32"),
+        *(segment("plans", value) for value in (3, "x", [], {"tiers": 3}, {"tiers": [], "graph": []})),
+        *(
+            plan(key, value)
+            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("hits", 7), ("recall", "x"))
+        ),
+        *(plans(key, value) for key, value in (("share", "x"), ("near", None), ("proposals", 3), ("why", 3), ("x", 1))),
     ]
     for change in changes:
         forged(path, change)

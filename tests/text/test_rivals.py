@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from anysize.core.data.records import Items
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import rival

@@ -1,14 +1,14 @@
-"""Queries are encoded as queries and documents as documents where there are two sides, alike where there are not."""
+"""Queries are encoded as queries and documents as documents on every path; pairs without sides alike."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from anysize.core.data.records import Items, Pairs, ScoredPairs
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
@@ -16,6 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 import anysize as az
 from anysize.backbones.prompts import prompt_of
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.core.errors import AnysizeError
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes.nesting import Nesting
@@ -23,6 +24,8 @@ from anysize.core.verbs.rivals import rival
 from anysize.evaluation.ranking import evaluate
 from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
 from anysize.evaluation.similarity import SimilarityEvaluator, similarity_metrics
+from anysize.quantize import MatQuant
+from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.training.columns import columns as quantized_columns
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
 from anysize.text.depth.fit import Columns, Training, training_columns
@@ -257,8 +260,11 @@ def test_a_chunk_of_a_whole_text_is_the_text_as_a_document(name, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bfloat16", "float16"])
-@pytest.mark.parametrize("method", ["head", "full", "starbucks", "tasks"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("float16", "head"), ("bfloat16", "head"), ("bfloat16", "full"), ("float16", "starbucks"), ("bfloat16", "tasks"),
+     ("float16", "codes")],
+)  # fmt: skip
 def test_a_base_of_16_bits_learns_and_is_saved(name, method, tmp_path):
     path = make(KINDS[name], tmp_path)
     width = KINDS[name].dense or WIDTH
@@ -267,16 +273,20 @@ def test_a_base_of_16_bits_learns_and_is_saved(name, method, tmp_path):
         "head": lambda: MRL(**shared),
         "full": lambda: MRL(**shared, tune="full", learning_rate=1e-6),
         "starbucks": lambda: Starbucks(**shared, layers=(1, 2), learning_rate=1e-6),
+        "codes": lambda: MatQuant(model=str(path), bits=(8, 4), batch_size=4, learning_rate=1e-6),
         "tasks": lambda: Tasks(
             model=str(path), task=[f"retrieval={written(tmp_path)}"], dims=(8, width), batch_size=4, learning_rate=1e-6
         ),
     }[method]()
+    floats = chosen.source() if method == "codes" else None
     model = chosen.fit(DATA, workdir=tmp_path / "work")
     model.save(tmp_path / "saved")
     loaded = az.load(tmp_path / "saved")
     assert loaded.fingerprint == model.fingerprint
     near = 2e-2 if method == "head" else 1e-5
     np.testing.assert_allclose(loaded.encode_query(TEXTS), model.encode_query(TEXTS), atol=near)
+    if floats is not None:
+        assert {weight.dtype for weight in floats.parameters()} == {torch.float32}
     if method in ("full", "starbucks"):
         # So small a step is lost in the rounding of 16 bits.
         before = SentenceTransformer(str(path), device="cpu", model_kwargs={"dtype": torch.float32})
@@ -325,6 +335,21 @@ def test_a_tokenizer_without_a_limit_reads_whole_texts(tmp_path):
     model = NestedEncoder.from_pretrained(plain, layers=(2,))
     text = " ".join(sentences(5))  # 30 words, all of which count
     np.testing.assert_allclose(model.encode([text]), plain.encode([text]), atol=1e-5)
+
+
+def test_info_tells_the_prompts_of_every_kind_of_model(sided, tmp_path, anysize):
+    encoder = NestedEncoder.from_pretrained(str(sided), layers=(2,), dims=(8, WIDTH))
+    embedder = Embedder(Nesting(dims=(8, WIDTH)), WIDTH, encoder=Encoder(str(sided)))
+    codes = finished(prepared(copy.deepcopy(encoder), Nesting(layers=(2,), dims=(8, WIDTH), bits=(4, 8))))
+    for name, model in (("layers", encoder), ("head", embedder), ("codes", codes), ("tasks", TaskLoRA(str(sided)))):
+        model.save(tmp_path / name)
+    embedder.extract().save(str(tmp_path / "cut"), create_model_card=False)
+    for name in ("layers", "head", "codes", "tasks", "cut"):
+        said = anysize("info", tmp_path / name)
+        assert f"query: {QUERY!r}" in said.out, name
+        assert f"document: {DOCUMENT!r}" in said.out, name
+        assert said.out.split("default prompt")[1].split()[0] == "query"
+    assert anysize("info", tmp_path / "cut", "--json").json["trained_dims"] == [8, WIDTH]
 
 
 def test_the_prompts_of_the_matrix_are_in_use():

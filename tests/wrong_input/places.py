@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from anysize.core.data.records import Items, Pairs, ScoredPairs
 
 import anysize as az
 from anysize import classify, quantize, search, sparse, text
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from tests.wrong_input.zoo import NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -176,7 +176,7 @@ def _indexes() -> Iterator[Place]:
     )
     yield Place("search_many of texts", lambda s, x: s.words.search_many(x), "None, zero, a text, [None], an object")
     yield Place("add", lambda s, x: s.index.add(x), "None, zero, [None], an object, another width, rows with nan")
-    yield Place("delete", lambda s, x: s.index.delete(x), "None, zero, a text, [None], an object, a mapping")
+    yield Place("delete", lambda s, x: s.index.delete(x), "None, a text, [None], an object, a mapping")
     yield Place("Stage(dims=)", lambda s, x: search.Stage(dims=x), NUMBERS + ", minus one")
     yield Place("Stage(keep=)", lambda s, x: search.Stage(dims=8, keep=x), "zero, minus one, nan, a text, an object")
     yield Place("Stage.parse", lambda s, x: search.Stage.parse(x), "None, zero, a text, an object")

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
+from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
 from anysize.backbones.packaged import packaged
 from anysize.core.arguments import PATH, TEXTS, expect, takes
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -66,9 +66,10 @@ class CausalLM(NestedModel):
         else:
             path = os.fspath(expect(path, PATH, "from_pretrained: path"))
             try:
-                with quiet():
-                    lm = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-                    tokenizer = AutoTokenizer.from_pretrained(path)
+                lm = pretrained(AutoModelForCausalLM, path, dtype=torch.float32)
+                tokenizer = pretrained(AutoTokenizer, path)
+            except CheckpointError:
+                raise
             except (OSError, ValueError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise AnysizeError(f"cannot load the language model {path!r} ({reason})") from None

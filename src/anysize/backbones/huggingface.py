@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import CheckpointError, refused_as_damaged
+from anysize.core.files import read_object
 from anysize.core.quiet import quiet
 
 TOKENIZER = "tokenizer"
 """Folder, beside our weights, of a tokenizer in its own format."""
 
 
+def pretrained(kind: Any, place: str | os.PathLike[str], **options: Any) -> Any:
+    """
+    ``kind.from_pretrained(place)``, of an auto class of transformers; no code of the folder or the hub runs.
+
+    Nor is anybody asked whether it may. Weights that are pickled (``pytorch_model.bin``) are read by torch's restricted
+    reader, which is what transformers does by itself. Raises `CheckpointError` for a model that needs code of its own,
+    and whatever transformers raises.
+    """
+    try:
+        with quiet():
+            return kind.from_pretrained(os.fspath(place), trust_remote_code=False, **options)
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise needs_code(place) from None
+
+
+def needs_code(place: str | os.PathLike[str]) -> CheckpointError:
+    """The error for a model that only code which comes with it can read."""
+    return CheckpointError(
+        f"{os.fspath(place)} needs code of its own to be read, and anysize runs none that comes with a model; "
+        "use a model that transformers or sentence-transformers knows by itself"
+    )
+
+
+def check_tokenizers(folder: Path) -> None:
+    """
+    Raise `CheckpointError` if a tokenizer in `folder` is of a class that comes with it.
+
+    Where code is not to be run, some readers put the usual tokenizer of the model's kind in its place, and say nothing.
+    """
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    for file in folder.rglob("tokenizer_config.json"):
+        found = read_object(file, "the configuration of a tokenizer")
+        named = found.get("tokenizer_class")
+        if found.get("auto_map") and (not isinstance(named, str) or tokenizer_class_from_name(named) is None):
+            raise needs_code(file.parent)
+
+
 def config_of(model: Any) -> dict[str, Any]:
     """A model's own configuration as plain values, without the place that it came from."""
     values = model.config.to_dict()
-    values.pop("_name_or_path", None)
+    for name in ("_name_or_path", "auto_map"):  # the latter names code, which does not travel with the weights
+        values.pop(name, None)
     return {**values, "dtype": "float32"}
 
 
@@ -35,9 +78,5 @@ def read_tokenizer(directory: Path) -> Any:
     """The tokenizer of a saved model. Raises `CheckpointError` if it cannot be read."""
     from transformers import AutoTokenizer
 
-    try:
-        with quiet():
-            return AutoTokenizer.from_pretrained(str(directory / TOKENIZER), local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"the tokenizer in {directory} cannot be read ({reason})") from None
+    with refused_as_damaged(f"the tokenizer in {directory} cannot be read"):
+        return pretrained(AutoTokenizer, directory / TOKENIZER, local_files_only=True)

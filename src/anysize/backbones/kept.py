@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anysize.core.errors import refused_as_damaged
 from anysize.core.files import write_bytes
 
 
@@ -21,9 +22,10 @@ class FeatureStore:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob("features-*.npz")) if folder else ():
-            with np.load(file, allow_pickle=False) as shard:
-                keys, vectors = shard["keys"], shard["vectors"]
-            self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
+            with refused_as_damaged(f"the embeddings of an unfinished run in {file} cannot be read; delete that file"):
+                with np.load(file, allow_pickle=False) as shard:  # which compares the checksums that zip files carry
+                    keys, vectors = shard["keys"], shard["vectors"]
+                self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
 
     def __contains__(self, text: str) -> bool:
         return _key(text) in self._rows

@@ -12,6 +12,7 @@ import numpy as np
 
 from anysize.backbones.batching import batches, estimated_lengths
 from anysize.backbones.cut_texts import say_cut
+from anysize.backbones.huggingface import check_tokenizers, needs_code
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
 from anysize.backbones.prompts import kept_prompts, prompt_in
@@ -37,7 +38,9 @@ class Encoder(TwoSided):
     against the published ones; other names go to the Hugging Face hub.
     """
 
-    def __init__(self, source: str | Path | SentenceTransformer) -> None:
+    def __init__(self, source: str | Path | SentenceTransformer, *, check: Callable[[], None] | None = None) -> None:
+        """`check` is called before a folder is read; it raises an error if the folder was altered."""
+        self._check = check
         self.name = str(source) if isinstance(source, str | Path) else type(source).__name__
         self.store: FeatureStore | None = None
         """Where embeddings are kept once computed, if anywhere."""
@@ -48,6 +51,8 @@ class Encoder(TwoSided):
     def model(self) -> SentenceTransformer:
         """The loaded model. Raises `AnysizeError` if there is no such model here and none can be fetched."""
         if self._model is None:
+            if self._check is not None:
+                self._check()
             self._model = _load(str(self._source))
         return self._model
 
@@ -158,16 +163,16 @@ def encode_distinct(
 
     `apart` goes before the texts in the store, so that a text embedded in two ways is known by both.
     """
-    from tqdm import tqdm
+    from anysize.core.progress import bar
 
     store = store if store is not None else FeatureStore()
     # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
     missing = sorted({text for text in texts if apart + text not in store}, key=lambda text: (-len(text), text))
-    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=None if progress else True) as bar:
+    with bar(len(missing), "encoding", " texts", show=progress) as shown:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
             store.add([apart + text for text in shard], run(shard))
-            bar.update(len(shard))
+            shown.update(len(shard))
     return store.take([apart + text for text in texts])
 
 
@@ -182,12 +187,17 @@ def _load(source: str) -> SentenceTransformer:
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
     try:
+        check_tokenizers(Path(path))
         with quiet():
             model = SentenceTransformer(path, trust_remote_code=False)
         model.prompts.update(kept_prompts(model.prompts))
         return model
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (MemoryError, ImportError, CheckpointError):
+        raise
+    except Exception as error:  # the libraries have no common error for a bad file
+        if "trust_remote_code" in str(error):
+            raise needs_code(path) from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if Path(path).exists():
             raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged") from None
         raise AnysizeError(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from anysize.backbones.huggingface import pretrained
 from anysize.backbones.packaged import packaged
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.training.processes import device_of
 from anysize.core.training.trainer import quiet
 
@@ -34,8 +35,10 @@ class Site:
         try:
             with quiet():
                 path = packaged(model) or model
-                self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
-                self.model: Any = AutoModel.from_pretrained(path).eval().to(self.device)
+                self.tokenizer: Any = pretrained(AutoTokenizer, path)
+                self.model: Any = pretrained(AutoModel, path).eval().to(self.device)
+        except CheckpointError:
+            raise
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None

@@ -31,7 +31,7 @@ def read_queries(source: str) -> Queries:
     if source.lower().endswith(".npy"):
         from anysize.core.data.vectors import checked, vectors_of
 
-        vectors, _ = checked(vectors_of(Path(source)), source)
+        vectors = checked(vectors_of(Path(source)), source).rows
         return Queries([str(row) for row in range(1, len(vectors) + 1)], vectors)
     name = "standard input" if source == "-" else source
     lines = [(number, line) for number, line in _lines(source, name) if line.strip()]

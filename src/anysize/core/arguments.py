@@ -6,14 +6,16 @@ import difflib
 import functools
 import inspect
 import math
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anysize.core.errors import AnysizeError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LONGEST = 60
@@ -85,6 +87,8 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, str, os.PathLike)):
         text = repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    if isinstance(value, bytes):
+        return "bytes"
     shape = getattr(value, "shape", None)
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     if isinstance(shape, tuple):
@@ -149,6 +153,8 @@ def _texts(value: Any) -> list[str]:
 
 
 def _rows(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, (str, bytes, Mapping, set, frozenset)) or value is None:
         raise Unfit
     if getattr(value, "is_meta", False):
@@ -165,6 +171,8 @@ def _rows(value: Any) -> Any:
 
 
 def _finite_rows(value: Any) -> Any:
+    import numpy as np
+
     held = _rows(value)
     array = held.detach().float().cpu().numpy() if hasattr(held, "detach") else np.asarray(held)
     with np.errstate(over="ignore"):
@@ -175,6 +183,8 @@ def _finite_rows(value: Any) -> Any:
 
 
 def _vector(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, (str, bytes, Mapping, set, frozenset)) or getattr(value, "ndim", 1) != 1:
         raise Unfit
     try:
@@ -191,26 +201,28 @@ def _labels(value: Any) -> list[Any]:
         raise Unfit
     labels = value.tolist() if hasattr(value, "tolist") else list(value)
     for place, label in enumerate(labels):
-        if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
+        if isinstance(label, bool) or not isinstance(label, (str, numbers.Integral)):
             raise Unfit(f"holds {shown(label)} at place {place} (from 0)")
     return labels
 
 
 def _is_real(dtype: Any) -> bool:
     """Whether a dtype, NumPy's or torch's, is one of real numbers."""
-    if isinstance(dtype, np.dtype):
+    if hasattr(dtype, "kind"):
         return dtype.kind in "fiu"
     return not getattr(dtype, "is_complex", False) and str(dtype) != "torch.bool"
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
+    if str(value) not in ("True", "False") or isinstance(value, str):  # also NumPy's own
         raise Unfit
     return bool(value)
 
 
 def as_float32(rows: Any) -> np.ndarray:
     """A copy of rows as float32, where a value too large for it is infinite, without a warning."""
+    import numpy as np
+
     with np.errstate(over="ignore"):
         return np.array(rows, np.float32)
 
@@ -219,11 +231,12 @@ def whole(least: int = 1, most: int | None = None) -> Kind:
     """A whole number from `least` on, up to `most` if that is given."""
 
     def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise Unfit
-        if value < least or (most is not None and value > most):
+        whole_value = int(value)
+        if whole_value < least or (most is not None and whole_value > most):
             raise Unfit
-        return int(value)
+        return whole_value
 
     return Kind(f"a whole number of at least {least}" + (f" and at most {most}" if most is not None else ""), read)
 
@@ -233,7 +246,7 @@ def number(least: float = -math.inf, *, above: float = -math.inf) -> Kind:
     bound = f" above {above:g}" if above > -math.inf else f" of at least {least:g}" if least > -math.inf else ""
 
     def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise Unfit
         if not math.isfinite(value) or value < least or value <= above:
             raise Unfit

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -22,11 +23,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from anysize.core.errors import CheckpointError
+from anysize.core.files import read_object, write_json
 
+SEAL, SIGNATURE = "digests.json", "sha256"
 _TOKEN = 16
 """Bytes of the cache that say that one identity had one digest."""
 _MOST = 1 << 14
 """Tokens in the cache, above which the older half is dropped: 256 KiB, read in two milliseconds."""
+_WORTH_WAITING = 1 << 22
+"""Bytes that take longer to hash than `remember` waits."""
 _SETTLED, _SETTLED_COARSE = 20_000_000, 2_000_000_000
 """
 Nanoseconds after a change within which another may bear the same time: file systems take the time from a clock that
@@ -124,15 +129,55 @@ def remember(files: Mapping[Path, Digest]) -> None:
     Note that whoever wrote these files hashed them on the way, so that the next reader need not.
 
     To be called when they lie under their final names, for renaming a file changes its identity; renaming a folder
-    around it does not. May wait for a few milliseconds until a later change would show.
+    around it does not. Waits for a few milliseconds, until a later change would show, where hashing would take longer.
     """
     known = []
     for path, digest in files.items():
         with contextlib.suppress(OSError):
             known.append((Identity.of(path), digest))
-    if not all(identity.settled() for identity, _ in known):
+    if sum(identity.bytes for identity, _ in known if not identity.settled()) > _WORTH_WAITING:
         time.sleep(1.5 * _SETTLED / 1e9)
     _cache.add([(identity, digest) for identity, digest in known if identity.settled()])
+
+
+def seal(folder: Path, *, but: str = "") -> None:
+    """Record every file of a folder, but those whose names begin so, in a file of its own there."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+    kept = [path for path in files if not but or not path.name.startswith(but)]
+    write_json(folder / SEAL, signed({str(path.relative_to(folder)): record(path).to_json() for path in kept}))
+
+
+def check_seal(folder: Path) -> None:
+    """Raise `CheckpointError`, naming the file, if one that `seal` recorded was altered; a folder may have no seal."""
+    if not (folder / SEAL).exists():
+        return
+    listed = read_object(folder / SEAL, "a record of files")
+    check_signature(listed, folder / SEAL)
+    for name in listed.keys() - {SIGNATURE}:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CheckpointError(f"{folder / SEAL} names {name}, which does not lie in its folder")
+        try:
+            expected = Digest.from_json(listed[name])
+        except ValueError as error:
+            raise CheckpointError(f"{folder / SEAL} is damaged or was changed by hand ({error})") from None
+        check(folder / name, expected)
+
+
+def signed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with a checksum over the rest of it, which `check_signature` compares."""
+    plain = json.loads(json.dumps(value))
+    return {**plain, SIGNATURE: _signature(plain)}
+
+
+def check_signature(value: Mapping[str, Any], where: Path) -> None:
+    """Raise `CheckpointError` if a JSON object carries a checksum and it is not its own."""
+    if SIGNATURE in value and value[SIGNATURE] != _signature(value):
+        raise CheckpointError(f"{where} was altered: it no longer matches its own checksum; copy or make it again")
+
+
+def _signature(value: Mapping[str, Any]) -> str:
+    rest = {name: part for name, part in value.items() if name != SIGNATURE}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _check_length(path: Path, length: int, expected: Digest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -28,3 +30,20 @@ class DivergedError(AnysizeError):
         super().__init__(message)
         self.checkpoint = checkpoint
         """The last whole checkpoint of the run, all of whose weights are good; None if there is none yet."""
+
+
+@contextlib.contextmanager
+def refused_as_damaged(what: str) -> Iterator[None]:
+    """
+    Whatever a library raises over the content of a file becomes a `CheckpointError` that begins with `what`.
+
+    Libraries have no common error for a bad file: KeyError, RuntimeError, AttributeError and bare Exception all occur.
+    Our own sentences, a lack of memory and a package that is not installed pass as they are.
+    """
+    try:
+        yield
+    except (AnysizeError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{what} ({reason}); it may be damaged") from error

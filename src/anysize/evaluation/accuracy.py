@@ -10,7 +10,8 @@ import numpy as np
 
 from anysize.core.errors import DataError
 from anysize.core.frontier.record import Record
-from anysize.core.model.cost import latency_ms
+from anysize.core.frontier.timing import timed
+from anysize.core.progress import each_view
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class AccuracyEvaluator(Evaluator):
 
     def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
         """What is measured, for the frontier's caption."""
-        return {"task": f"classification of {len(data.items())} rows"}
+        return {"task": f"classification of {len(data.items())} rows", "units": "rows"}
 
     def evaluate(
         self, views: Mapping[str, Sequence[Classifies]], data: Data, *, held_out: bool = False
@@ -39,15 +40,14 @@ class AccuracyEvaluator(Evaluator):
             raise DataError(f"this classifier was fitted on {data.name}; measure it on other labelled rows")
         vectors = data.items().vectors
         assert vectors is not None
-        records = []
-        for arm, models in views.items():
-            for model in models:
-                right = model.probabilities(vectors).argmax(1) == model.places(data.labels or []).numpy()
-                one, cost = np.ascontiguousarray(vectors[:1]), model.cost()
-                ms = latency_ms(partial(model.probabilities, one))
-                metrics = {self.metric: float(np.mean(right))}
-                record = Record(
-                    model.size, arm, metrics, cost.bytes, ms=ms, parameters=cost.parameters, flops=cost.flops
-                )
-                records.append(record)
-        return records
+        one = np.ascontiguousarray(vectors[:1])
+        records, runs = [], []
+        for arm, model in each_view(views):
+            right = model.probabilities(vectors).argmax(1) == model.places(data.labels or []).numpy()
+            cost, units = model.cost(), {self.metric: right.astype(float)}
+            metrics = {self.metric: float(np.mean(right))}
+            records.append(
+                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
+            )
+            runs.append(partial(model.probabilities, one))
+        return timed(records, runs)

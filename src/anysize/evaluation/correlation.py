@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anysize.core.errors import DataError
+from anysize.core.ranks import average_ranks
 
 Values = npt.ArrayLike
 Correlation = Callable[[Values, Values], float]
@@ -36,13 +37,6 @@ def spearman(a: Values, b: Values) -> float:
     """Spearman's correlation: Pearson's of the ranks, equal values sharing their average rank. Raises as `pearson`."""
     x, y = _checked(a, b)
     return pearson(average_ranks(x), average_ranks(y))
-
-
-def average_ranks(values: Values) -> np.ndarray:
-    """(n,) ranks from 1, smallest first; equal values have the average of the ranks that they fill."""
-    _, group, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[group]
 
 
 class Interval(NamedTuple):

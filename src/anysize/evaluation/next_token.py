@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from anysize.core.data.held_out import held_out as kept_back
 from anysize.core.errors import DataError
 from anysize.core.frontier.record import Record
 from anysize.core.losses.tokens import next_token_loss
+from anysize.core.progress import each_view
 from anysize.core.verbs.evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -60,20 +62,18 @@ class NextTokenEvaluator(Evaluator):
         """What is measured, for the frontier's caption."""
         count = len(self._texts(data, held_out))
         kept = " held out from training" if held_out else ""
-        return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token"}
+        return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token", "units": "windows"}
 
     def evaluate(self, views: Mapping[str, Sequence[Predicts]], data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view."""
         texts = self._texts(data, held_out)
         records = []
-        for arm, models in views.items():
-            for model in models:
-                part = windows(texts, model.tokenizer, model.max_length, data.name)
-                cost = model.cost()
-                records.append(
-                    Record(model.size, arm, _scores(model, part), cost.bytes, parameters=cost.parameters,
-                           flops=cost.flops)
-                )  # fmt: skip
+        for arm, model in each_view(views):
+            units, cost = _scores(model, windows(texts, model.tokenizer, model.max_length, data.name)), model.cost()
+            metrics = {name: float(values.mean()) for name, values in units.items()}
+            records.append(
+                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
+            )
         return records
 
     def _texts(self, data: Data, held_out: bool) -> list[str]:
@@ -81,11 +81,12 @@ class NextTokenEvaluator(Evaluator):
 
 
 @torch.no_grad()
-def _scores(model: Predicts, part: torch.Tensor) -> dict[str, float]:
-    loss, right = 0.0, 0
+def _scores(model: Predicts, part: torch.Tensor) -> dict[str, np.ndarray]:
+    """Of each window, all of one length, the means over its tokens."""
+    likely, right = [], []
     for rows in part.split(16):
         logits = model(rows[:, :-1])
-        loss += float(next_token_loss(logits, rows, reduction="sum"))
-        right += int((logits.argmax(-1).cpu() == rows[:, 1:]).sum())
-    count = part[:, 1:].numel()
-    return {"log_likelihood": -loss / count, "accuracy": right / count}
+        losses = next_token_loss(logits, rows, reduction="none").view(len(rows), -1)
+        likely.append(-losses.double().mean(1).cpu())
+        right.append((logits.argmax(-1).cpu() == rows[:, 1:]).double().mean(1))
+    return {"log_likelihood": torch.cat(likely).numpy(), "accuracy": torch.cat(right).numpy()}

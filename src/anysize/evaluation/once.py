@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from anysize.core.sides import Side
 
 
+_ROWS = 1 << 16
+
+
 class FeaturesOnce:
     """What the views of one encoder share: they differ in `project` alone."""
 
@@ -35,8 +38,12 @@ class FeaturesOnce:
 
     @staticmethod
     def _compute(model: Embeds, part: Items, task: str, side: Side | None) -> np.ndarray:
-        if part.vectors is not None or model.encoder is None:
-            return model.features(part.vectors if part.vectors is not None else part.texts or [])
+        if part.vectors is not None:
+            for start in range(0, len(part), _ROWS):  # looked through, not copied: they may be a mapped file
+                model.features(np.asarray(part.vectors[start : start + _ROWS]))
+            return part.vectors
+        if model.encoder is None:
+            return model.features(part.texts or [])
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and getattr(model, "task", "") is None else {}

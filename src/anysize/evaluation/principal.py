@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+_ROWS = 1 << 15
+
 
 def principal_rows(features: Float[np.ndarray, "n d"], dims: int) -> Float[torch.Tensor, "{dims} d"]:
     """
@@ -14,9 +16,12 @@ def principal_rows(features: Float[np.ndarray, "n d"], dims: int) -> Float[torch
     A rotation: with all rows it keeps every cosine, and its prefixes are the best linear ones in the least-squares
     sense. The start of every head, and the rival called ``pca``.
     """
-    x = torch.from_numpy(np.require(features, np.float32, ["C", "W"])).double()
-    x = torch.nn.functional.normalize(x, dim=-1)
-    _, vectors = torch.linalg.eigh(x.T @ x / max(1, len(x)))
+    squares = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+    for start in range(0, len(features), _ROWS):  # a block at a time: they may be a mapped file
+        block = torch.from_numpy(np.require(features[start : start + _ROWS], np.float32, ["C", "W"])).double()
+        block = torch.nn.functional.normalize(block, dim=-1)
+        squares += block.T @ block
+    _, vectors = torch.linalg.eigh(squares / max(1, len(features)))
     rows = vectors.flip(-1)[:, :dims].T
     # Fix the signs, which the decomposition leaves open, so that equal data give equal heads.
     signs = torch.sign(rows.gather(1, rows.abs().argmax(dim=1, keepdim=True)))

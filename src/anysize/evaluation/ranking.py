@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from anysize.core.data.identical import without_itself
 from anysize.core.data.records import Judgements, Retrieval
 from anysize.core.errors import AnysizeError
 
@@ -38,7 +39,9 @@ def judge(ranked: np.ndarray, queries: Sequence[str], documents: Sequence[str], 
     """
     Look up what was ranked: `ranked` is (q, k) positions in `documents`, best first; -1 is an empty place.
 
-    Raises `AnysizeError` if a query has no relevant document, or the counts differ.
+    As trec_eval has it, a grade of 0 or below is not relevant, a relevant document that is not among `documents` is
+    still to be found, and a query without any scores 0 by every measure. Of equal scores trec_eval puts the larger id
+    first; here a ranking is scored in the order that it has. Raises `AnysizeError` if the counts differ.
     """
     if ranked.ndim != 2 or len(ranked) != len(queries):
         raise AnysizeError(f"rankings have shape {ranked.shape}; expected one row for each of {len(queries)} queries")
@@ -47,8 +50,6 @@ def judge(ranked: np.ndarray, queries: Sequence[str], documents: Sequence[str], 
     found = [{document: gain for document, gain in qrels.get(query, {}).items() if gain > 0} for query in queries]
     ideal = np.zeros((len(queries), max(map(len, found), default=0)))
     for row, answers in enumerate(found):
-        if not answers:
-            raise AnysizeError(f"query {queries[row]!r} has no relevant document, so its ranking cannot be scored")
         ideal[row, : len(answers)] = sorted(answers.values(), reverse=True)
         for document, gain in answers.items():
             if document in place:
@@ -58,12 +59,12 @@ def judge(ranked: np.ndarray, queries: Sequence[str], documents: Sequence[str], 
 
 def ndcg(judged: Judged, k: int) -> np.ndarray:
     """(q,) normalised discounted cumulative gain: gain / log2(1 + place), over that of the best order there is."""
-    return _dcg(judged.gains[:, :k]) / _dcg(judged.ideal[:, :k])
+    return _share(_dcg(judged.gains[:, :k]), _dcg(judged.ideal[:, :k]))
 
 
 def recall(judged: Judged, k: int, *, out_of: int | None = None) -> np.ndarray:
     """(q,) share of the relevant documents in the first k. The MRL paper divides by a constant (1300): `out_of`."""
-    return _hits(judged, k) / (judged.relevant if out_of is None else out_of)
+    return _share(_hits(judged, k), judged.relevant if out_of is None else np.full(len(judged.gains), out_of))
 
 
 def precision(judged: Judged, k: int) -> np.ndarray:
@@ -89,7 +90,7 @@ def average_precision(judged: Judged, k: int, normalizer: Normalizer = "relevant
     divisor = {"relevant": judged.relevant, "min": np.minimum(judged.relevant, k), "k": np.full(len(hit), k)}
     if normalizer not in divisor:
         raise AnysizeError(f"{normalizer!r} does not normalise average precision; use relevant, min or k")
-    return (at * hit).sum(axis=1) / divisor[normalizer]
+    return _share((at * hit).sum(axis=1), divisor[normalizer])
 
 
 METRICS: dict[str, Callable[[Judged, int], np.ndarray]] = {
@@ -103,24 +104,45 @@ METRICS: dict[str, Callable[[Judged, int], np.ndarray]] = {
 }
 
 
-def score(judged: Judged, name: str) -> float:
-    """The mean over queries of a metric by name: ``ndcg@10``, ``map@100``, ``mrl_map@10`` (the MRL paper's)."""
+def scores(judged: Judged, name: str) -> np.ndarray:
+    """(q,) a metric by name of every query: ``ndcg@10``, ``map@100``, ``mrl_map@10`` (the MRL paper's)."""
     word, at, cutoff = name.partition("@")
     if word not in METRICS or not at or not cutoff.isdecimal() or int(cutoff) < 1:
         raise AnysizeError(
             f"{name!r} is not a retrieval metric; write one of {', '.join(METRICS)} with a cutoff: ndcg@10"
         )
-    return float(METRICS[word](judged, int(cutoff)).mean())
+    return METRICS[word](judged, int(cutoff))
+
+
+def score(judged: Judged, name: str) -> float:
+    """The mean over queries of a metric by name, as in `scores`."""
+    return float(scores(judged, name).mean())
+
+
+def evaluate_each(task: Retrieval, ranked: np.ndarray, names: Sequence[str] = ("ndcg@10",)) -> dict[str, np.ndarray]:
+    """
+    Metric -> (q,) its value for each of the task's queries.
+
+    `ranked` is (q, k + spare(task)) positions in its corpus, best first, with k at least the largest cutoff; documents
+    that the task leaves out of a ranking are taken from it.
+    """
+    kept = without_itself(task, ranked, ranked.shape[1])
+    judged = judge(kept, task.queries.ids, task.corpus.ids, task.qrels)
+    return {name: scores(judged, name) for name in names}
 
 
 def evaluate(task: Retrieval, ranked: np.ndarray, names: Sequence[str] = ("ndcg@10",)) -> dict[str, float]:
-    """Means over the task's queries; `ranked` is (q, k) positions in its corpus, with k at least the largest cutoff."""
-    judged = judge(ranked, task.queries.ids, task.corpus.ids, task.qrels)
-    return {name: score(judged, name) for name in names}
+    """Means over the task's queries of what `evaluate_each` gives."""
+    return {name: float(found.mean()) for name, found in evaluate_each(task, ranked, names).items()}
 
 
 def _hits(judged: Judged, k: int) -> np.ndarray:
     return (judged.gains[:, :k] > 0).sum(axis=1)
+
+
+def _share(found: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """0 where there was nothing to find."""
+    return np.divide(found, whole, out=np.zeros(len(found)), where=whole > 0)
 
 
 def _dcg(gains: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from jaxtyping import Float
 
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError
+from anysize.core.frontier.intervals import correlation_pseudo_values, rank_correlation_pseudo_values
 from anysize.core.frontier.record import Record
+from anysize.core.progress import each_view
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
 from anysize.evaluation.once import FeaturesOnce
@@ -59,7 +61,12 @@ class SimilarityEvaluator(Evaluator):
     def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
         """What is measured, for the frontier's caption."""
         kept = " held out from training" if held_out else ""
-        return {"task": f"similarity: {len(_pairs(data, held_out))} scored pairs{kept}", "normalize": self.normalize}
+        count = len(_pairs(data, held_out))
+        return {
+            "task": f"similarity: {count} scored pairs{kept}",
+            "normalize": self.normalize,
+            "units": "scored pairs",
+        }
 
     def evaluate(self, views: Mapping[str, Sequence[Embeds]], data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each distinct text once, whatever the number of sizes."""
@@ -69,15 +76,15 @@ class SimilarityEvaluator(Evaluator):
         items = Items([str(row) for row in place.values()], texts=list(place))
         features = FeaturesOnce(items, tasks=("text-matching",))
         records = []
-        for arm, models in views.items():
-            for model in models:
-                (raw,) = features.of(model)
-                z = model.project(raw, normalize=self.normalize == "after_truncation")
-                metrics = similarity_metrics(z[left], z[right], pairs.scores, normalize=self.normalize)
-                cost = model.cost()
-                records.append(
-                    Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops)
-                )
+        for arm, model in each_view(views):
+            (raw,) = features.of(model)
+            z = model.project(raw, normalize=self.normalize == "after_truncation")
+            u, v, cost = z[left], z[right], model.cost()
+            metrics = similarity_metrics(u, v, pairs.scores, normalize=self.normalize)
+            units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(pairs.scores))
+            records.append(
+                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
+            )
         return records
 
 
@@ -106,6 +113,15 @@ def similarity_metrics(
         metrics[f"pearson_{name}"] = pearson(values, scores)
         metrics[f"spearman_{name}"] = spearman(values, scores)
     return metrics
+
+
+def _units(similarities: dict[str, np.ndarray], scores: np.ndarray) -> dict[str, np.ndarray]:
+    """A value for each pair, whose mean is the correlation: what intervals come from."""
+    found = {}
+    for name, values in similarities.items():
+        found[f"pearson_{name}"] = correlation_pseudo_values(values, scores)
+        found[f"spearman_{name}"] = rank_correlation_pseudo_values(values, scores)
+    return found
 
 
 def pair_similarities(

@@ -16,21 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import AnysizeError, CheckpointError, DataError
+from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
+from anysize.core.errors import CheckpointError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
 from anysize.search.intake.given import check_vectors, many_queries, one_query
 from anysize.search.intake.ids import ids_of
-from anysize.search.intake.items import Encoder, check_width, embed
+from anysize.search.intake.items import Encoder, embed
 from anysize.search.intake.models import at_size, check_model, load_model, model_of
 from anysize.search.intake.passages import say_cut
+from anysize.search.intake.queries import check_queries
 from anysize.search.scoring.searcher import Searcher
 from anysize.search.store.manifest import Manifest, read_manifest
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.store.sparse import codes_of
-from anysize.search.writing.build import Plan, build
+from anysize.search.writing.build import METRICS, Plan, build
 from anysize.search.writing.changes import Opened, append, compact, remove
+
+STAGES = TEXT | many(instance(Stage, words="a Stage"), "a list of stages")
 
 
 class Index:
@@ -50,6 +54,18 @@ class Index:
             self._show(opened)
 
     @classmethod
+    @takes(
+        path=PATH,
+        block=whole(),
+        codes=FLAG,
+        hnsw=FLAG,
+        metric=one_of(METRICS),
+        nesting=instance(Nesting, words="a Nesting"),
+        model_path=PATH,
+        vectors=FLAG,
+        passages=FLAG,
+        progress=FLAG,
+    )
     def build(
         cls,
         path: str | os.PathLike[str],
@@ -105,12 +121,14 @@ class Index:
         return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
 
     @classmethod
+    @takes(path=PATH)
     def open(cls, path: str | os.PathLike[str], model: Encoder | str | os.PathLike[str] | None = None) -> Index:
         """
         Open an index. Its model is loaded when a text is searched, unless one is given.
 
         Raises `CheckpointError` if there is no index, a file is missing or of another length, or `model` is not the
-        one it was built with. `verify` reads every byte; opening does not.
+        one it was built with. A file's content is checked when something of it is first read, and then raises
+        `CheckpointError` from the search; `verify` reads every byte at once.
         """
         index = cls(Path(os.path.abspath(path)))
         if model is not None:
@@ -158,6 +176,7 @@ class Index:
         """Bytes of all files of the segments."""
         return self.manifest.bytes
 
+    @takes(k=whole(), stages=STAGES, approximate=TEXT)
     def search(
         self,
         query: str | np.ndarray,
@@ -169,12 +188,19 @@ class Index:
         The `k` best items for a text, or for a vector (d,) or (1, d); all items if there are fewer.
 
         A text is encoded by the index's model. A vector is what the items were: one before encoding if vectors were
-        encoded, else one as they are stored. Without `stages` the default funnel runs (`default_stages`).
+        encoded, else one as they are stored. Its length may be any that float64 holds.
+
+        Without `stages`, each segment runs the plan that its check at build found to lose nothing (`anysize info` says
+        which), or whole rows are scanned. The answer for k hits is the beginning of that for more: hits up to 10, to
+        100 and to 1,000 come from one list of candidates each, so that a row which one list missed comes after its
+        hits, whatever its score; of equal scores the earlier row is first. `approximate="hnsw"` shortlists with the
+        graph where its check passed. With `stages`, each stage keeps what it says.
 
         Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, and for bad stages.
         """
         return self.search_many(one_query(query), k, stages, approximate)[0]
 
+    @takes(k=whole(), stages=STAGES, approximate=TEXT)
     def search_many(
         self,
         queries: Sequence[str] | np.ndarray,
@@ -187,8 +213,6 @@ class Index:
 
         Raises as `search` does, naming the query by its place; of no queries there are no results.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise AnysizeError(f"k={k!r} hits cannot be found; ask for at least 1")
         queries = many_queries(queries)
         if len(queries) == 0:
             return []
@@ -206,6 +230,7 @@ class Index:
             for hits, reports in answers
         ]
 
+    @takes(progress=FLAG)
     def add(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
         """
         Append items, of the same form as those the index was built from.
@@ -216,6 +241,7 @@ class Index:
         """
         self._append(items, ids, progress, replacing=False)
 
+    @takes(progress=FLAG)
     def upsert(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
         """
         Append items, each in the place of the one with its id if there is one, in one step.
@@ -260,9 +286,5 @@ class Index:
                 raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
             queries = embed(self.model, queries, "query")
         elif self.manifest.source == "encoded":
-            queries = np.asarray(self.model.encode(queries))
-        vectors = check_vectors(queries, "query")
-        check_width(vectors, self.manifest.nesting.full.dims, "a query")
-        if self.manifest.metric == "cosine" and not (directed := vectors.any(1)).all():
-            raise DataError(f"query {int(np.argmin(directed))} (from 0) is a vector of zeros, which has no direction")
-        return vectors
+            queries = np.asarray(self.model.encode(check_vectors(queries, "query")))
+        return check_queries(queries, self.manifest.nesting.full.dims, self.manifest.metric)

@@ -66,7 +66,7 @@ def _base(model: Embedder) -> Embedder:
 
 def _principal(base: Embedder, data: Data) -> Embedder:
     items = data.items()
-    features = base.features(items.vectors if items.vectors is not None else items.texts or [], side="document")
+    features = base.features(items.texts or [], side="document") if items.vectors is None else items.vectors
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)
     )

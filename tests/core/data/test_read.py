@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anysize.core.data.records import ScoredPairs
 from safetensors.numpy import save_file
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import ScoredPairs
 from anysize.core.errors import DataError
 
 PAIRS = [{"anchor": "größe, lang", "positive": 'size "long"'}, {"anchor": "b\nc", "positive": "d"}]
@@ -62,7 +62,7 @@ def test_pairs_read_alike_from_every_format(tmp_path):
 
 def test_tsv_takes_quotes_as_they_are(tmp_path):
     data = read(write(tmp_path / "p.tsv", 'anchor\tpositive\tnegative\n"open\tb\tc\r\n'))
-    assert (data.pairs.anchors, data.pairs.negatives) == (['"open'], ["c"])
+    assert (data.pairs.anchors, data.pairs.negatives) == (['"open'], (["c"],))
 
 
 SCORED = [
@@ -152,7 +152,11 @@ def test_a_folder_with_a_corpus_alone_is_items(tmp_path):
 
 def test_judgements_of_unknown_ids_are_counted(tmp_path):
     data = read(beir(tmp_path, judgements=QRELS + "1\tmissing\t1\t1\n9\ta\t1\t1\n"))
-    assert data.notes == ("2 of 5 judgements in qrels.tsv name an unknown query or document",)
+    assert data.notes == (
+        "corpus.jsonl: 1 of 3 texts are empty and are not learnt from",
+        "1 of 5 judgements in qrels.tsv name an unknown query and are not used",
+        "1 of 5 judgements in qrels.tsv name a document that is not in the corpus; relevant ones count as not found",
+    )
     assert set(data.qrels["test"]) == {"1", "2"}
 
 
@@ -246,7 +250,7 @@ BAD_FILES = [
     ("u.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "u.jsonl line 2 holds the byte 0xff, which is not UTF-8"),
     ("u.csv", b"text\na\nb\xe9\n", "u.csv line 3 holds the byte 0xe9"),
     ("s.jsonl", '{"text": "\\ud800"}\n', "line 1 holds half a surrogate pair"),
-    ("c.jsonl", '{"sentence1": "a", "sentence2": "b"}\n', "columns sentence1, sentence2; expected anchor, positive"),
+    ("c.jsonl", '{"sentence1": "a", "b": "b"}\n', "columns sentence1, b; expected anchor, positive"),
     ("s.tsv", "score\tsentence1\tsentence2\n1\ta\tb\n\ta\tb\n", "s.tsv line 3: the score '' is not a number"),
     ("s.csv", "sentence1,sentence2,score\na,b,high\n", "s.csv line 2: the score 'high' is not a number"),
     ("s.csv", "sentence1,sentence2,score\na,b,nan\n", "s.csv line 2: the score 'nan' is not a number"),

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from anysize.core.data.records import Items, Pairs, ScoredPairs
 
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.core.errors import DataError
 
 
@@ -84,11 +84,12 @@ def judged(qrels) -> Data:
     return Data("b", "f", corpus, Items(["q1", "q2"], texts=["first", "second"]), qrels)
 
 
-def test_retrieval_keeps_gains_above_zero_and_queries_that_have_one():
-    task = judged({"test": {"q1": {"d1": 0.0}, "q2": {"d1": 2.0, "d2": 0.0}}}).retrieval()
-    assert task.queries.ids == ["q2"]
-    assert task.qrels == {"q2": {"d1": 2.0}}
+def test_retrieval_keeps_gains_above_zero_and_every_query_that_is_judged():
+    task = judged({"test": {"q1": {"d1": 0.0}, "q2": {"d1": 2.0, "d2": 0.0, "gone": 1.0}}}).retrieval()
+    assert task.queries.ids == ["q1", "q2"]
+    assert task.qrels == {"q1": {}, "q2": {"d1": 2.0, "gone": 1.0}}
     assert len(task.corpus) == 3
+    assert judged({"test": {"q2": {"d1": 1.0}}}).retrieval().queries.ids == ["q2"]
 
 
 def test_a_split_without_relevant_documents_sets_no_task():
@@ -99,7 +100,7 @@ def test_a_split_without_relevant_documents_sets_no_task():
 
 
 def test_training_pairs_from_judgements_leave_out_empty_documents():
-    data = judged({"train": {"q1": {"d2": 1.0, "d3": 1.0, "d1": 0.0}}})
+    data = judged({"train": {"q1": {"d2": 1.0, "d3": 1.0, "d1": 0.0, "gone": 2.0}}})
     assert data.training_pairs() == Pairs(["first"], ["two"])
 
 

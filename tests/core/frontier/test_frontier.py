@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
-from anysize.core.frontier.record import Record
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 NESTED = {32: (0.326, 0.9), 64: (0.444, 1.3), 128: (0.512, 2.2), 384: (0.545, 6.1)}
@@ -145,3 +147,30 @@ def test_a_metric_that_is_no_number_is_refused(value):
 def test_a_size_twice_in_an_arm_is_refused():
     with pytest.raises(AnysizeError, match="two records of nested at dims=8"):
         Frontier((record(8, 0.1), record(8, 0.2)), "ndcg@10")
+
+
+@pytest.mark.parametrize("change", [
+    {"bytes": "32"}, {"bytes": None}, {"bytes": -1}, {"bytes": float("nan")}, {"bytes": True}, {"ms": "1"},
+    {"ms": float("inf")}, {"flops": [1]}, {"parameters": -5}, {"metrics": {"q": "high"}}, {"metrics": {"q": None}},
+    {"metrics": []}, {"metrics": {"q": 10**400}}, {"size": {"dims": "8"}}, {"size": []}, {"size": {}}, {"more": 1},
+])  # fmt: skip
+def test_a_record_that_cannot_be_is_refused(tmp_path, change):
+    record = Record(Size(dims=8), "nested", {"q": 0.5}, 32).to_json()
+    value = {"records": [{**record, **change}], "metric": "q", "meta": {}}
+    (tmp_path / "f.json").write_text(json.dumps(value))
+    for source in (tmp_path / "f.json", value):
+        with pytest.raises(CheckpointError, match="is not a frontier") as refused:
+            Frontier.from_json(source)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_frontier_that_was_altered_is_refused(tmp_path):
+    frontier = Frontier((Record(Size(dims=8), "nested", {"q": 0.5}, 32),), "q")
+    frontier.to_json(tmp_path / "f.json")
+    assert Frontier.from_json(tmp_path / "f.json") == frontier
+    text = (tmp_path / "f.json").read_text()
+    (tmp_path / "f.json").write_text(text.replace("0.5", "0.7"))
+    with pytest.raises(CheckpointError, match=r"f\.json was altered"):
+        Frontier.from_json(tmp_path / "f.json")
+    (tmp_path / "f.json").write_text(json.dumps(frontier.to_json()))  # as before, and as others may write it
+    assert Frontier.from_json(tmp_path / "f.json") == frontier

@@ -5,10 +5,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from anysize.core.frontier.record import Record
 
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.page import page
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 EVIL = "</script><script>alert('x')</script>\"'&$title"

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from anysize.core.frontier.record import Record
 
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 pytest.importorskip("matplotlib")

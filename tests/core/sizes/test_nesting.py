@@ -176,6 +176,18 @@ def test_refusals_say_where_the_size_lies():
         nesting.resolve(layers=2)
 
 
+def test_refusals_tell_apart_what_is_trained_and_what_is_offered():
+    nesting = Nesting(bits=(2, 3, 4, 6, 8), weights=(1, 0, 0.1, 0, 0.1))
+    said = r"trained for bits 2, 4, 8 and offers bits 3, 6 untrained; 5 lies between 4 and 6"
+    with pytest.raises(SizeError, match=said):
+        nesting.resolve(bits=5)
+    menu = Nesting.pairs([Size(layers=1, bits=4), Size(layers=2, bits=8)], weights=(0, 1))
+    with pytest.raises(SizeError, match=r"^trained for layers=2,bits=8 and offers layers=1,bits=4 untrained; "):
+        menu.resolve(layers=1)
+    with pytest.raises(SizeError, match=r"^offers bits 32 untrained; 8 is smaller"):
+        Nesting(bits=(32,), weights=(0,)).resolve(bits=8)
+
+
 def test_a_menu_of_pairs_is_no_grid():
     menu = Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)], weights=(1, 2))
     assert menu.resolve(layers=2, dims=8) == Size(layers=2, dims=8)

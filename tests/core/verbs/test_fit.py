@@ -17,6 +17,7 @@ from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.files import lock, write_json
 from anysize.core.training import trainer as training
+from anysize.core.training.checkpoints import last_checkpoint
 from anysize.core.verbs.fit import fit
 from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
@@ -335,3 +336,19 @@ def test_a_full_disk_says_resume_only_where_there_is_something_to_resume(vectors
     assert not hasattr(said.value, "__notes__")
     monkeypatch.undo()
     fit(vectors, method=METHOD, out=tmp_path / "n")
+
+
+def test_an_altered_checkpoint_is_named_and_the_one_before_it_serves(unfinished, vectors):
+    """One byte of each file of the last checkpoint; the run then gives what an undisturbed one gives."""
+    last = last_checkpoint(unfinished.parent / "m.partial")
+    for file in sorted(path for path in last.iterdir() if path.is_file()):
+        whole = file.read_bytes()
+        middle = len(whole) // 2
+        file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        if file.name == "trainer_state.json" and last_checkpoint(unfinished.parent / "m.partial") != last:
+            file.write_bytes(whole)
+            continue  # no longer JSON: passed over
+        with pytest.raises(CheckpointError, match=f"{file.name} .*delete {last} to resume from the one before"):
+            fit(vectors, method=METHOD, out=unfinished, resume=True)
+        file.write_bytes(whole)
+    fit(vectors, method=METHOD, out=unfinished, resume=True)

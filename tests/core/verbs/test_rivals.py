@@ -1,9 +1,9 @@
 import pytest
 import torch
-from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.registry import find
 from anysize.core.verbs.rivals import check_same_data, method_of, rival

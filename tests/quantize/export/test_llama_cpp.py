@@ -18,6 +18,7 @@ from benchmarks.quantize.tiny_models import (
 from tokenizers import AddedToken
 from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen2Config
 
+from anysize.core.child import run_child
 from anysize.core.errors import AnysizeError
 from anysize.quantize import Scheme
 from anysize.quantize.export import gguf_settings, llama_cpp
@@ -141,7 +142,7 @@ WRONGED = {
         "away",
     ),
     "norm": (_always("add_layer_norm_rms_eps", 0.5), llama(), "away from the model"),
-    "heads": (_without("add_key_length"), llama(head_dim=32), "cannot run the file"),
+    "heads": (_without("add_key_length"), llama(head_dim=32), "cannot run what was written"),
     "words": (_always("add_tokenizer_pre", "llama-bpe"), llama(), "cuts .* into other tokens than the model's"),
     "begins": (_without("add_add_bos_token"), llama(words=byte_pairs("gpt-2", begins=True)), "other tokens"),
     "first id": (_without("add_bos_token_id"), bert(), "cannot run|other tokens"),
@@ -173,8 +174,10 @@ def test_another_activation_would_be_noticed_by_the_engine(activation, tmp_path,
 
 
 def test_an_engine_that_does_not_end_is_stopped(tmp_path):
-    with pytest.raises(AnysizeError, match="did not end within 0 s"):
-        llama_cpp._run(tmp_path / "q", tmp_path / "a", timeout=0.01)
+    program = tmp_path / "sleeps.py"
+    program.write_text("import time; time.sleep(60)")
+    with pytest.raises(AnysizeError, match=r"the engine did not end within 1 s, so nothing was written"):
+        run_child(program, [], "the engine", timeout=0.6)
 
 
 @pytest.mark.parametrize("seed", [0, 4, 7, 12, 15, 21])

@@ -15,7 +15,7 @@ from anysize.quantize.codes.slicing import MODES
 from anysize.quantize.model.making import prepared
 from anysize.quantize.model.mixing import average_bits, blocks, by_pattern, by_sensitivity
 from anysize.testing import check_nested_model
-from tests.conftest import WIDTH, sentences, tree
+from tests.conftest import WIDTH, sentences, tree, undigested
 
 TEXTS = sentences(5)
 GRID = Nesting(layers=(1, 2), dims=(8, WIDTH), bits=(2, 4, 8))
@@ -163,7 +163,7 @@ def test_the_cut_model_is_ordinary(made, tmp_path):
 
 
 def _rewrite(folder, change):
-    path = folder / "anysize.json"
+    path = undigested(folder) / "anysize.json"
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))

@@ -18,6 +18,7 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats import saelens
+from tests.conftest import tree
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
 
 OURS = {
@@ -54,6 +55,25 @@ def test_sae_lens_gives_the_codes_and_reconstructions_that_we_give(folder, name)
     assert codes.any()
     np.testing.assert_allclose(theirs["codes"], codes, atol=1e-5)
     np.testing.assert_allclose(theirs["rebuilt"], sae(inputs()).detach().numpy(), atol=1e-5)
+
+
+def test_an_export_is_run_by_sae_lens_and_refused_if_it_differs(anysize, tmp_path, monkeypatch):
+    sae = random_sae("batchtopk")
+    sae.save(tmp_path / "sae")
+    given = ("cut", tmp_path / "sae", "--size", f"latents={LATENTS}", "--out", tmp_path / "cut")
+    said = anysize(*given)
+    assert said.status == 0, said.err
+    assert "checked by SAELens" in said.out
+    assert "codes and reconstructions of" in said.out
+    before = tree(tmp_path)
+    real = saelens._folded
+    monkeypatch.setattr(saelens, "_folded", lambda *given: {**real(*given), "b_dec": torch.zeros(sae.width)})
+    anysize(*given).refused("SAELens", "away from the model", "nothing was written")
+    assert tree(tmp_path) == before
+    monkeypatch.setattr(saelens, "_folded", lambda *given: {"W_enc": torch.zeros(2, 2)})
+    anysize(*given).refused("SAELens cannot run what was written")
+    monkeypatch.setattr("anysize.sparse.formats.checking.version_of", lambda package: None)
+    assert "not checked, since SAELens is not installed; pip install sae-lens" in anysize(*given).out
 
 
 @pytest.mark.parametrize("name", THEIRS)

@@ -11,12 +11,17 @@ import torch
 
 import anysize as az
 from anysize.backbones.packaged import packaged
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
+from anysize.search.intake.items import embed
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats.sparse_encoder import module_of, write_sparse_encoder
-from tests.conftest import sentences, write_pairs
+from anysize.sparse.measuring.searching import vectors_of
+from anysize.sparse.rows.source import Source
+from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
+from tests.text.bases import SIDED, TEXTS, Kind, make
 
 
 def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
@@ -33,6 +38,12 @@ def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
     with torch.sparse.check_sparse_tensor_invariants(enable=True):
         pairs = loaded.similarity_pairwise(found.to_dense()[:-1], found.to_dense()[1:])
     torch.testing.assert_close(pairs, (unit[:-1] * unit[1:]).sum(1), atol=1e-5, rtol=1e-4)
+
+
+def doubled(module):
+    """The same module with twice as many active latents."""
+    module.k *= 2
+    return module
 
 
 @pytest.mark.parametrize(
@@ -53,7 +64,7 @@ def test_the_module_folds_centre_scale_and_bias(activation, nesting, size):
     assert float(view.scale) != 1
 
 
-def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path):
+def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, monkeypatch):
     texts = sentences(90)
     (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
     words = ["fit", tmp_path / "texts.jsonl", "--method", "csr", "--model", encoder_path, "--latents", "64"]
@@ -61,9 +72,15 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path):
     cut = ["cut", tmp_path / "codes", "--size", "active=4", "--format", "sparse-encoder", "--out", tmp_path / "st"]
     said = anysize(*cut)
     assert said.status == 0, said.err
+    assert "checked by sentence-transformers" in said.out
     assert f'load it with sentence_transformers.SparseEncoder("{tmp_path / "st"}")' in said.out
     same_codes(tmp_path / "st", az.load(tmp_path / "codes", active=4), sentences(25, seed=7))
     assert anysize(*cut).status == 0  # an older one is replaced
+    before = tree(tmp_path)
+    with monkeypatch.context() as wrong:
+        wrong.setattr("anysize.sparse.formats.sparse_encoder.module_of", lambda sae: doubled(module_of(sae)))
+        anysize(*cut).refused("codes of 12 texts: sentence-transformers", "away from the model")
+    assert tree(tmp_path) == before
     anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")
 
 
@@ -76,6 +93,27 @@ def test_over_a_nested_encoder_of_ours(anysize, tmp_path: Path, encoder_path: Pa
     sae = az.load(tmp_path / "codes", active=4)
     write_sparse_encoder(sae, tmp_path / "st")
     same_codes(tmp_path / "st", sae, sentences(25, seed=7))
+
+
+def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
+    """Documents are what it was fitted on; queries are embedded as such in searching, measuring and the export."""
+    from sentence_transformers import SentenceTransformer, SparseEncoder
+
+    base = make(Kind(normalize=False, settings={**SIDED, "truncate_dim": 12}), tmp_path)
+    plain, sae = SentenceTransformer(str(base), device="cpu"), random_sae("topk")
+    sae.about = {"options": {"model": str(base)}}
+    write_sparse_encoder(sae, tmp_path / "st")
+    loaded = SparseEncoder(str(tmp_path / "st"), device="cpu")
+    items = Items([str(row) for row in range(len(TEXTS))], texts=TEXTS)
+    np.testing.assert_allclose(sae.features(TEXTS), plain.encode_document(TEXTS), atol=1e-5)
+    for side in ("query", "document"):
+        rows = getattr(plain, f"encode_{side}")(TEXTS)
+        np.testing.assert_allclose(embed(sae, TEXTS, side), rows, atol=1e-5)
+        np.testing.assert_allclose(vectors_of(sae, items, side), rows, atol=1e-5)
+        found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
+        torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
+    runner = Source(str(base)).runner()
+    np.testing.assert_allclose(runner(list(TEXTS)), plain.encode_document(TEXTS), atol=1e-5)
 
 
 @pytest.mark.skipif(packaged("all-MiniLM-L6-v2") is None, reason="needs the demo extra")

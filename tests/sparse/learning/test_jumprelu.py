@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import JumpReLU, calibrate, reconstruction
+from anysize.sparse.formats import saelens
 from anysize.sparse.learning.jumprelu import jump
 from anysize.sparse.learning.kernels import Levels, encoded, level_errors
 from anysize.sparse.learning.learner import Learner
@@ -89,7 +90,7 @@ def test_the_number_of_active_latents_comes_to_the_target_by_thresholds_of_their
     assert sae.encode(x).l0 == pytest.approx(7, abs=0.01)
     torch.testing.assert_close(sae.threshold / sae.threshold.sum(), before / before.sum())
     assert sae.config()["active"] == 4
-    sae.at().export(tmp_path / "lens")
+    saelens.write(sae.at(), tmp_path / "lens")
     config = json.loads((tmp_path / "lens" / "cfg.json").read_text())
     assert config["architecture"] == "jumprelu"
     torch.testing.assert_close(az.load(tmp_path / "lens").encode_dense(x), sae.encode_dense(x), atol=1e-4, rtol=1e-4)

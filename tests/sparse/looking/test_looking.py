@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 
+from anysize.core.data.read import read
 from anysize.core.errors import DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.load import load
 from anysize.sparse import SparseAutoencoder
+from anysize.sparse.formats import saelens
 from anysize.sparse.looking.gather import look
 from anysize.sparse.looking.page import _verdict, page
 from anysize.sparse.measuring.errors_of_rows import fvu
+from anysize.sparse.measuring.reconstruction import reconstruction
 from anysize.sparse.pruning.powerlaw import PowerLaw, Rival
 from anysize.sparse.rows.stored import is_held_out
 from tests.sparse.making import LATENTS, inputs, random_sae
@@ -183,13 +186,28 @@ def test_look_as_typed(anysize, tmp_path):
     anysize(*command[:3], "--html", tmp_path / "none" / "page.html").refused("does not exist")
 
 
+def test_sizes_are_measured_on_what_training_left_out(anysize, tmp_path):
+    sae, held = random_sae("topk"), is_held_out(np.arange(len(X)), len(X))
+    np.save(tmp_path / "x.npy", X)
+    sae.about = {"data": {"name": "x", "fingerprint": read(tmp_path / "x.npy").fingerprint}}
+    sae.save(tmp_path / "sae")
+    command = ["look", tmp_path / "sae", tmp_path / "x.npy", "--html", tmp_path / "page.html"]
+    assert anysize(*command).status == 0
+    found = (tmp_path / "page.html").read_text()
+    assert f"On the {held.sum()} inputs that training left out" in found
+    assert f"{reconstruction(sae, X[held]).fvu:.4f}" in found
+    np.save(tmp_path / "x.npy", X + np.float32(1))
+    assert anysize(*command).status == 0
+    assert "On these inputs" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize("kind", ["ours", "SAELens"])
 def test_prune_as_typed(anysize, tmp_path, kind):
     sae = random_sae("batchtopk")
     if kind == "ours":
         sae.save(tmp_path / "sae")
     else:
-        sae.export(tmp_path / "sae")
+        saelens.write(sae, tmp_path / "sae")
     np.save(tmp_path / "x.npy", X)
     command = ["prune", tmp_path / "sae", tmp_path / "x.npy", "--latents", "10,20", "--out", tmp_path / "small"]
     said = anysize(*command, "--json")

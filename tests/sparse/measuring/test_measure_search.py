@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.verbs.measure import measure
@@ -104,10 +104,10 @@ def test_an_items_class_is_that_of_the_nearest_other_code():
 
 def test_what_is_measured_is_the_methods_unless_asked_otherwise():
     data, sae = judged(), random_sae("topk", Nesting(active=(2, 6)))
-    assert measure(sae, data).metric == "explained"
+    assert measure(sae, data).metric == "explained_variance"
     sae.about = {"method": "csr"}
     assert measure(sae, data).metric == "ndcg@10"
-    assert measure(sae, data, by="reconstruction").metric == "explained"
+    assert measure(sae, data, by="reconstruction").metric == "explained_variance"
     with pytest.raises(AnysizeError, match="rebuilds nothing"):
         measure(sae, data, by="reconstruction", arms=("pca",))
     with pytest.raises(AnysizeError, match="not measured by 'retrieval'; expected one of sparse-retrieval"):
@@ -161,4 +161,4 @@ def test_texts_are_searched_through_the_encoder_of_the_fit(anysize, tmp_path: Pa
     by_class = anysize("measure", tmp_path / "codes", tmp_path / "classes.jsonl", "--arms", "pca", "--json")
     assert by_class.json["metric"] == "1-nn accuracy"
     rebuilt = anysize("measure", tmp_path / "codes", folder, "--by", "reconstruction", "--json")
-    assert rebuilt.json["metric"] == "explained"
+    assert rebuilt.json["metric"] == "explained_variance"

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anysize.core.data.records import Items
 
 import anysize as az
 from anysize.backbones.site import Site
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.sparse import CSR, MSAE, BatchTopK, JumpReLU, MatryoshkaSAE, ReLU, TopK, fit_together, reconstruction
 from anysize.sparse.methods.rivals import sorted_by_energy
@@ -139,11 +139,13 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     assert said.status == 0, said.err
     records = {(one["arm"], one["size"]["latents"]): one for one in said.json["records"]}
     assert len(records) == 15
-    assert records["pruned", 8]["metrics"]["explained"] > records["sorted", 8]["metrics"]["explained"]
-    assert records["sorted", 64]["metrics"]["explained"] == pytest.approx(
-        records["batchtopk", 64]["metrics"]["explained"], abs=1e-5
+    assert records["pruned", 8]["metrics"]["explained_variance"] > records["sorted", 8]["metrics"]["explained_variance"]
+    assert records["sorted", 64]["metrics"]["explained_variance"] == pytest.approx(
+        records["batchtopk", 64]["metrics"]["explained_variance"], abs=1e-5
     )
-    assert records["nested", 8]["metrics"]["explained"] < records["nested", 64]["metrics"]["explained"]
+    assert (
+        records["nested", 8]["metrics"]["explained_variance"] < records["nested", 64]["metrics"]["explained_variance"]
+    )
     assert "held out" in said.json["meta"]["task"]
     np.save(tmp_path / "other.npy", vectors[:, :5])
     anysize("measure", out, tmp_path / "other.npy").refused("reads vectors of width 16; got shape")

@@ -13,7 +13,7 @@ from anysize.core.model.manifest import MANIFEST
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder
-from tests.conftest import WIDTH, sentences
+from tests.conftest import WIDTH, sentences, undigested
 
 TEXTS = [*sentences(7), "", "ba" * 4000]
 
@@ -164,7 +164,7 @@ def test_weights_with_a_tensor_too_few_or_too_many_are_refused(model, tmp_path, 
     from safetensors.torch import load_file, save_file
 
     model.save(tmp_path / "saved")
-    weights = load_file(tmp_path / "saved" / WEIGHTS)
+    weights = load_file(undigested(tmp_path / "saved") / WEIGHTS)
     lost = next(name for name in weights if "layer.1.attention" in name)
     changed = {"less": {name: weight for name, weight in weights.items() if name != lost},
                "more": {**weights, "encoder.stranger[0:2]": torch.ones(2)}}[change]  # fmt: skip
@@ -177,7 +177,7 @@ def test_weights_with_a_tensor_too_few_or_too_many_are_refused(model, tmp_path, 
 
 def test_a_description_of_another_depth_than_its_weights_is_refused(model, tmp_path):
     model.save(tmp_path / "saved")
-    manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
+    manifest = json.loads((undigested(tmp_path / "saved") / MANIFEST).read_text())
     manifest["config"]["transformer"]["intermediate_size"] = 48
     (tmp_path / "saved" / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="does not fit its own description"):
@@ -186,7 +186,7 @@ def test_a_description_of_another_depth_than_its_weights_is_refused(model, tmp_p
 
 def test_a_kind_of_transformer_that_is_not_known_is_said(model, tmp_path):
     model.save(tmp_path / "saved")
-    manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
+    manifest = json.loads((undigested(tmp_path / "saved") / MANIFEST).read_text())
     manifest["config"]["transformer"]["model_type"] = "hal9000"
     (tmp_path / "saved" / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match=r"does not know the model .*hal9000"):

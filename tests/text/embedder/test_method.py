@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anysize.core.data.records import Items, Pairs
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
+from anysize.core.data.records import Items, Pairs
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.sizes.widths import default_dims

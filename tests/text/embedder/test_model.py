@@ -194,5 +194,5 @@ def test_a_saved_model_without_its_encoder_says_so(tmp_path, encoder):
     Embedder(NESTING, WIDTH, encoder=encoder, weight=head()).save(tmp_path / "m")
     shutil.rmtree(tmp_path / "m" / "encoder")
     model = load(tmp_path / "m")
-    with pytest.raises(CheckpointError, match=r"encoder.* does not exist"):
+    with pytest.raises(CheckpointError, match=r"encoder.* is missing"):
         model.encode(TEXTS)

@@ -40,6 +40,7 @@ class Choose:
 
     def run(self) -> Chosen:
         """Read the frontier and choose."""
+        from anysize.cli.notes import tell
         from anysize.core.errors import AnysizeError
 
         frontier = read_frontier(self.frontier)
@@ -52,7 +53,10 @@ class Choose:
             max_ms=self.max_ms,
             metric=self.metric,
         )
-        return Chosen(record)
+        said = frontier.said(record, metric=self.metric)
+        notes = (said, *map(str, frontier.meta.get("notes", ())))
+        tell(notes)
+        return Chosen(record, notes)
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,16 @@ class Chosen:
     """The record that was chosen."""
 
     record: Record
+    notes: tuple[str, ...] = ()
+    """Its value and loss with their intervals, and what was noted when it was measured."""
 
     def text(self) -> str:
         """The size as it is typed, so that it can be given to other commands."""
         return str(self.record.size)
 
     def to_json(self) -> dict[str, Any]:
-        """The whole record."""
-        return self.record.to_json()
+        """The whole record, and the notes."""
+        return {**self.record.to_json(), "notes": list(self.notes)}
 
 
 def read_frontier(path: Path) -> Frontier:

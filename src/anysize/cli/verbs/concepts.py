@@ -73,7 +73,9 @@ class Named:
     def text(self) -> str:
         """A line for each accepted name."""
         kept = self.accepted
-        lines = [f"{self.sae}: {len(kept)} of {len(self.concepts)} latents have a name among {self.words} words"]
+        lines = [
+            f"{printable(self.sae)}: {len(kept)} of {len(self.concepts)} latents have a name among {self.words} words"
+        ]
         for one in kept[: self.show]:
             lines.append(
                 f"  {one.latent:>6}  {one.similarity:.3f}  {one.ratio:5.2f}x  "

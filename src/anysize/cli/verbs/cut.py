@@ -1,4 +1,4 @@
-"""``anysize cut``: a standalone smaller model."""
+"""``anysize cut``: one size of a model, standing alone."""
 
 from __future__ import annotations
 
@@ -54,12 +54,32 @@ class WasCut:
     size: Any
     made: Exported
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of what was written."""
+        from pathlib import Path
+
+        path = Path(self.out)
+        files = path.rglob("*") if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    @property
+    def whole_encoder(self) -> bool:
+        """Whether the vectors alone are smaller, and what makes them is as large as it was."""
+        return self.made.format == "sentence-transformers" and tuple(self.size) == ("dims",)
+
     def text(self) -> str:
-        """What it is, how to load it, and what checked it."""
+        """What it is, how to load it, what checked it, and what is no smaller than before."""
         article = "an" if self.made.format in ("anysize", "SAELens") else "a"
-        line = f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"
-        return "\n".join([line, *self.made.lines()])
+        lines = [f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"]
+        if self.whole_encoder:
+            lines.append(
+                f"Its vectors are smaller, its encoder is not ({self.bytes / 1e6:,.1f} MB): to cut that too, fit "
+                "with --method starbucks or 2dmse for layers, or with --method matquant for bits"
+            )
+        return "\n".join([*lines, *self.made.lines()])
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size, format, checks and notes."""
-        return {"out": self.out, "size": dict(self.size), "format": self.made.format, **self.made.told()}
+        """Place, size, format, bytes, checks and notes."""
+        told = {"out": self.out, "size": dict(self.size), "format": self.made.format, "bytes": self.bytes}
+        return {**told, **self.made.told()}

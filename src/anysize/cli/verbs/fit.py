@@ -14,10 +14,10 @@ class Fit:
     """
     Make a model nested: learn from DATA and write the result to --out.
 
-    DATA is a folder in BEIR layout; a jsonl, csv or parquet file with columns anchor, positive[, negative] or text;
-    a .npy or .safetensors of vectors, or a folder of .npy shards; or the name of a data set on the hub. For smae and
-    mlm, which pretrain on unlabelled text, also a .txt file, whose texts are its paragraphs (its lines, if no line is
-    blank), or a folder of such files.
+    DATA is a folder in BEIR layout; a jsonl, json, csv or parquet file with columns anchor, positive[, negative] or
+    text, or common names for these; a .npy, .npz or .safetensors of vectors, or a folder of .npy shards; or the name
+    of a data set on the hub. For smae and mlm, which pretrain on unlabelled text, also a .txt file, whose texts are its
+    paragraphs (its lines, if no line is blank), or a folder of such files.
     """
 
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
@@ -33,10 +33,17 @@ class Fit:
 
     def run(self) -> Fitted:
         """Fit and save."""
+        import os
+        from pathlib import Path
+
+        from anysize.cli.notes import read_told
+        from anysize.core.files import check_replaceable
         from anysize.core.verbs.fit import fit
 
-        made = fit(self.data, method=self.options, out=self.out, resume=self.resume)
-        return Fitted(self.out, made, self.options.told(made, self.out))
+        check_replaceable(Path(os.path.abspath(self.out)), self.options.marker)  # before the data is read
+        data = read_told(self.data, self.options.reads)
+        made = fit(data, method=self.options, out=self.out, resume=self.resume)
+        return Fitted(self.out, made, self.options.told(made, self.out), data.notes)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Fitted:
     out: str
     made: Any
     told: str
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """What the method tells of it, and the next command."""
@@ -53,7 +61,8 @@ class Fitted:
 
     def to_json(self) -> dict[str, Any]:
         """The nesting and how the model was made."""
-        return {"out": self.out, "nesting": self.made.nesting.to_json(), "about": self.made.about}
+        made = {"out": self.out, "nesting": self.made.nesting.to_json(), "about": self.made.about}
+        return {**made, "notes": list(self.notes)}
 
 
 def command(words: Sequence[str]) -> type[Fit]:

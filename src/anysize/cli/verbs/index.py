@@ -65,7 +65,7 @@ class Index:
     def _build(self, name: str, corpus: str, out: str) -> WasIndexed:
         import time
 
-        from anysize.core.data import records as data
+        from anysize.cli.notes import read_told
         from anysize.core.errors import AnysizeError
         from anysize.core.sizes.nesting import Nesting
         from anysize.search import Index as Store
@@ -74,12 +74,12 @@ class Index:
         claim_check(out)
         if name != "-" and self.dims is not None:
             raise AnysizeError("a model knows its own sizes; --dims is for vectors that are kept as they are")
-        model = self._model(name)
+        model, data = self._model(name), read_told(corpus)
         begin = time.perf_counter()
         store = Store.build(
             out,
             model,
-            data.read(corpus).items(),
+            data.items(),
             block=self.block,
             codes=not self.no_codes,
             hnsw=self.hnsw,
@@ -89,13 +89,13 @@ class Index:
             nesting=Nesting(dims=self.dims) if self.dims else None,
             model_path=None if model is None else name,
         )
-        return WasIndexed.of(out, store, time.perf_counter() - begin)
+        return WasIndexed.of(out, store, time.perf_counter() - begin, data.notes)
 
     def _add(self, name: str, corpus: str, out: str) -> WasIndexed:
         import time
         from dataclasses import fields
 
-        from anysize.core.data import records as data
+        from anysize.cli.notes import read_told
         from anysize.core.errors import AnysizeError
         from anysize.search import Index as Store
 
@@ -105,9 +105,10 @@ class Index:
             options = " and ".join(f"--{one.replace('_', '-')}" for one in given)
             raise AnysizeError(f"{options} cannot be changed of an index that stands; leave it out, or build anew")
         store = Store.open(out, self._model(name))
+        data = read_told(corpus)
         begin, before = time.perf_counter(), len(store)
-        (store.upsert if self.upsert else store.add)(data.read(corpus).items())
-        return WasIndexed.of(out, store, time.perf_counter() - begin, before)
+        (store.upsert if self.upsert else store.add)(data.items())
+        return WasIndexed.of(out, store, time.perf_counter() - begin, data.notes, before)
 
     def _model(self, name: str) -> Any:
         from anysize.cli.tasks import for_task
@@ -132,14 +133,15 @@ class WasIndexed:
     seconds: float
     texts: bool
     """Whether it is asked with texts; else with vectors."""
+    notes: tuple[str, ...] = ()
     before: int | None = None
     """Items that were there before some were added; None for a new index."""
 
     @classmethod
-    def of(cls, out: str, store: Any, seconds: float, before: int | None = None) -> WasIndexed:
+    def of(cls, out: str, store: Any, seconds: float, notes: tuple[str, ...], before: int | None = None) -> WasIndexed:
         """What a store now holds."""
         texts = store.manifest.source == "texts"
-        return cls(out, len(store), store.nesting.full.dims, store.bytes, seconds, texts, before)
+        return cls(out, len(store), store.nesting.full.dims, store.bytes, seconds, texts, notes, before)
 
     def text(self) -> str:
         """One line, and how to search it."""
@@ -159,6 +161,7 @@ class WasIndexed:
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
             **({} if self.before is None else {"before": self.before}),
+            "notes": list(self.notes),
         }
 
 

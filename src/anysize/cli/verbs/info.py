@@ -12,6 +12,7 @@ from anysize.core.printable import printable
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
+    from anysize.core.frontier.record import Record
 
 
 @dataclass
@@ -25,13 +26,19 @@ class Info:
 
     def run(self) -> About:
         """Look for the file that says what it is; nothing but manifests and data is read."""
-        from anysize.core.errors import AnysizeError
-        from anysize.core.registry import names
+        from anysize.core.errors import AnysizeError, refused_as_damaged
 
         if self.verify:
             return _verified(self.path)
         if not self.path.exists():
             raise AnysizeError(f"{self.path} does not exist")
+        with refused_as_damaged(f"what {self.path} says of itself cannot be read"):
+            return self._about()
+
+    def _about(self) -> About:
+        from anysize.core.errors import AnysizeError
+        from anysize.core.registry import names
+
         if self.path.is_file():
             return _file(self.path)
         for marker, describe in _FOLDERS.items():
@@ -77,10 +84,10 @@ class About:
 
 def _model(path: Path) -> About:
     from anysize.core.errors import CheckpointError, SizeError
-    from anysize.core.files import read_json
+    from anysize.core.model.manifest import read_manifest
     from anysize.core.sizes.nesting import Nesting
 
-    manifest = read_json(path / "anysize.json", "an anysize model")
+    manifest = read_manifest(path)
     try:
         nesting = Nesting.from_json(manifest["nesting"])
         sizes = [_size_of_model(size, manifest) for size in nesting]
@@ -94,13 +101,37 @@ def _model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
-        "codes": _codes(manifest.get("config", {}).get("quantization")),
+        "codes": _codes(_object(manifest.get("config")).get("quantization")),
+        **_prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
         "fingerprint": manifest.get("fingerprint"),
+        "verified": "all files"
+        if "files" in manifest
+        else "the weights alone: saved before other files were recorded; load it and save it again",
         "bytes_on_disk": _bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")
+
+
+def _settings_of_model(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Prompts as sentence-transformers writes them, of the encoder in a model of ours or beside it."""
+    config = _object(manifest.get("config"))
+    config = _object(_object(config.get("inner")).get("config")) or config
+    inside = _object(config.get("encoder")) or config
+    if "prompts" in inside:
+        own = {"prompts": inside["prompts"], "default_prompt_name": inside.get("default_prompt")}
+        return {**own, "instructions": config.get("instructions")}
+    return _optional(path / "encoder" / "config_sentence_transformers.json")
+
+
+def _prompts(saved: dict[str, Any]) -> dict[str, Any]:
+    """What goes before texts, by name."""
+    told = {**_object(saved.get("prompts")), **_object(saved.get("instructions"))}
+    return {
+        "prompts": "; ".join(f"{name}: {prompt!r}" for name, prompt in told.items() if prompt) or None,
+        "default_prompt": saved.get("default_prompt_name"),
+    }
 
 
 def _codes(said: Any) -> str | None:
@@ -131,7 +162,7 @@ def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _index(path: Path) -> About:
-    from anysize.search.store.manifest import read_manifest
+    from anysize.search.store.manifest import describe_plans, read_manifest
 
     manifest = read_manifest(path)
     blocks = [*manifest.bounds[1:]]
@@ -145,6 +176,8 @@ def _index(path: Path) -> About:
         "metric": manifest.metric,
         "codes": f"of the first {_words(codes)} dims" if codes else None,
         "hnsw": f"over the first {_words(graph)} dims" if graph else None,
+        "search": describe_plans(manifest) if manifest.dims else None,
+        "search_by_hnsw": describe_plans(manifest, graph=True) if graph else None,
         "sparse": f"codes over {_words(manifest.sparse.latents)} latents" if manifest.sparse else None,
         "model": manifest.model_path,
         "model_fingerprint": manifest.model_fingerprint,
@@ -184,6 +217,8 @@ def _sentence_transformers(path: Path) -> About:
         "parts": ", ".join(parts),
         "dims": widths[0] if widths else None,
         "truncated_to": saved.get("truncate_dim"),
+        **_prompts(saved),
+        "trained_dims": _optional(path / "config.json").get("matryoshka_dimensions"),
         "made_by": ", ".join(f"{name} {version}" for name, version in saved.get("__version__", {}).items()) or None,
         "bytes_on_disk": _bytes_on_disk(path),
     }
@@ -194,17 +229,36 @@ def _file(path: Path) -> About:
     from anysize.core.frontier.frontier import Frontier
     from anysize.core.frontier.records import NESTED
 
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or not _is_frontier(path):
         return _data(path)
     frontier = Frontier.from_json(path)
     arm = NESTED if NESTED in frontier.arms else frontier.arms[0]
     metric = frontier.metric
     sizes = [
-        {"size": str(record.size), "bytes_per_item": record.bytes, metric: round(record.metrics[metric], 4)}
+        {
+            "size": str(record.size),
+            "bytes_per_item": record.bytes,
+            metric: round(record.metrics[metric], 4),
+            **_interval(record, metric),
+        }
         for record in frontier.arm(arm)
     ]
     facts = {"metric": metric, "arms": ", ".join(frontier.arms), **frontier.meta}
     return About(path, "frontier", facts, sizes, f"anysize choose {path} --within 1%")
+
+
+def _interval(record: Record, metric: str) -> dict[str, Any]:
+    span = record.intervals.get(metric)
+    return {} if span is None else {"interval": [round(end, 4) for end in span]}
+
+
+def _is_frontier(path: Path) -> bool:
+    """Whether a JSON file is no table of data: anything but a list, or an object of lists alone."""
+    from anysize.core.files import read_json
+
+    found = read_json(path, "a frontier")
+    lists = isinstance(found, dict) and bool(found) and all(isinstance(column, list) for column in found.values())
+    return not (isinstance(found, list) or lists)
 
 
 def _data(path: Path) -> About:
@@ -217,7 +271,7 @@ def _data(path: Path) -> About:
         "queries": len(data.queries) if data.queries else None,
         "judgements": ", ".join(f"{count} {split}" for split, count in held.items()) or None,
         "labels": len(set(data.labels)) if data.labels else None,
-        "notes": "; ".join(data.notes) or None,
+        "notes": list(data.notes) or None,
         "fingerprint": data.fingerprint,
     }
     return About(path, "data", facts, hint=f"anysize fit {path} --out MODEL")
@@ -225,7 +279,7 @@ def _data(path: Path) -> About:
 
 def _holds(data: Data) -> str:
     if data.pairs is not None:
-        return f"{len(data.pairs)} pairs{' with negatives' if data.pairs.negatives else ''}"
+        return f"{len(data.pairs)} {data.pairs.kind}"
     if data.scored is not None:
         return f"{len(data.scored)} scored pairs"
     items = data.items()
@@ -240,6 +294,10 @@ def _optional(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
+    return _object(found)
+
+
+def _object(found: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
@@ -251,7 +309,7 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
+        return ("; " if any(isinstance(one, str) and " " in one for one in value) else ", ").join(map(_words, value))
     return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from anysize.core.printable import printable
+
 
 @dataclass
 class Look:
@@ -38,31 +40,39 @@ class Look:
 
         import numpy as np
 
+        from anysize.cli.notes import read_told
         from anysize.cli.verbs.prune import autoencoder
-        from anysize.core.data.read import read
         from anysize.core.files import check_file, write_bytes
         from anysize.sparse.looking.gather import look
         from anysize.sparse.looking.page import page
-        from anysize.sparse.measuring.reconstruction import rows_of
+        from anysize.sparse.measuring.reconstruction import rows_of, split_of
 
         check_file(self.html)
-        sae, data = autoencoder(self.sae), read(self.data)
+        sae, data = autoencoder(self.sae), read_told(self.data)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             found: Any = rows_of(sae, data, Path(scratch))
             inputs = self._inputs(data, len(found))
             step = -(-len(found) // max(1, self.rows))
-            x = np.array(found[::step], np.float32)
-        looked = look(sae, x, inputs[::step], title=Path(self.sae).name, names=_names(self.concepts), most=self.latents)
+            x, held_out = np.array(found[::step], np.float32), None
+            if sae.about.get("data", {}).get("fingerprint") == data.fingerprint:
+                split = split_of(sae, data, Path(scratch))
+                left = np.flatnonzero(split.held)
+                held_out = np.array(split.rows[left[:: -(-len(left) // max(1, self.rows))]], np.float32)
+        looked = look(
+            sae, x, inputs[::step], title=Path(self.sae).name, names=_names(self.concepts), most=self.latents,
+            held_out=held_out,
+        )  # fmt: skip
         content = page(looked).encode()
         write_bytes(self.html, content)
         return Written(str(self.html), len(looked.latents), looked.dead, looked.dense, len(content))
 
     def _inputs(self, data: Any, count: int) -> list[str]:
+        from anysize.core.data.unpacking import lines_of
         from anysize.core.errors import DataError
 
         items = data.items()
         if self.texts is not None:
-            lines = self.texts.read_text("utf-8").splitlines()
+            lines = [line.rstrip("\r\n") for _, line in lines_of(self.texts)]
             if len(lines) != count:
                 raise DataError(f"{self.texts} holds {len(lines)} lines for {count} rows; give one line for each")
             return lines
@@ -82,7 +92,8 @@ class Written:
 
     def text(self) -> str:
         """One line."""
-        return f"wrote {self.html}: {self.latents} latents, {self.dead} dead, {self.dense} dense, {self.bytes:,} bytes"
+        shown = f"{self.latents} latents, {self.dead} dead, {self.dense} dense, {self.bytes:,} bytes"
+        return f"wrote {printable(self.html)}: {shown}"
 
     def to_json(self) -> dict[str, Any]:
         """The same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -45,6 +45,9 @@ class Measure:
     task: str | None = None
     """Of a model with an adapter per task: the task to embed every text for, in place of the one that the data is for
     (retrieval for pairs and judgements, else text-matching)."""
+    identical: Literal["drop", "ids", "keep"] = "drop"
+    """A document that is the query itself: drop it from that ranking, unless judged relevant; go by ids alone, as BEIR
+    does; or keep it, as trec_eval does."""
     within: str = "1%"
     """Mark the cheapest size that loses at most this much."""
     json: Path | None = None
@@ -56,8 +59,10 @@ class Measure:
 
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
+        from anysize.cli.notes import read_told, tell
         from anysize.cli.tasks import for_task
         from anysize.cli.verbs.choose import fraction
+        from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
         from anysize.core.files import as_json, check_file, write_together
         from anysize.core.frontier.page import page
@@ -74,8 +79,10 @@ class Measure:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = for_task(load(self.model), self.task, self.model)
         sizes = self._sizes(model.nesting)
-        frontier = measure(model, self.data, arms=self.arms, sizes=sizes, by=self.by)
-        files = {beside: as_json(frontier.to_json())}
+        data = read_told(self.data)
+        frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical)
+        tell(note for note in frontier.meta.get("notes", ()) if note not in data.notes)
+        files = {beside: as_json(signed(frontier.to_json()))}
         if self.json:
             files[self.json] = files[beside]
         if self.html:
@@ -90,6 +97,8 @@ class Measure:
         from anysize.core.errors import SizeError
         from anysize.core.sizes.menu import menu
 
+        if self.dims is not None and "dims" not in nesting.axes:
+            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
         if self.sizes is None:
             return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
         if self.dims is not None:
@@ -121,10 +130,13 @@ class Measured:
 
     def text(self) -> str:
         """The table, what it was measured on, and the next command."""
-        lines = [f"{self.frontier.meta['task']}, {self.frontier.metric}", self.frontier.table(within=self.within)]
+        lines = [
+            f"{self.frontier.meta['task']}, {self.frontier.metric}",
+            self.frontier.table(within=self.within),
+        ]
         lines += [f"wrote {file}" for file in self.written]
         return "\n".join([*lines, f"next: anysize choose {self.model} --within {100 * self.within:g}%"])
 
     def to_json(self) -> dict[str, Any]:
-        """All records."""
-        return self.frontier.to_json()
+        """All records, and what to know before trusting them."""
+        return {**self.frontier.to_json(), "notes": list(self.frontier.meta.get("notes", ()))}

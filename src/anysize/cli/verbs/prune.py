@@ -47,7 +47,7 @@ class Prune:
 
         import numpy as np
 
-        from anysize.core.data.read import read
+        from anysize.cli.notes import read_told
         from anysize.core.files import check_replaceable
         from anysize.sparse.formats import saelens
         from anysize.sparse.measuring.reconstruction import reconstruction, split_of
@@ -56,7 +56,7 @@ class Prune:
         check_replaceable(Path(self.out), saelens.WEIGHTS)
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            split = split_of(sae, read(self.data), Path(scratch))
+            split = split_of(sae, read_told(self.data), Path(scratch))
             chosen = np.flatnonzero(~split.held)
             train, rest = split.rows[chosen[:: 1 + len(chosen) // _MOST]], split.rows[np.flatnonzero(split.held)]
             done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)

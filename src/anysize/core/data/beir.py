@@ -8,8 +8,12 @@ from pathlib import Path
 from anysize.core.data import rows
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Judgements
-from anysize.core.data.tables import Digest, texts_of
+from anysize.core.data.rows import Row, short_list
+from anysize.core.data.tables import Digest, about_texts, texts_of
 from anysize.core.errors import DataError
+
+SPLITS = ("train", "dev", "test")
+COLUMNS = ("query-id", "corpus-id", "score")
 
 
 def read_beir(folder: Path) -> Data:
@@ -18,12 +22,13 @@ def read_beir(folder: Path) -> Data:
     corpus_file = _find(folder, "corpus.jsonl")
     if corpus_file is None:
         raise DataError(f"{folder} holds no corpus.jsonl; expected a folder in BEIR layout, or name one file of it")
-    corpus = _read_texts(corpus_file, digest)
-    queries_file = _find(folder, "queries.jsonl")
-    queries = None if queries_file is None else _read_texts(queries_file, digest)
-    qrels: dict[str, Judgements] = {}
     notes: list[str] = []
-    for split in ("train", "dev", "test"):
+    corpus = _read_texts(corpus_file, digest, notes)
+    queries_file = _find(folder, "queries.jsonl")
+    queries = None if queries_file is None else _read_texts(queries_file, digest, notes)
+    qrels: dict[str, Judgements] = {}
+    _unread(folder, notes)
+    for split in SPLITS:
         file = _find(folder / "qrels", f"{split}.tsv") or (_find(folder, "qrels.tsv") if split == "test" else None)
         if file is None:
             continue
@@ -33,44 +38,81 @@ def read_beir(folder: Path) -> Data:
     return Data(folder.resolve().name, digest.hex(), corpus, queries, qrels, notes=tuple(notes))
 
 
-def _read_texts(file: Path, digest: Digest) -> Items:
+def _read_texts(file: Path, digest: Digest, notes: list[str]) -> Items:
     items, _ = texts_of(rows.rows_of(file), digest)
     if not items.ids:
         raise DataError(f"{file} is empty; expected lines with _id and text")
+    notes += [f"{file.name}: {note}" for note in about_texts(items.texts or [])]
     return items
 
 
 def _judgements(file: Path, queries: set[str], documents: set[str], digest: Digest, notes: list[str]) -> Judgements:
+    """
+    All grades of the queries that are there, also of documents that are not: those are still to be found.
+
+    Where a document is judged twice for a query, the higher grade holds.
+    """
     found: Judgements = {}
-    rows_read = unknown = 0
+    rows_read = strange = absent = twice = 0
     for row in rows.rows_of(file):
         rows_read += 1
-        missing = [column for column in ("query-id", "corpus-id", "score") if column not in row.values]
+        missing = [column for column in COLUMNS if column not in row.values]
         if missing:
             raise DataError(
-                f"{file} has the columns {', '.join(row.values)}; expected query-id, corpus-id, score in its first line"
+                f"{file} has the columns {short_list(row.values)}; expected {', '.join(COLUMNS)} in its first line"
             )
-        query, document, score = row.values["query-id"], row.values["corpus-id"], row.values["score"]
-        try:
-            gain = float(score)
-            if not math.isfinite(gain):
-                raise ValueError
-        except ValueError:
-            raise DataError(f"{row.where}: the score {score!r} is not a number") from None
+        query, document, gain = _grade(row)
         digest.add(row, file.name.removesuffix(".gz"), query, document, repr(gain))
-        if query not in queries or document not in documents:
-            unknown += 1
+        if query not in queries:
+            strange += 1
             continue
+        absent += document not in documents
         row_of = found.setdefault(query, {})
+        twice += document in row_of
         row_of[document] = max(gain, row_of.get(document, gain))
-    if not found:
+    if not any(document in documents for row_of in found.values() for document in row_of):
         why = (
             f"none of its {rows_read} judgements names a query and a document that are there" if rows_read else "empty"
         )
         raise DataError(f"{file}: {why}; expected ids of queries.jsonl and corpus.jsonl")
-    if unknown:
-        notes.append(f"{unknown} of {rows_read} judgements in {file.name} name an unknown query or document")
+    of = f"of {rows_read} judgements in {file.name}"
+    if strange:
+        notes.append(f"{strange} {of} name an unknown query and are not used")
+    if absent:
+        notes.append(f"{absent} {of} name a document that is not in the corpus; relevant ones count as not found")
+    if twice:
+        notes.append(f"{twice} {of} judge a document again; the highest grade holds")
+    nothing = sum(not any(gain > 0 for gain in row_of.values()) for row_of in found.values())
+    if nothing:
+        notes.append(
+            f"{nothing} of {len(found)} queries judged in {file.name} have no relevant document; they score 0, as "
+            "trec_eval has it"
+        )
     return found
+
+
+def _grade(row: Row) -> tuple[str, str, float]:
+    query, document, score = (row.values[column] for column in COLUMNS)
+    try:
+        gain = float(score)
+        if not math.isfinite(gain):
+            raise ValueError
+    except ValueError:
+        raise DataError(f"{row.where}: the score {score!r} is not a number") from None
+    return query, document, gain
+
+
+def _unread(folder: Path, notes: list[str]) -> None:
+    """Say which files of judgements have a name that is not read. Raises `DataError` if qrels is a file."""
+    place = folder / "qrels"
+    if place.is_file():
+        raise DataError(
+            f"{place} is a file; expected a folder with train.tsv, dev.tsv or test.tsv, or name it qrels.tsv"
+        )
+    known = {f"{split}.tsv{end}" for split in SPLITS for end in ("", ".gz")}
+    others = sorted(path.name for path in place.glob("*") if path.is_file() and path.name not in known)
+    if others:
+        notes.append(f"{short_list(others)} in qrels is not read; expected {', '.join(f'{one}.tsv' for one in SPLITS)}")
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -2,132 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
 
-import numpy as np
-
-from anysize.core.arguments import PATH, expect, shown
 from anysize.core.data.held_out import held_out as kept_back
+from anysize.core.data.identical import Rule, themselves
+from anysize.core.data.records import Items, Judgements, Pairs, Retrieval, ScoredPairs
 from anysize.core.errors import DataError
-
-T = TypeVar("T")
-
-Judgements = dict[str, dict[str, float]]
-"""Query id -> document id -> gain."""
-
-
-@dataclass(frozen=True)
-class Items:
-    """
-    Things to embed, or their vectors: exactly one of `texts` and `vectors` is there.
-
-    Raises `DataError` if both or neither are, or if the counts differ.
-    """
-
-    ids: list[str]
-    texts: list[str] | None = None
-    vectors: np.ndarray | None = None
-    """(n, d) float32; may be a memory map."""
-    numbered: bool = False
-    """Whether the ids are numbers that reading gave, because the source has none."""
-
-    def __post_init__(self) -> None:
-        for name, held in (("ids", self.ids), ("texts", self.texts), ("vectors", self.vectors)):
-            if held is not None or name == "ids":
-                _check_sized(held, name)
-        if (self.texts is None) == (self.vectors is None):
-            raise DataError("items hold either texts or vectors; give exactly one of the two")
-        held = self.texts if self.texts is not None else self.vectors
-        assert held is not None
-        if len(self.ids) != len(held):
-            raise DataError(f"{len(self.ids)} ids for {len(held)} items; give one id per item")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> Items:
-        """The items at these positions, in that order."""
-        ids = [self.ids[index] for index in indices]
-        if self.texts is not None:
-            return Items(ids, texts=[self.texts[index] for index in indices])
-        assert self.vectors is not None
-        return Items(ids, vectors=np.ascontiguousarray(self.vectors[np.asarray(indices, dtype=np.intp)]))
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """
-    Texts that belong together, row by row, and optionally one that does not belong.
-
-    Raises `DataError` if the columns differ in length.
-    """
-
-    anchors: list[str]
-    positives: list[str]
-    negatives: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        for held in (self.anchors, self.positives, *(() if self.negatives is None else (self.negatives,))):
-            _check_sized(held, "a column of pairs")
-        for column in (self.positives, self.negatives):
-            if column is not None and len(column) != len(self.anchors):
-                raise DataError(f"{len(self.anchors)} anchors beside {len(column)} partners; give one per anchor")
-
-    def __len__(self) -> int:
-        return len(self.anchors)
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> Pairs:
-        """The pairs at these positions, in that order."""
-        negatives = None if self.negatives is None else _at(self.negatives, indices)
-        return Pairs(_at(self.anchors, indices), _at(self.positives, indices), negatives)
-
-
-@dataclass(frozen=True)
-class ScoredPairs:
-    """
-    Texts beside each other and how alike people called them, row by row, on any scale (higher is more alike).
-
-    Raises `DataError` if the columns differ in length, or a score is not a finite number.
-    """
-
-    first: list[str]
-    second: list[str]
-    scores: list[float]
-
-    def __post_init__(self) -> None:
-        for column in (self.first, self.second, self.scores):
-            _check_sized(column, "a column of scored pairs")
-        if not len(self.first) == len(self.second) == len(self.scores):
-            raise DataError(
-                f"{len(self.first)} first texts, {len(self.second)} second texts and {len(self.scores)} scores; "
-                "give as many of each"
-            )
-        for row, score in enumerate(self.scores):
-            if not isinstance(score, (int, float, np.integer, np.floating)) or not math.isfinite(score):
-                raise DataError(f"row {row} (from 0) has the score {shown(score)}; expected a finite number")
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> ScoredPairs:
-        """The pairs at these positions, in that order."""
-        return ScoredPairs(_at(self.first, indices), _at(self.second, indices), _at(self.scores, indices))
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """A retrieval task: queries, the documents to search, and which documents answer which query."""
-
-    queries: Items
-    """Only queries that have at least one relevant document."""
-    corpus: Items
-    qrels: Judgements
-    """Query id -> document id -> gain above zero."""
 
 
 @dataclass(frozen=True)
@@ -147,15 +29,17 @@ class Data:
     """One label per item of `corpus`."""
     notes: tuple[str, ...] = ()
     """What a reader should know, for example how many judgements named unknown documents."""
+    identical: Rule = "drop"
+    """What becomes of a document that is the query itself, when a ranking is scored (`anysize.core.data.identical`)."""
 
     def items(self) -> Items:
         """Everything that can be embedded without labels: the corpus, or all distinct texts of the pairs."""
         if self.corpus is not None:
             return self.corpus
         if self.pairs is not None:
-            columns = (self.pairs.anchors, self.pairs.positives, self.pairs.negatives or [])
+            columns = self.pairs.columns
         elif self.scored is not None:
-            columns = (self.scored.first, self.scored.second, [])
+            columns = [self.scored.first, self.scored.second]
         else:
             raise DataError(f"{self.name} holds nothing to embed")
         texts = list(dict.fromkeys(text for column in columns for text in column))
@@ -174,7 +58,7 @@ class Data:
         Pairs to learn from, or None if there are none.
 
         From a file of pairs: the pairs whose anchors are not held out. From judgements: (query, document) for every
-        relevant one of the train split, leaving out documents and queries without text.
+        relevant one of the train split, leaving out documents and queries that are absent or without text.
         Raises `DataError` if a file of pairs has one distinct anchor, since then nothing is left to hold out.
         """
         if self.pairs is not None:
@@ -187,7 +71,7 @@ class Data:
         anchors, positives = [], []
         for query, anchor in zip(task.queries.ids, task.queries.texts, strict=True):
             for document in task.qrels[query]:
-                if anchor.strip() and texts[document].strip():
+                if anchor.strip() and texts.get(document, "").strip():
                     anchors.append(anchor)
                     positives.append(texts[document])
         return Pairs(anchors, positives) if anchors else None
@@ -219,21 +103,26 @@ class Data:
         """
         The retrieval task that this data sets, or None if it sets none.
 
-        From judgements: those of `split`. From a file of pairs: anchors are the queries and all distinct positives
-        the corpus; `held_out=True` keeps the tenth of the anchors that `training_pairs` leaves out, chosen by a hash
-        of the anchor's text, so the same anchors are held out however the file is ordered.
+        From judgements: those of `split`, as trec_eval counts them: every judged query that is there, also one without
+        a relevant document; a relevant document that is absent still belongs to the best order there is. From a file of
+        pairs: anchors are the queries and all distinct positives the corpus; `held_out=True` keeps the tenth of the
+        anchors that `training_pairs` leaves out, chosen by a hash of the anchor's text, so the same anchors are held
+        out however the file is ordered.
         """
         if self.pairs is not None:
-            return _retrieval_from_pairs(self.pairs, self._held_out if held_out else None)
+            return self._task(*_judged_pairs(self.pairs, self._held_out if held_out else None))
         if self.queries is None or self.corpus is None or split not in self.qrels:
             return None
-        relevant = {
-            query: {document: gain for document, gain in found.items() if gain > 0}
-            for query, found in self.qrels[split].items()
-        }
-        kept = [row for row, query in enumerate(self.queries.ids) if relevant.get(query)]
+        judged = self.qrels[split]
+        kept = [row for row, query in enumerate(self.queries.ids) if query in judged]
         queries = self.queries.take(kept)
-        return Retrieval(queries, self.corpus, {query: relevant[query] for query in queries.ids}) if kept else None
+        relevant = {
+            query: {document: gain for document, gain in judged[query].items() if gain > 0} for query in queries.ids
+        }
+        return self._task(queries, self.corpus, relevant) if any(relevant.values()) else None
+
+    def _task(self, queries: Items, corpus: Items, relevant: Judgements) -> Retrieval:
+        return Retrieval(queries, corpus, relevant, themselves(self.identical, queries, corpus, relevant))
 
     @property
     def is_judged(self) -> bool:
@@ -265,25 +154,7 @@ class Data:
         return kept_back(self.scored.first, self.name, "sentence1")
 
 
-def read(source: str | Path | Data) -> Data:
-    """
-    Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
-
-    Files: jsonl, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[, negative]``,
-    ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``; npy, safetensors or parquet with vectors, or
-    a folder of npy files, mapped as one table. A name may carry a configuration and a split, ``name:config:split``; the
-    split is train unless given. ``none`` is no data, for a method that can do without. Raises `DataError`, naming file
-    and line.
-    """
-    from anysize.core.data.read import read_source
-
-    if isinstance(source, Data):
-        return source
-    path = expect(source, PATH, "read: source")
-    return Data("none", "none") if path == "none" else read_source(path)
-
-
-def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval:
+def _judged_pairs(pairs: Pairs, kept: Iterable[str] | None) -> tuple[Items, Items, Judgements]:
     positives = {text: f"d{row}" for row, text in enumerate(dict.fromkeys(pairs.positives))}
     wanted = None if kept is None else set(kept)
     queries: dict[str, str] = {}
@@ -293,14 +164,4 @@ def _retrieval_from_pairs(pairs: Pairs, kept: Iterable[str] | None) -> Retrieval
             name = queries.setdefault(anchor, f"q{len(queries)}")
             qrels.setdefault(name, {})[positives[positive]] = 1.0
     corpus = Items(list(positives.values()), texts=list(positives))
-    return Retrieval(Items(list(queries.values()), texts=list(queries)), corpus, qrels)
-
-
-def _check_sized(column: Any, what: str) -> None:
-    alone = isinstance(column, (str, bytes, type)) or getattr(column, "ndim", 1) == 0
-    if alone or not isinstance(column, Sized):
-        raise DataError(f"{what} is {shown(column)}; expected a list with one entry an item")
-
-
-def _at(column: Sequence[T], indices: Sequence[int] | np.ndarray) -> list[T]:
-    return [column[index] for index in indices]
+    return Items(list(queries.values()), texts=list(queries)), corpus, qrels

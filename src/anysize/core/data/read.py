@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from anysize.core.arguments import PATH, expect
 from anysize.core.data import rows, vectors
 from anysize.core.data.beir import read_beir
 from anysize.core.data.data import Data
@@ -16,11 +16,27 @@ from anysize.core.data.vectors import is_shards, read_shards
 from anysize.core.errors import DataError
 
 
-def read_source(source: str | Path) -> Data:
-    """As `anysize.core.data.read`."""
+def read(source: str | Path | Data) -> Data:
+    """
+    Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
+
+    Files: jsonl, json, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[,
+    negative]``, ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``, or names that commonly stand for
+    these (`anysize.core.data.layouts`); npy, npz, safetensors or parquet with vectors, or a folder of npy files, mapped
+    as one table. A name may carry a configuration and a split, ``name:config:split``; the split is train unless given.
+    ``none`` is no data, for a method that can do without. What was read otherwise than it stands, or not at all, is
+    told in `Data.notes`. Raises `DataError`, naming file and line.
+    """
+    if isinstance(source, Data):
+        return source
+    path = expect(source, PATH, "read: source")
+    return Data("none", "none") if path == "none" else _read(path)
+
+
+def _read(source: str | Path) -> Data:
     path = Path(source)
     if path.is_dir():
-        return _shards(path) if is_shards(path) else read_beir(path)
+        return _vectors(path.name, read_shards(path), str(path)) if is_shards(path) else read_beir(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
@@ -30,22 +46,24 @@ def read_source(source: str | Path) -> Data:
 
 def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
-    if kind in vectors.SUFFIXES and path.suffix != ".gz":
-        found, fingerprint = vectors.checked(vectors.vectors_of(path), str(path))
-        return Data(path.stem, fingerprint, corpus=_numbered(found))
-    if kind in rows.SUFFIXES and not (kind == ".parquet" and path.suffix == ".gz"):
-        return data_from_rows(path.name.removesuffix(".gz").removesuffix(kind), rows.rows_of(path), str(path))
-    known = ", ".join((*rows.SUFFIXES[:4], *vectors.SUFFIXES, rows.SUFFIXES[4]))
-    raise DataError(f"cannot tell what {path} holds from its name; expected one of {known} (the first four also .gz)")
+    packed = path.name.lower().endswith(".gz")
+    if kind in vectors.SUFFIXES and not packed:
+        return _vectors(path.stem, vectors.vectors_of(path), str(path))
+    if kind in rows.SUFFIXES and not (kind == ".parquet" and packed):
+        notes: list[str] = []
+        name = path.name[: -len(".gz")] if packed else path.name
+        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes)
+    packable = ", ".join(one for one in rows.SUFFIXES if one != ".parquet")
+    raise DataError(
+        f"cannot tell what {path} holds from its name; expected one of {packable} (these also .gz), "
+        f"{', '.join(vectors.SUFFIXES)}, .parquet"
+    )
 
 
-def _shards(path: Path) -> Data:
-    found, fingerprint = vectors.checked(read_shards(path), str(path))
-    return Data(path.name, fingerprint, corpus=_numbered(found))
-
-
-def _numbered(found: np.ndarray) -> Items:
-    return Items([str(row) for row in range(len(found))], vectors=found, numbered=True)
+def _vectors(name: str, found: Any, where: str) -> Data:
+    checked = vectors.checked(found, where)
+    items = Items([str(row) for row in range(len(checked.rows))], vectors=checked.rows, numbered=True)
+    return Data(name, checked.fingerprint, corpus=items, notes=checked.notes)
 
 
 def _hub(name: str) -> Data:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 
-
 class Shards:
     """
     The rows of several arrays of equal width, one array after the other; any slice or list of places is float32.
@@ -37,7 +36,8 @@ class Shards:
         part = np.searchsorted(self.starts, places, side="right") - 1
         for number in np.unique(part):
             here = part == number
-            found[here] = self.parts[number][places[here] - self.starts[number]]
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused by its reader
+                found[here] = self.parts[number][places[here] - self.starts[number]]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

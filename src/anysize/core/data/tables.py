@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from anysize.core.data import vectors
 from anysize.core.data.data import Data
+from anysize.core.data.layouts import EXPECTED, layout_of
 from anysize.core.data.records import Items, Pairs, ScoredPairs
-from anysize.core.data.rows import Row
+from anysize.core.data.rows import Row, short_list
+from anysize.core.data.spreading import spread
 from anysize.core.errors import DataError
-
-_IDS, _LABELS = ("_id", "id"), ("label", "category")
-_VECTORS = ("vectors", "vector", "embeddings", "embedding")
-_SCORED = ("sentence1", "sentence2", "score")
-_EXPECTED = (
-    "anchor, positive[, negative] for pairs, sentence1, sentence2, score for scored pairs, "
-    "text[, title][, _id][, label] for texts"
-)
 
 
 class Digest:
@@ -43,102 +40,142 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def data_from_rows(name: str, source: Iterable[Row], where: str) -> Data:
-    """Pairs, scored pairs, texts or vectors, as the first row's columns say (in that order). Raises `DataError`."""
+def data_from_rows(name: str, source: Iterable[Row], where: str, notes: Iterable[str] = ()) -> Data:
+    """
+    Pairs, scored pairs, texts or vectors, as the first row's columns say (`layouts.layout_of`).
+
+    `notes` is what was found out on the way here; it may still grow while rows are read. Raises `DataError`.
+    """
     stream = iter(source)
     first = next(stream, None)
     if first is None:
-        raise DataError(f"{where} is empty; expected rows with the columns {_EXPECTED}")
-    columns, everything = first.values.keys(), _chain(first, stream)
-    if {"anchor", "positive"} <= columns:
-        return _pairs(name, everything, ["anchor", "positive", *(["negative"] if "negative" in columns else [])])
-    if set(_SCORED) <= columns:
-        return _scored(name, everything)
-    if "text" in columns:
-        digest = Digest()
-        items, labels = texts_of(everything, digest, numbered=not set(_IDS) & columns, labelled=True)
-        return Data(name, digest.hex(), corpus=items, labels=labels)
-    column = next((one for one in _VECTORS if isinstance(first.values.get(one), list)), None)
-    if column is not None:
-        found, ids = _vector_rows(everything, column)
-        checked, fingerprint = vectors.checked(found, where)
-        return Data(name, fingerprint, corpus=Items(ids, vectors=checked, numbered=not set(_IDS) & columns))
-    raise DataError(f"{where} has the columns {', '.join(columns) or 'none'}; expected {_EXPECTED}; rename them")
+        raise DataError(f"{where} is empty; expected rows with the columns {EXPECTED}")
+    layout = layout_of(first, where)
+    everything = map(layout.rename, _chain(first, stream))
+    data = _READERS[layout.kind](name, everything, where, list(layout.columns))
+    return replace(data, notes=(*notes, *layout.notes, *data.notes))
 
 
-def _pairs(name: str, source: Iterable[Row], columns: list[str]) -> Data:
+def _pairs(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
     digest = Digest(*columns)
-    held: list[list[str]] = [[] for _ in columns]
+    held: list[list[Any]] = [[] for _ in columns]
+    listed = False
     for row in source:
-        texts = [_text(row, column) for column in columns]
-        for column, text, into in zip(columns, texts, held, strict=True):
-            if not text.strip():
-                raise DataError(f"{row.where}: {column} is empty; a pair needs a text on each side")
-            into.append(text)
-        digest.add(row, *texts)
-    return Data(name, digest.hex(), pairs=Pairs(*held))
+        for column, into in zip(columns, held, strict=True):
+            value = row.values.get(column)
+            listed = listed or isinstance(value, list)
+            several = isinstance(value, list) and column != "anchor"
+            into.append(_some_texts(row, column) if several else _side(row, column))
+        for cells in held:
+            digest.add(row, *([cells[-1]] if isinstance(cells[-1], str) else cells[-1]))
+    if listed:
+        pairs, notes = spread(held)
+        return Data(name, digest.hex(), pairs=pairs, notes=(*notes, *_repeated(zip(*pairs.columns, strict=True))))
+    pairs = Pairs(held[0], held[1], tuple(held[2:]))
+    return Data(name, digest.hex(), pairs=pairs, notes=_repeated(zip(*held, strict=True)))
 
 
-def _scored(name: str, source: Iterable[Row]) -> Data:
-    digest = Digest(*_SCORED)
+def _scored(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
+    digest = Digest("sentence1", "sentence2", "score")
     first, second, scores = [], [], []
     for row in source:
-        texts = [_text(row, column) for column in _SCORED[:2]]
-        for column, text in zip(_SCORED, texts, strict=False):
-            if not text.strip():
-                raise DataError(f"{row.where}: {column} is empty; a scored pair needs a text on each side")
+        texts = [_side(row, column) for column in ("sentence1", "sentence2")]
         first.append(texts[0])
         second.append(texts[1])
-        scores.append(_number(row, _SCORED[2]))
+        scores.append(_number(row, "score"))
         digest.add(row, *texts, repr(scores[-1]))
-    return Data(name, digest.hex(), scored=ScoredPairs(first, second, scores))
+    notes = _repeated(zip(first, second, scores, strict=True))
+    return Data(name, digest.hex(), scored=ScoredPairs(first, second, scores), notes=notes)
+
+
+def _texts(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
+    digest = Digest()
+    items, labels = texts_of(source, digest, numbered="_id" not in columns, labelled="label" in columns)
+    return Data(name, digest.hex(), corpus=items, labels=labels, notes=about_texts(items.texts or []))
+
+
+def _vectors(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
+    found: list[np.ndarray] = []
+    ids: dict[str, None] = {}
+    for number, row in enumerate(source):
+        try:
+            vector = np.asarray(row.values["vector"], dtype=np.float32)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise DataError(f"{row.where}: the vector is not a list of numbers") from None
+        if found and vector.shape != found[0].shape:
+            raise DataError(f"{row.where} has {vector.size} values; expected {found[0].size} as in the first row")
+        place = _id(row) if "_id" in row.values else str(number)
+        if place in ids:
+            raise DataError(f"{row.where}: the id {place!r} is there already; ids must differ")
+        ids[place] = None
+        found.append(vector)
+    checked = vectors.checked(np.stack(found), where)
+    return Data(
+        name,
+        checked.fingerprint,
+        corpus=Items(list(ids), vectors=checked.rows, numbered="_id" not in columns),
+        notes=checked.notes,
+    )
+
+
+_READERS = {"pairs": _pairs, "scored": _scored, "texts": _texts, "vectors": _vectors}
+
+
+def about_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """How many texts are empty or repeated."""
+    empty = sum(not text.strip() for text in texts)
+    said = (f"{empty} of {len(texts)} texts are empty and are not learnt from",) if empty else ()
+    return (*said, *_repeated(text for text in texts if text.strip()))
+
+
+def _repeated(rows: Iterable[Any]) -> tuple[str, ...]:
+    count = Counter(rows)
+    more = count.total() - len(count)
+    return (f"{more} of {count.total()} rows repeat an earlier one and are kept",) if more else ()
 
 
 def texts_of(
     source: Iterable[Row], digest: Digest, *, numbered: bool = False, labelled: bool = False
 ) -> tuple[Items, list[str | int] | None]:
     """
-    Rows with `text` and perhaps `title`, the title put first.
+    Rows with `text` and perhaps `title`, the title put first, and their labels if they are `labelled`.
 
-    Ids are the rows' numbers if `numbered`, else their own. With `labelled`, labels come too if the first row has one.
+    Ids are the rows' numbers if `numbered`, else their own.
     """
     places: dict[str, str] = {}
     texts: list[str] = []
     labels: list[str | int] = []
-    label_column: str | None = None
     for number, row in enumerate(source):
-        if number == 0 and labelled:
-            label_column = next((column for column in _LABELS if column in row.values), None)
         title = _text(row, "title") if row.values.get("title") is not None else ""
         text = f"{title} {_text(row, 'text')}" if title else _text(row, "text")
-        name = str(number) if numbered else _id(row, _IDS)
+        name = str(number) if numbered else _id(row)
         if name in places:
             raise DataError(f"{row.where}: the id {name!r} is already that of {places[name]}; ids must differ")
         places[name] = row.where
         texts.append(text)
         digest.add(row, name, text)
-        if label_column is not None:
-            labels.append(_label(row, label_column))
+        if labelled:
+            labels.append(_label(row))
             digest.add(row, str(labels[-1]))
-    return Items(list(places), texts=texts, numbered=numbered), labels if label_column is not None else None
+    return Items(list(places), texts=texts, numbered=numbered), labels if labelled else None
 
 
-def _vector_rows(source: Iterable[Row], column: str) -> tuple[np.ndarray, list[str]]:
-    found: list[np.ndarray] = []
-    ids: dict[str, None] = {}
-    for number, row in enumerate(source):
-        try:
-            vector = np.asarray(row.values[column], dtype=np.float32)
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"{row.where}: {column} is not a list of numbers") from None
-        if found and vector.shape != found[0].shape:
-            raise DataError(f"{row.where} has {vector.size} values; expected {found[0].size} as in the first row")
-        name = _id(row, _IDS) if set(_IDS) & row.values.keys() else str(number)
-        if name in ids:
-            raise DataError(f"{row.where}: the id {name!r} is there already; ids must differ")
-        ids[name] = None
-        found.append(vector)
-    return np.stack(found), list(ids)
+def _side(row: Row, column: str) -> str:
+    text = _text(row, column)
+    if not text.strip():
+        raise DataError(f"{row.where}: {column} is empty; a pair needs a text on each side")
+    return text
+
+
+def _some_texts(row: Row, column: str) -> list[str]:
+    """A cell that holds a list of texts, as FlagEmbedding's pos and neg do."""
+    texts = row.values[column]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        expected = "a text, or a list of texts that are not empty"
+        raise DataError(
+            f"{row.where}: {column} is {short_list(map(repr, texts)) or 'an empty list'}; expected {expected}"
+        )
+    return list(texts)
 
 
 def _text(row: Row, column: str) -> str:
@@ -162,17 +199,17 @@ def _number(row: Row, column: str) -> float:
     return number
 
 
-def _id(row: Row, columns: tuple[str, ...]) -> str:
-    value = next((row.values[column] for column in columns if column in row.values), None)
+def _id(row: Row) -> str:
+    value = row.values.get("_id", row.values.get("id"))
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise DataError(f"{row.where}: {' or '.join(columns)} is {value!r}; expected an id")
+        raise DataError(f"{row.where}: _id or id is {value!r}; expected an id")
     return str(value)
 
 
-def _label(row: Row, column: str) -> str | int:
-    value = row.values.get(column)
+def _label(row: Row) -> str | int:
+    value = row.values.get("label")
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise DataError(f"{row.where}: {column} is {value!r}; expected a label")
+        raise DataError(f"{row.where}: label is {value!r}; expected a word or a whole number")
     return value
 
 

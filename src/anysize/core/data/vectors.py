@@ -1,31 +1,49 @@
-"""Vectors that were computed elsewhere, from npy and safetensors files: memory-mapped where possible, and checked."""
+"""Vectors computed elsewhere, from npy, npz and safetensors files: memory-mapped where possible, and checked."""
 
 from __future__ import annotations
 
 import hashlib
+import tokenize
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from anysize.core.data.shards import Shards
+from anysize.core.data.unpacking import most_unpacked, too_large
 from anysize.core.errors import DataError
 
-SUFFIXES = (".npy", ".safetensors")
+SUFFIXES = (".npy", ".npz", ".safetensors")
 NAMES = ("vectors", "embeddings")
+# What numpy raises of a header that is damaged, which it reads as the text of a Python dictionary.
+_DAMAGED = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError)
 _CHUNK = 1 << 24  # values checked at a time: 64 MB of float32
 
 
 def vectors_of(path: Path) -> np.ndarray:
     """The (n, d) vectors of a file. A float32 npy stays on disk, memory-mapped. Raises `DataError`."""
     try:
-        return _npy(path) if path.suffix.lower() == ".npy" else _safetensors(path)
+        return {".npy": _npy, ".npz": _npz}.get(path.suffix.lower(), _safetensors)(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from None
 
 
-def checked(found: np.ndarray | Shards, where: str) -> tuple[np.ndarray, str]:
-    """As (n, d) float32 rows, with the SHA-256 of their content. Raises `DataError`, naming a bad row."""
+class Checked(NamedTuple):
+    """Rows that were looked through once."""
+
+    rows: Any
+    """(n, d) float32, perhaps mapped."""
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def checked(found: np.ndarray | Shards, where: str) -> Checked:
+    """
+    As (n, d) float32 rows, with the SHA-256 of their content, a block at a time.
+
+    Raises `DataError`, naming a bad row: one with NaN or an infinite value, or so long that its square is no float32.
+    """
     if found.ndim != 2:
         raise DataError(f"{where} has shape {found.shape}; expected one vector a row, (n, d)")
     if found.dtype.kind not in "fiu":
@@ -38,13 +56,88 @@ def checked(found: np.ndarray | Shards, where: str) -> tuple[np.ndarray, str]:
             rows = np.asanyarray(found, dtype=np.float32, order="C")
     digest = hashlib.sha256(f"vectors {rows.shape}".encode())
     step = max(1, _CHUNK // rows.shape[1])
+    zeros, known = 0, []
     for start in range(0, len(rows), step):
         chunk = rows[start : start + step]
-        finite = np.isfinite(chunk).all(axis=1)
-        if not finite.all():
-            raise DataError(f"{where}: row {start + int(np.argmin(finite))} (from 0) holds NaN or an infinite value")
+        zeros += _zeros(chunk, start, where)
+        known.append(row_hashes(chunk))
         digest.update(chunk.data)
-    return rows, digest.hexdigest()
+    notes = [f"{zeros} of {len(rows)} rows are zeros or nearly, and have no direction"] if zeros else []
+    repeated = len(rows) - len(np.unique(np.concatenate(known)))
+    if repeated:
+        notes.append(f"{repeated} of {len(rows)} rows repeat an earlier one and are kept")
+    return Checked(rows, digest.hexdigest(), tuple(notes))
+
+
+def row_hashes(rows: np.ndarray) -> np.ndarray:
+    """(n,) uint64, equal for equal float32 rows (n, d) and, for all that chance can do, for no others."""
+    factors: Any = np.random.default_rng(0).integers(1, 1 << 63, size=rows.shape[1], dtype=np.uint64)
+    bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
+    found = np.zeros(len(rows), np.uint64)
+    for column in range(rows.shape[1]):  # a column at a time, so that nothing wider than the rows is made
+        found = (found ^ (bits[:, column] * (factors[column] | np.uint64(1)))) * np.uint64(0x9E3779B97F4A7C15)
+        found ^= found >> np.uint64(29)
+    return found
+
+
+def _zeros(chunk: np.ndarray, start: int, where: str) -> int:
+    """How many rows have no length that float32 can tell; `DataError` if one is infinite, NaN or too long."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.einsum("nd,nd->n", chunk, chunk)  # in float32, as everything that reads them computes
+    good = np.isfinite(squares)
+    if good.all():
+        return int((squares < np.finfo(np.float32).tiny).sum())
+    row = int(np.argmin(good))
+    if np.isfinite(chunk[row]).all():
+        length = np.linalg.norm(chunk[row].astype(np.float64))
+        raise DataError(
+            f"{where}: row {start + row} (from 0) has the length {length:.3g}, whose square is too large for float32; "
+            "scale the vectors down"
+        )
+    raise DataError(f"{where}: row {start + row} (from 0) holds NaN or an infinite value")
+
+
+def _npz(path: Path) -> np.ndarray:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            most = most_unpacked(path.stat().st_size)
+            if sum(entry.file_size for entry in archive.infolist()) > most:
+                raise too_large(path, most)
+        with np.load(path, allow_pickle=False) as held:
+            if isinstance(held, np.ndarray):
+                raise ValueError("it holds a single array, as a .npy does")
+            named = [name for name in NAMES if name in held.files]
+            tables = held.files if len(held.files) == 1 else [n for n in held.files if _shape(held, n) == 2]
+            if not named and len(tables) != 1:
+                raise DataError(
+                    f"{path} holds {len(tables)} two-dimensional arrays of {len(held.files)} "
+                    f"({', '.join(held.files[:8]) or 'none'}); expected one, or one named {' or '.join(NAMES)}"
+                )
+            found: np.ndarray = held[(named or tables)[0]]
+            return found
+    except (*_DAMAGED, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path} cannot be read as an npz file of numbers ({_reason(error)}); pickled objects and cut files are "
+            "refused"
+        ) from None
+
+
+def _shape(held: Any, name: str) -> int:
+    """How many dimensions an array has; -1 if it holds no numbers."""
+    try:
+        array = held[name]
+    except ValueError:  # objects, which are never unpickled
+        return -1
+    return array.ndim if array.dtype.kind in "fiu" else -1
+
+
+def _reason(error: Exception) -> str:
+    # numpy takes any other file for a pickle, and says how to run it.
+    return "it does not begin as one does" if "allow_pickle" in str(error) else " ".join(str(error).split()).rstrip(".")
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -52,12 +145,10 @@ def _npy(path: Path) -> np.ndarray:
         raise DataError(f"{path} is empty")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        # numpy takes any other file for a pickle, and says how to run it.
-        reason = "it does not begin as one does" if "allow_pickle" in str(error) else str(error).rstrip(".")
+    except _DAMAGED as error:
         raise DataError(
-            f"{path} cannot be read as an npy file of numbers ({reason}); rows of differing width, pickled objects and "
-            "cut files are refused"
+            f"{path} cannot be read as an npy file of numbers ({_reason(error)}); rows of differing width, pickled "
+            "objects and cut files are refused"
         ) from None
 
 

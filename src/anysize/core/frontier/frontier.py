@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.arguments import MAPPING, PATH, takes
+from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import draw
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import Records
-from anysize.core.frontier.table import render
+from anysize.core.frontier.table import render, sentence
 from anysize.core.sizes.nesting import Size
 
 
 @dataclass(frozen=True)
 class Frontier(Records):
     """Records of one data set: the nested arm, and whatever it is compared with; as a table, a picture, a page."""
+
+    def said(self, record: Record, *, metric: str | None = None) -> str:
+        """A sentence on a record: its value, its loss against its arm's full size, and the interval of each."""
+        return sentence(self, record, metric or self.metric)
 
     def table(self, *, within: float | None = None, metric: str | None = None) -> str:
         """The main metric by size and arm as aligned text; `within` marks the cheapest size within that loss."""
@@ -46,17 +51,19 @@ class Frontier(Records):
             "meta": dict(self.meta),
         }
         if path is not None:
-            write_json(Path(path), value)
+            write_json(Path(path), signed(value))
         return value
 
     @classmethod
     @takes(source=PATH | MAPPING)
     def from_json(cls, source: str | os.PathLike[str] | Mapping[str, Any]) -> Frontier:
         """The inverse of `to_json`, from a file or its value. Raises `CheckpointError` if it is not a frontier."""
-        value = source if isinstance(source, Mapping) else read_json(Path(source), "a frontier")
+        value = source if isinstance(source, Mapping) else read_object(Path(source), "a frontier")
+        if not isinstance(source, Mapping):
+            check_signature(value, Path(source))
         try:
             records = tuple(Record.from_json(record) for record in value["records"])
-            return cls(records, value["metric"], dict(value.get("meta", {})))
-        except (AnysizeError, KeyError, TypeError, AttributeError) as error:
+            return cls(records, str(value["metric"]), dict(value.get("meta", {})))
+        except (AnysizeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None

@@ -11,7 +11,19 @@ from importlib.resources import files
 from anysize.core.frontier.grid import is_grid, levels
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, cheapness
-from anysize.core.frontier.style import UNITS, apart, caption, colors, count, drawn_cost, number, title
+from anysize.core.frontier.style import (
+    UNITS,
+    apart,
+    caption,
+    colors,
+    count,
+    drawn_cost,
+    milliseconds,
+    number,
+    shown,
+    title,
+    with_interval,
+)
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
 
@@ -23,6 +35,7 @@ def page(frontier: Records) -> str:
     return template.substitute(
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
+        notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
         cells=_cells(frontier),
         chart=_chart(frontier, cost),
@@ -58,11 +71,14 @@ def _table(frontier: Records) -> str:
     for arm in frontier.arms:
         for record in frontier.arm(arm):
             row = frontier.records.index(record)
-            values = [record.metrics.get(metric) for metric in metrics]
+            values = [(metric, record.metrics.get(metric)) for metric in metrics]
             cells: list[tuple[object, str]] = [(arm, arm), (math.prod(record.size.values()), str(record.size))]
             cells.append((record.bytes, str(record.bytes)))
-            cells.append(("", "") if record.ms is None else (record.ms, f"{record.ms:.3g}"))
-            cells += [("", "") if value is None else (value, f"{value:.4f}") for value in values]
+            cells.append(("", "") if record.ms is None else (record.ms, milliseconds(record)))
+            cells += [
+                ("", "") if value is None else (shown(metric, value), with_interval(record, metric))
+                for metric, value in values
+            ]
             written = "".join(f'<td data-key="{escape(str(key))}">{escape(word)}</td>' for key, word in cells)
             lines.append(f'<tr data-row="{row}">{written}</tr>')
     return "\n".join([*lines, "</tbody></table>"])
@@ -87,6 +103,11 @@ def _cells(frontier: Records) -> str:
     return "".join([*lines, "</table>"])
 
 
+def _drawn(frontier: Records) -> str:
+    """The arm whose intervals are drawn."""
+    return "nested" if "nested" in frontier.arms else frontier.arms[0]
+
+
 class _Scale:
     """From cost and quality to places in the drawing: cost on a log2 scale, quality on a linear one."""
 
@@ -94,6 +115,7 @@ class _Scale:
         self.cost, self.metric = cost, frontier.metric
         costs = [math.log2(getattr(record, cost)) for record in frontier.records if getattr(record, cost)] or [0.0]
         values = [record.metrics[frontier.metric] for record in frontier.records]
+        values += [end for record in frontier.arm(_drawn(frontier)) for end in record.intervals.get(self.metric, ())]
         self.low, self.wide = min(costs) - 0.12, max(max(costs) - min(costs), 0.5) + 0.24
         self.step = _nice(max(max(values) - min(values), 1e-9) / 5)
         self.floor = math.floor(min(values) / self.step)
@@ -144,6 +166,8 @@ def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) ->
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in joined)
     width = 3.2 if name == "nested" else 2
     parts.append(f'<path class="{_kind(name)}" d="{path}" stroke="{color}" stroke-width="{width}"/>')
+    if name == "nested":
+        parts += [_whisker(record, frontier.metric, scale) for record in records if frontier.metric in record.intervals]
     for record in records:
         (x, y), row = scale.point(record), frontier.records.index(record)
         label = escape(f"{name}, {record.size}: {record.metrics[frontier.metric]:.4g}")
@@ -152,6 +176,13 @@ def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) ->
             f'fill="{color}" tabindex="0" aria-label="{label}"/>'
         )
     return parts
+
+
+def _whisker(record: Record, metric: str, scale: _Scale) -> str:
+    """The interval of the nested arm's value, as a thin line."""
+    x = scale.point(record)[0]
+    low, high = (scale.y(end) for end in record.intervals[metric])
+    return f'<path class="a0" d="M{x:.1f} {low:.1f}V{high:.1f}" stroke-width="1.2" stroke-opacity=".55"/>'
 
 
 def _size_names(frontier: Records, scale: _Scale) -> list[str]:

@@ -99,6 +99,9 @@ def _line(axes: Any, frontier: Records, arm: str, cost: str, color: str, marker:
         spread = [record.spread.get(metric, 0.0) for record in best]
         low, high = zip(*((value - one, value + one) for value, one in zip(values, spread, strict=True)), strict=True)
         axes.fill_between(costs, low, high, color=color, alpha=0.13, linewidth=0, zorder=1)
+    elif nested and all(metric in record.intervals for record in best):  # where one run was measured, its interval
+        low, high = zip(*(record.intervals[metric] for record in best), strict=True)
+        axes.fill_between(costs, low, high, color=color, alpha=0.1, linewidth=0, zorder=1)
     if rest:
         axes.plot(*_points(rest, cost, metric), color=color, linestyle="none", marker="o", markersize=4, alpha=0.35)
     axes.plot(

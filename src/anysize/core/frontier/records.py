@@ -7,61 +7,17 @@ Every metric here is better when it is higher; store the negative of one that is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from anysize.core.arguments import TEXT, number, one_of, shown, takes
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.arguments import TEXT, number, one_of, takes
+from anysize.core.errors import AnysizeError
+from anysize.core.frontier.record import Record
 from anysize.core.sizes.nesting import Size
 
 NESTED, ORIGINAL = "nested", "original"
 COSTS = ("bytes", "ms", "parameters", "flops")
-
-
-@dataclass(frozen=True)
-class Record:
-    """
-    One arm at one size: what it achieves and what it costs.
-
-    Raises `AnysizeError` if there is no metric, or one is not a finite number.
-    """
-
-    size: Size
-    arm: str
-    metrics: dict[str, float]
-    """Metric name -> value (the mean, where there are several seeds); higher is better."""
-    bytes: int
-    """Bytes stored per item."""
-    ms: float | None = None
-    """Measured milliseconds per query."""
-    parameters: int | None = None
-    flops: int | None = None
-    """Floating-point operations per item."""
-    spread: dict[str, float] = field(default_factory=dict)
-    """Metric name -> standard deviation over seeds."""
-
-    def __post_init__(self) -> None:
-        if not self.metrics:
-            raise AnysizeError(f"the record of {self.arm} at {self.size} holds no metric")
-        for name, value in self.metrics.items():
-            if not math.isfinite(value):
-                raise AnysizeError(f"{name} of {self.arm} at {self.size} is {value}; expected a finite number")
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; what is not known is left out, except `ms`, which is null."""
-        known = {"parameters": self.parameters, "flops": self.flops, "spread": dict(self.spread) or None}
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
-        costs = {"bytes": self.bytes, "ms": self.ms}
-        return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`. Raises `CheckpointError` if it is not a record."""
-        known = [field.name for field in fields(cls)]
-        if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
-            raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
-        return cls(**{**value, "size": Size(value["size"])})
 
 
 @dataclass(frozen=True)

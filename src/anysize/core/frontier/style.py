@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from anysize.core.frontier.intervals import decimals
+from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import Records
 
 ACCENT, INK, SOFT, GRID, PAPER = "#4c3fd1", "#22223b", "#6b7087", "#e8e8f0", "#ffffff"
 RIVALS = ("#d97706", "#0f9d8a", "#c2417c", "#5b7c99", "#8a6d3b", "#6a994e")
 UNITS = {"bytes": "bytes per item", "flops": "FLOPs per item", "parameters": "parameters", "ms": "ms per query"}
-_WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
+_WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "l0": "L0"}
 
 
 def title(metric: str) -> str:
-    """A metric's name as people write it: ``ndcg@10`` is nDCG@10."""
-    word, at, cutoff = metric.partition("@")
-    return _WORDS.get(word, word) + at + cutoff
+    """A metric's name as people write it: ``ndcg@10`` is nDCG@10, and ``-l0``, stored as a negative, is L0."""
+    word, at, cutoff = metric.removeprefix("-").partition("@")
+    return _WORDS.get(word, word.replace("_", " ")) + at + cutoff
 
 
 def percent(share: float) -> str:
@@ -23,10 +25,33 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def number(value: float) -> str:
-    """Three decimals, without the zero before the point, as in tables of papers."""
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
+def number(value: float, decimals: int = 3) -> str:
+    """So many decimals, without the zero before the point, as in tables of papers."""
+    text = f"{value:.{decimals}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def shown(metric: str, value: float) -> float:
+    """The value as people know it: what is stored as a negative, so that higher is better, without its sign."""
+    return -value if metric.startswith("-") else value
+
+
+def with_interval(record: Record, metric: str) -> str:
+    """The value and half the width of its interval, in as many digits as that makes sense of: ``.787 ±.031``."""
+    value = shown(metric, record.metrics[metric])
+    span = record.intervals.get(metric)
+    if span is None:
+        return number(value)
+    digits = decimals(*span)
+    return f"{number(value, digits)} \u00b1{number((span[1] - span[0]) / 2, digits)}"
+
+
+def milliseconds(record: Record) -> str:
+    """A time in as many digits as its spread leaves meaning to."""
+    assert record.ms is not None
+    if record.ms_spread is None:
+        return f"{record.ms:.3g}"
+    return f"{float(f'{record.ms:.{2 if record.ms_spread < 0.1 * record.ms else 1}g}'):.4g}"
 
 
 def count(value: float) -> str:

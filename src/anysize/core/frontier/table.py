@@ -1,17 +1,23 @@
-"""The frontier as aligned text, one row a size and one column an arm."""
+"""The frontier as aligned text, one row a size and one column an arm, and what its figures are good for."""
 
 from __future__ import annotations
 
+from statistics import median
+
+from anysize.core.frontier.intervals import decimals
+from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, by_size
-from anysize.core.frontier.style import number, percent, title
+from anysize.core.frontier.style import milliseconds, number, percent, shown, title, with_interval
 from anysize.core.sizes.nesting import Size
+
+SAME = "~"
 
 
 def render(frontier: Records, *, within: float | None, metric: str) -> str:
     """The table of one metric. `within` marks the cheapest nested size that loses at most that share."""
     sizes = by_size(frontier.records)
-    chosen = frontier.cheapest(within=within, metric=metric).size if within is not None else None
-    timed = any(record.ms is not None for record in frontier.records)
+    chosen = frontier.cheapest(within=within, metric=metric) if within is not None else None
+    timed = times_differ(frontier.records)
     axes = tuple(dict.fromkeys(axis for size in sizes for axis in size))
     heads = [title(metric) if arm == NESTED else arm for arm in frontier.arms]
     rows = [[*axes, "bytes", *(["ms/query"] if timed else []), *heads]]
@@ -20,19 +26,80 @@ def render(frontier: Records, *, within: float | None, metric: str) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if chosen is not None and within is not None:
-        lines[1 + sizes.index(chosen)] += f"   <- cheapest within {percent(within)}"
-    return "\n".join("  " + line.rstrip() for line in lines)
+        lines[1 + sizes.index(chosen.size)] += (
+            f"   <- cheapest within {percent(within)}{_loss(frontier, chosen, metric)}"
+        )
+    return "\n".join(["  " + line.rstrip() for line in lines] + _legend(frontier, metric, rows, timed))
+
+
+def times_differ(records: tuple[Record, ...]) -> bool:
+    """
+    Whether the times say which size is faster: they differ by more than the calls of a size differ among themselves.
+
+    A time without a spread, as earlier versions wrote it, is taken as it is.
+    """
+    timed = [record for record in records if record.ms is not None]
+    times = [record.ms or 0.0 for record in timed]
+    return bool(times) and max(times) - min(times) >= median(record.ms_spread or 0.0 for record in timed)
+
+
+def _loss(frontier: Records, record: Record, metric: str) -> str:
+    """Between which ends the loss against the full size lies, where that is known."""
+    full = frontier.full(record.arm)
+    span = record.differences.get(metric, {}).get(f"{full.arm} {full.size}")
+    if span is None:
+        return ""
+    return f" (loses {number(-span[1], decimals(*span))} to {number(-span[0], decimals(*span))})"
+
+
+def _legend(frontier: Records, metric: str, rows: list[list[str]], timed: bool) -> list[str]:
+    lines = []
+    if any(metric in record.intervals for record in frontier.records):
+        said = f"\u00b1 half of the 95 % interval over {frontier.meta.get('sampled', 'what was measured')}"
+        if any(SAME in cell for row in rows[1:] for cell in row):
+            said += f"; {SAME} not told apart from nested of that size (the paired interval holds 0)"
+        lines.append(f"  {said}")
+    times = [record.ms for record in frontier.records if record.ms is not None]
+    if times and not timed:
+        lines.append(f"  about {sum(times) / len(times):.2g} ms/query at every size: the differences are noise")
+    return lines
 
 
 def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, timed: bool) -> list[str]:
     here = {record.arm: record for record in frontier.records if record.size == size}
-    leader = here[
-        next(arm for arm in frontier.arms if arm in here)
-    ]  # costs are the nested arm's, where it has the size
+    # Costs are the nested arm's, where it has the size.
+    leader = here[next(arm for arm in frontier.arms if arm in here)]
     cells = [str(size[axis]) if axis in size else "" for axis in axes] + [str(leader.bytes)]
     if timed:
-        cells.append("" if leader.ms is None else f"{leader.ms:.3g}")
+        cells.append("" if leader.ms is None else milliseconds(leader))
     for arm in frontier.arms:
-        found = here[arm].metrics.get(metric) if arm in here else None
-        cells.append("" if found is None else number(found))
+        cells.append(_value(here[arm], leader, metric) if arm in here and metric in here[arm].metrics else "")
     return cells
+
+
+def _value(record: Record, leader: Record, metric: str) -> str:
+    if record.arm == leader.arm:
+        return with_interval(record, metric)
+    digits = decimals(*record.intervals[metric]) if metric in record.intervals else 3
+    mark = f" {SAME}" if record.same_within_noise(leader, metric) else ""
+    return number(shown(metric, record.metrics[metric]), digits) + mark
+
+
+def sentence(frontier: Records, record: Record, metric: str) -> str:
+    """What `choose` says of the record that it chose."""
+    full, span = frontier.full(record.arm), record.intervals.get(metric)
+    digits = 3 if span is None else decimals(*span)
+    said = f"{record.size}: {title(metric)} {number(shown(metric, record.metrics[metric]), digits)}"
+    if span is not None:
+        ends = sorted(shown(metric, end) for end in span)
+        said += f" (95 % interval {number(ends[0], digits)} to {number(ends[1], digits)})"
+    if record.size == full.size:
+        return f"{said}, the full size"
+    lost = full.metrics[metric] - record.metrics[metric]
+    apart = record.differences.get(metric, {}).get(f"{full.arm} {full.size}")
+    if apart is None:
+        return f"{said}, {number(abs(lost), digits)} {'below' if lost >= 0 else 'above'} {full.size}"
+    digits = decimals(*apart)
+    ends = sorted((-apart[0], -apart[1]))
+    said += f", {number(lost, digits)} below {full.size} ({number(ends[0], digits)} to {number(ends[1], digits)})"
+    return f"{said}: the same within noise" if record.same_within_noise(full, metric) else said

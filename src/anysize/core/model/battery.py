@@ -19,8 +19,8 @@ import torch
 
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.model import checkpoint
-from anysize.core.model.contract import NestedModel, entries_at
-from anysize.core.model.manifest import MANIFEST
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.manifest import MANIFEST, entries_at
 from anysize.core.sizes.nesting import Nesting, Size
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from anysize.core.digests import Digest
 from anysize.core.errors import CheckpointError
 
 WEIGHTS = "weights.safetensors"
@@ -57,26 +58,42 @@ def write_blocks(directory: Path, tensors: Mapping[str, torch.Tensor], cuts: Map
     return entries
 
 
+def header_digest(directory: Path) -> Digest:
+    """The length of the file that `write_blocks` wrote, and the SHA-256 of its header: what each block is and where."""
+    with (directory / WEIGHTS).open("rb", buffering=0) as stream:
+        return _Stored(stream).digest
+
+
 def read_blocks(
-    directory: Path, entries: Mapping[str, Any], keep: Mapping[str, int], *, known: Mapping[str, Any] | None = None
+    directory: Path,
+    entries: Mapping[str, Any],
+    keep: Mapping[str, int],
+    *,
+    known: Mapping[str, Any] | None = None,
+    header: Digest | None = None,
 ) -> dict[str, torch.Tensor]:
     """
     Read each tensor up to `keep[name]` along its cut dimension (whole if not named), verifying what is read.
 
-    `known` are all entries of the manifest, where `entries` are some. Raises `CheckpointError` if the file is missing,
-    cut short or altered, if it holds a block that none of them names, or if `keep` is not one of the cuts.
+    `known` are all entries of the manifest, where `entries` are some; `header` is the file's `header_digest`, if known.
+    Raises `CheckpointError` if the file is missing, cut short or altered, if it holds a block that none of them names,
+    or if `keep` is not one of the cuts.
     """
     path = directory / WEIGHTS
     try:
         with path.open("rb", buffering=0) as stream:
             stored = _Stored(stream)
+            if header is not None and stored.digest != header:
+                raise CheckpointError(
+                    f"{path} was cut short or altered: its header or its length is not what was saved"
+                )
             _check_known(stored, path, entries if known is None else known)
             return {name: _read(stored, path, name, entry, keep.get(name)) for name, entry in entries.items()}
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; copy the whole directory again") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, OverflowError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); it may be damaged or cut short") from None
 
 
@@ -93,10 +110,16 @@ class _Stored:
         self.file = stream.fileno()
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_RANDOM)
-        length = int.from_bytes(self._bytes(0, 8), "little")
-        if length > os.fstat(self.file).st_size:
+        self.size = os.fstat(self.file).st_size
+        first = self._bytes(0, 8)
+        length = int.from_bytes(first, "little")
+        if length > self.size:
             raise ValueError("its header is longer than the file")
-        self.header = json.loads(self._bytes(8, length))
+        header = self._bytes(8, length)
+        self.digest = Digest(self.size, hashlib.sha256(first + header).hexdigest())
+        self.header = json.loads(header.decode("utf-8"))
+        if not isinstance(self.header, dict):
+            raise ValueError("its header is no JSON object")
         self.start = 8 + length
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -104,10 +127,13 @@ class _Stored:
             raise ValueError(f"it lacks {name}")
         entry = self.header[name]
         begin, end = entry["data_offsets"]
-        flat = torch.frombuffer(self._bytes(self.start + begin, end - begin), dtype=_DTYPES[entry["dtype"]])
+        content, dtype = self._bytes(self.start + begin, end - begin), _DTYPES[entry["dtype"]]
+        flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         return flat.reshape(entry["shape"])
 
     def _bytes(self, start: int, count: int) -> bytearray:
+        if not 0 <= start <= start + count <= self.size:
+            raise ValueError(f"it ends {start + count - self.size} bytes too early")
         buffer, done = bytearray(count), 0
         while done < count:
             got = os.preadv(self.file, [memoryview(buffer)[done:]], start + done)
@@ -144,6 +170,8 @@ def _read(stored: _Stored, path: Path, name: str, entry: Mapping[str, Any], keep
     pieces = []
     for block in wanted:
         piece = stored.tensor(block["block"])
+        if str(piece.dtype) != f"torch.{entry['dtype']}":
+            raise CheckpointError(f"{path} was altered: {block['block']} is {piece.dtype}, not {entry['dtype']}")
         if _digest(piece) != block["sha256"]:
             raise CheckpointError(f"{path} was altered: {block['block']} no longer matches its checksum")
         pieces.append(piece)
@@ -173,7 +201,7 @@ def names_in(path: Path) -> set[str]:
     try:
         with path.open("rb", buffering=0) as stream:
             return _Stored(stream).header.keys() - {"__metadata__"}
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); it may be damaged or cut short") from None
 
 

@@ -13,17 +13,16 @@ from typing import Any, ClassVar, Self
 import torch
 
 from anysize.core.arguments import PATH, takes
+from anysize.core.digests import remember
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
-from anysize.core.model.manifest import MANIFEST
+from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.core.version import __version__
-
-FORMAT = 1
 
 
 class NestedModel(torch.nn.Module):
@@ -52,11 +51,16 @@ class NestedModel(torch.nn.Module):
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
     which writes a view at its size. The first is the default."""
 
+    later: ClassVar[tuple[str, ...]] = ()
+    """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
+
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
         self.nesting = nesting
         self.size = nesting.full
         self.about: dict[str, Any] = {}
+        self.parts: Parts | None = None
+        """The files beside the weights, of a model that was loaded."""
         self._fingerprint: tuple[str, tuple[tuple[str, int], ...]] | None = None
 
     # What a family says about itself
@@ -121,7 +125,7 @@ class NestedModel(torch.nn.Module):
         chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
         owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
-        state = {name: value for name, value in self.saved_state().items() if _needed(owned.get(name), chosen)}
+        state = {name: value for name, value in self.saved_state().items() if needed(owned.get(name), chosen)}
         for name, length in keep.items():
             state[name] = state[name].narrow(nested[name][1], 0, length)
         _fill(small, {name: value.detach().clone() for name, value in state.items()})
@@ -174,73 +178,55 @@ class NestedModel(torch.nn.Module):
         with new_directory(path, marker=MANIFEST) as directory:
             entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
             self.save_parts(directory)
-            write_json(
-                directory / MANIFEST,
-                {
-                    "format": FORMAT,
-                    "kind": self.kind,
-                    "made_by": f"anysize {__version__}",
-                    "nesting": self.nesting.to_json(),
-                    "config": self.config(),
-                    "about": self.about,
-                    "fingerprint": self.fingerprint,
-                    "nested": {name: list(where) for name, where in nested.items()},
-                    "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
-                    "tensors": entries,
-                },
-            )
+            content = {
+                "kind": self.kind,
+                "made_by": f"anysize {__version__}",
+                "nesting": self.nesting.to_json(),
+                "config": self.config(),
+                "about": self.about,
+                "fingerprint": self.fingerprint,
+                "nested": {name: list(where) for name, where in nested.items()},
+                "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
+                "tensors": entries,
+            }
+            header = checkpoint.header_digest(directory)
+            written = write_manifest(directory, content, checkpoint.WEIGHTS, header)
+        remember({Path(path) / name: digest for name, digest in written.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.
 
-        Raises `CheckpointError` (missing, damaged, of another kind or a newer format) or `SizeError`.
+        Raises `CheckpointError` (missing, altered, of another kind or a newer format) or `SizeError`.
         """
         directory = Path(path)
         manifest = read_manifest(directory, cls.kind)
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes)
-        model = cls.build(manifest["config"], nesting.up_to(chosen))
-        return model.filled(directory, manifest, entries_at(manifest, chosen), kept_at(model, chosen))
+        parts = Parts(directory, manifest)
+        parts.check_at_loading(cls.later)
+        with refused_as_damaged(f"{directory} describes no model that can be built"):
+            model = cls.build(manifest["config"], nesting.up_to(chosen))
+            keep = kept_at(model, chosen)
+        return model.filled(parts, manifest, entries_at(manifest, chosen), keep)
 
     def filled(
-        self, directory: Path, manifest: Mapping[str, Any], entries: Mapping[str, Any], keep: Mapping[str, int]
+        self, parts: Parts, manifest: Mapping[str, Any], entries: Mapping[str, Any], keep: Mapping[str, int]
     ) -> Self:
         """Take the weights that `entries` of a manifest name, each up to `keep[name]`; in place, gives itself."""
-        state = checkpoint.read_blocks(directory, entries, keep, known=manifest["tensors"])
+        self.parts, directory = parts, parts.directory
+        known, header = manifest["tensors"], parts.header
+        state = checkpoint.read_blocks(directory, entries, keep, known=known, header=header)
         try:
             _fill(self, state)
         except RuntimeError as error:
             raise CheckpointError(f"{directory} does not fit its own description ({error})") from None
         self.about = manifest["about"]
-        self.load_parts(directory)
+        with refused_as_damaged(f"what lies beside the weights in {directory} cannot be read"):
+            self.load_parts(directory)
         self._keep_fingerprint(manifest["fingerprint"])
         return self.eval()
-
-
-def entries_at(manifest: dict[str, Any], size: Size) -> dict[str, Any]:
-    """The manifest's entries of the tensors that a size reads, whole or in part."""
-    owned = {name: Size(values) for name, values in manifest.get("owned", {}).items()}
-    return {name: entry for name, entry in manifest["tensors"].items() if _needed(owned.get(name), size)}
-
-
-def read_manifest(directory: Path, kind: str) -> dict[str, Any]:
-    """What a saved model of this kind says of itself. Raises `CheckpointError` if it is damaged or of another kind."""
-    found = read_json(directory / MANIFEST, "an anysize model")
-    if not isinstance(found, dict) or "kind" not in found or "format" not in found:
-        raise CheckpointError(f"{directory / MANIFEST} does not describe a model; it may be damaged")
-    if found["kind"] != kind:
-        raise CheckpointError(f"{directory} holds a model of kind {found['kind']!r}, not {kind!r}")
-    if found["format"] != FORMAT:
-        raise CheckpointError(
-            f"{directory} has format {found['format']}; this version reads {FORMAT}, "
-            "so update anysize or save the model again"
-        )
-    missing = {"nesting", "config", "about", "fingerprint", "tensors"} - found.keys()
-    if missing:
-        raise CheckpointError(f"{directory / MANIFEST} lacks {', '.join(sorted(missing))}; it may be damaged")
-    return found
 
 
 def _fill(model: NestedModel, state: dict[str, torch.Tensor]) -> None:
@@ -251,10 +237,6 @@ def _fill(model: NestedModel, state: dict[str, torch.Tensor]) -> None:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise RuntimeError(f"it {what} {min(names)}{more}")
     model.load_state_dict(state, strict=False, assign=True)
-
-
-def _needed(owner: Size | None, chosen: Size) -> bool:
-    return owner is None or all(owner[axis] <= chosen[axis] for axis in owner)
 
 
 def kept_at(model: NestedModel, size: Size) -> dict[str, int]:

@@ -43,17 +43,18 @@ def latency_ms(run: Callable[[], object], *, repeats: int = 20, warmup: int = 3)
         raise AnysizeError(f"latency needs at least 1 repeat and 0 warm-up calls; got {repeats} and {warmup}")
     for _ in range(warmup):
         run()
-    _wait_for_gpu()
+    wait_for_gpu()
     times = []
     for _ in range(repeats):
         start = time.perf_counter_ns()
         run()
-        _wait_for_gpu()
+        wait_for_gpu()
         times.append(time.perf_counter_ns() - start)
     return statistics.median(times) / 1e6
 
 
-def _wait_for_gpu() -> None:
+def wait_for_gpu() -> None:
+    """Until all that was queued on a GPU is done."""
     torch = sys.modules.get("torch")  # never imported for this: without torch there is no queue to wait for
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()

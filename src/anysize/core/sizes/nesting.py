@@ -10,7 +10,7 @@ MatQuant ``bits`` (Nair et al. 2025).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from anysize.core.arguments import shown
@@ -228,13 +228,19 @@ class Nesting(Sequence[Size]):
         for axis in asked:
             levels = self.levels(axis)
             if asked[axis] not in levels:
-                choices = f"trained for {axis} {', '.join(map(str, levels))}"
+                choices = self.told(axis)
                 below = [level for level in levels if level < asked[axis]]
                 above = [level for level in levels if level > asked[axis]]
                 if below and above:
                     return f"{choices}; {asked[axis]} lies between {below[-1]} and {above[0]}"
                 return f"{choices}; {asked[axis]} is {'larger' if below else 'smaller'} than all of them"
-        return f"trained for {'; '.join(map(str, self._sizes))}; {wanted} is not one of them"
+        trained = {size for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0}
+        return f"{_told('', '; ', self._sizes, trained)}; {wanted} is not one of them"
+
+    def told(self, axis: str) -> str:
+        """The values along one axis in words, those that nothing trained apart: what a refusal begins with."""
+        trained = {size[axis] for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0}
+        return _told(f"{axis} ", ", ", self.levels(axis), trained)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest; `from_json` reads them back."""
@@ -280,6 +286,12 @@ def _listed(values: Any, what: str) -> tuple[Any, ...]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise SizeError(f"{what} are given as a list; got {shown(values)}")
     return tuple(values)
+
+
+def _told(what: str, between: str, every: Sequence[object], trained: Set[Any]) -> str:
+    parts = [(f"trained for {what}", "", trained), (f"offers {what}", " untrained", set(every) - trained)]
+    words = [(before, [str(one) for one in every if one in part], after) for before, after, part in parts]
+    return " and ".join(f"{before}{between.join(listed)}{after}" for before, listed, after in words if listed)
 
 
 def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:

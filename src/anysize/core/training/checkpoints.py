@@ -4,12 +4,39 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+from anysize.core.digests import check_seal, seal
+from anysize.core.errors import CheckpointError
 
 
 def last_checkpoint(workdir: Path) -> Path | None:
     """The latest checkpoint that was written to its end, if any."""
     checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     return next((path for path in reversed(checkpoints) if _is_whole(path)), None)
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """Raise `CheckpointError` if a file of a checkpoint was altered since it was written."""
+    try:
+        check_seal(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or delete {checkpoint} to resume from the one before") from None
+
+
+def sealing() -> Any:
+    """A callback of a trainer that records the files of every checkpoint."""
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):
+        """Record the files of every checkpoint; those of other processes may still be on their way."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                seal(folder, but="rng_state_")
+
+    return Sealing()
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet as quiet_transformers
-from anysize.core.training.checkpoints import last_checkpoint
+from anysize.core.training.checkpoints import check_checkpoint, last_checkpoint, sealing
 from anysize.core.training.finite import stopping_when_not_finite
 
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
@@ -84,6 +84,9 @@ def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
     Raises `DivergedError`, naming the step, as soon as a loss or a gradient is not finite.
     """
     last = last_checkpoint(workdir) if resume else None
+    if last is not None:
+        check_checkpoint(last)
+    trainer.add_callback(sealing())
     try:
         with quiet(), stopping_when_not_finite(trainer, workdir):
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -141,14 +144,15 @@ def use_plain_bar(trainer: Any) -> None:
 
 
 def _bar() -> Any:
-    from tqdm import tqdm
     from transformers import TrainerCallback
+
+    from anysize.core.progress import bar
 
     class Bar(TrainerCallback):
         """One bar over the optimiser steps, with the latest loss."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", disable=None)
+            self.bar = bar(state.max_steps, "training", " steps", done=state.global_step)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.update(state.global_step - self.bar.n)

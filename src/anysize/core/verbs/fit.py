@@ -10,6 +10,7 @@ from typing import Any
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.data.data import Data
+from anysize.core.data.overlap import sketch
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
 from anysize.core.options import configured
@@ -49,7 +50,8 @@ def fit(
     if out is None:
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
-        return method.fit(read(data))
+        loaded = read(data)
+        return _remember(method.fit(loaded), loaded)
     target = Path(os.path.abspath(out))
     workdir = _workdir(target)
     check_replaceable(target, method.marker)
@@ -66,7 +68,7 @@ def fit(
             _begin(workdir, method, loaded, resume)
         with _saying_how_to_go_on():
             try:
-                made = method.fit(loaded, workdir=workdir, resume=resume)
+                made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
             except AnysizeError as error:
                 # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
                 kept = isinstance(error, DivergedError) and error.checkpoint is not None
@@ -89,6 +91,14 @@ def _saying_how_to_go_on() -> Iterator[None]:
         if disk_is_full(error):
             error.add_note("with --resume, which continues it")
         raise
+
+
+def _remember(made: Any, data: Data) -> Any:
+    """What was made, with a sample of what it learnt from, so that `measure` can tell what it has seen."""
+    said = made.about.get("data")
+    if isinstance(said, dict) and said.get("fingerprint") == data.fingerprint and data.name != "none":
+        said["sketch"] = sketch(data)
+    return made
 
 
 def unfinished(out: str | os.PathLike[str]) -> bool:

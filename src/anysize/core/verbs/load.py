@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.arguments import PATH, takes
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, names
@@ -31,7 +31,8 @@ def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes
     if not (directory / MANIFEST).exists():
         for marker in names("layouts"):
             if (directory / marker).is_file():
-                model: NestedModel = find("layouts", marker)(directory)
+                with refused_as_damaged(f"{directory} cannot be read"):
+                    model: NestedModel = find("layouts", marker)(directory)
                 chosen = model.nesting.resolve(size, **axes)
                 return model if chosen == model.nesting.full else model.extract(chosen)
     manifest = read_object(directory / MANIFEST, "an anysize model")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from anysize.backbones.huggingface import pretrained
 from anysize.core.engine_checks import TEXTS, Check, apart, version_of
 from anysize.core.quiet import quiet
 from anysize.quantize.export.shared import Written, write_floats
@@ -34,14 +35,16 @@ def loaded_again(view: Quantized, model: Any, directory: Path, bound: float = CL
             from sentence_transformers import SentenceTransformer
 
             as_encoder: Any = view
-            read: Any = SentenceTransformer(str(directory), device="cpu", local_files_only=True)
+            read: Any = SentenceTransformer(
+                str(directory), device="cpu", local_files_only=True, trust_remote_code=False
+            )
             found = read.encode(list(TEXTS), normalize_embeddings=True, show_progress_bar=False)
             expected: Any = as_encoder.encode(list(TEXTS))
             library, what = "sentence-transformers", "vectors"
         else:
             from transformers import AutoModelForCausalLM
 
-            read = AutoModelForCausalLM.from_pretrained(str(directory), dtype=torch.float32, local_files_only=True)
+            read = pretrained(AutoModelForCausalLM, directory, dtype=torch.float32, local_files_only=True)
             ids = torch.arange(32).view(4, 8) * 7 % model.config.vocab_size
             found, expected = read.eval()(ids).logits.numpy(), view(ids).numpy()
             library, what = "transformers", "logits of 32 tokens"

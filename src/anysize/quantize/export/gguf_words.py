@@ -120,13 +120,13 @@ def _word_pieces(gguf: Any, writer: Any, tokenizer: Any, found: dict[str, Any], 
     writer.add_bool("tokenizer.ggml.normalizer.lowercase", lower)
     writer.add_bool("tokenizer.ggml.normalizer.strip_accents", strip)
     _write_ids(writer, tokenizer, ("unk", "sep", "pad", "mask"))
-    # Before 2025 the engine read the first of these, since then the second.
+    # Old versions of the engine read the first of these, newer ones the second.
     writer.add_uint32("tokenizer.ggml.cls_token_id", tokenizer.cls_token_id)
     writer.add_bos_token_id(tokenizer.cls_token_id)
     if lower and strip:
         return []
     kept = " and ".join(word for word, gone in (("capitals", lower), ("accents", strip)) if not gone)
-    return [f"the tokenizer keeps {kept}, which a llama.cpp from before 2026 drops: use a newer one"]
+    return [f"the tokenizer keeps {kept}, which old versions of llama.cpp drop; that of xllamacpp 2026.10 keeps them"]
 
 
 def _refuse_unusual(backend: Any, added: list[dict[str, Any]], *, spaced: bool) -> None:

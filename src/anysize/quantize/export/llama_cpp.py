@@ -8,9 +8,6 @@ first, with floats in place of the codes: there it must give nearly what we give
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from anysize.core.child import run_child
 from anysize.core.engine_checks import TEXTS, Check, NotChecked, apart, version_of
 from anysize.core.errors import AnysizeError
 
@@ -143,23 +141,7 @@ def _ask(file: Path, reading: Reading, texts: list[str], ids: list[list[int]], t
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch) / "question.json", Path(scratch) / "answer.json"
         question.write_text(json.dumps(asked), "utf-8")
-        _run(question, answer, timeout=120 + file.stat().st_size / 1e6)
+        program = Path(__file__).with_name("llama_cpp_child.py")
+        run_child(program, [question, answer], "llama.cpp", timeout=120 + file.stat().st_size / 1e6)
         found: dict[str, Any] = json.loads(answer.read_text("utf-8"))
     return found
-
-
-def _run(question: Path, answer: Path, timeout: float) -> None:
-    program = Path(__file__).with_name("llama_cpp_child.py")
-    # -P: the modules beside the program are ours and not for the engine to import.
-    command = [sys.executable, "-P", str(program), str(question), str(answer)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        raise AnysizeError(f"llama.cpp did not end within {timeout:.0f} s, so nothing was written") from None
-    if done.returncode == 0:
-        return
-    log = done.stderr.decode("utf-8", "replace").splitlines()
-    telling = [line for line in log if "GGML_ASSERT" in line or "error" in line.lower() or "failed" in line.lower()]
-    reason = (telling or log or ["it said nothing"])[0].strip()
-    ended = f"it was stopped by {signal.Signals(-done.returncode).name}" if done.returncode < 0 else "it failed"
-    raise AnysizeError(f"llama.cpp cannot run the file ({ended}: {reason[:200]}), so nothing was written")

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sizes.nesting import Nesting
 from anysize.quantize.layers.choosing import stacks
 
 FUSED = (("q", "k", "v", "query", "key", "value", "q_proj", "k_proj", "v_proj", "q_lin", "k_lin", "v_lin"),
@@ -36,15 +37,14 @@ def aliases(inner: nn.Module, layers: Collection[str]) -> dict[str, str]:
     return {name: found.get(name, name) for name in layers}
 
 
-def resolve(
-    inner: nn.Module, layers: Collection[str], levels: tuple[int, ...], widths: Mapping[str, int]
-) -> dict[str, int]:
+def resolve(inner: nn.Module, layers: Collection[str], nesting: Nesting, widths: Mapping[str, int]) -> dict[str, int]:
     """Layer name -> width, for every layer; see `Quantized.mix` for the keys and what is refused."""
+    levels = nesting.levels("bits")
     chosen = dict.fromkeys(layers, levels[-1])
     short = aliases(inner, layers)
     for key, bits in widths.items():
         if bits not in levels:
-            raise SizeError(f"{key} cannot run at bits={bits}; trained for bits {', '.join(map(str, levels))}")
+            raise SizeError(f"{key} cannot run at bits={bits}; {nesting.told('bits')}")
         names = [name for name, other in short.items() if _named(key, name) or _named(key, other)]
         if not names:
             raise AnysizeError(f"no layer is called {key!r}; there are: {', '.join(blocks(inner, layers))}")

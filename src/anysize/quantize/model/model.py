@@ -17,11 +17,10 @@ from typing import Any, ClassVar, Self
 import torch
 
 from anysize.core.arguments import MAPPING, takes
-from anysize.core.errors import CheckpointError, SizeError
-from anysize.core.files import read_json
-from anysize.core.model.contract import NestedModel, kept_at, read_manifest
+from anysize.core.errors import CheckpointError, SizeError, refused_as_damaged
+from anysize.core.model.contract import NestedModel, kept_at
 from anysize.core.model.cost import Cost
-from anysize.core.model.manifest import MANIFEST
+from anysize.core.model.manifest import Parts, read_manifest
 from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.quantize.codes.running import running_at
@@ -120,7 +119,7 @@ class Quantized(NestedModel):
         `AnysizeError` for a key that names nothing or parts layers that engines fuse, `SizeError` for other widths.
         """
         view = copy.copy(self)
-        view.mixture = resolve(self.inner, self.layers(), self.nesting.levels(BITS), widths)
+        view.mixture = resolve(self.inner, self.layers(), self.nesting, widths)
         return view
 
     def keep_floats(self, keep: bool) -> None:
@@ -205,24 +204,28 @@ class Quantized(NestedModel):
         """
         if isinstance(axes.get(BITS), Mapping):
             return cls._load_mixed(Path(path), axes.pop(BITS), size, axes)
-        manifest = read_json(Path(path) / MANIFEST, "an anysize model")
-        if isinstance(manifest, dict) and {"config", "nesting", "tensors"} <= manifest.keys():
+        manifest = read_manifest(Path(path), cls.kind)
+        with refused_as_damaged(f"{path} describes no model that can be built"):
             plan = Plan.from_json(manifest["config"])
-            _check_planes(Path(path), plan, Nesting.from_json(manifest["nesting"]).resolve(size, **axes), manifest)
+        _check_planes(Path(path), plan, Nesting.from_json(manifest["nesting"]).resolve(size, **axes), manifest)
         return super().load(path, size, **axes)
 
     @classmethod
     def _load_mixed(cls, directory: Path, widths: Mapping[str, int], size: Any, axes: Mapping[str, int]) -> Self:
         manifest = read_manifest(directory, cls.kind)
+        parts = Parts(directory, manifest)
+        parts.check_at_loading(cls.later)
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes) if size is not None or axes else nesting.full
-        model = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen).mix(widths)
+        with refused_as_damaged(f"{directory} describes no model that can be built"):
+            whole = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen)
+        model = whole.mix(widths)
         assert model.mixture is not None
         for name, part in model.layers().items():
             part.narrow(model.mixture[name])
         there = model.saved_state().keys()
         entries = {name: entry for name, entry in manifest["tensors"].items() if name in there}
-        return model.filled(directory, manifest, entries, kept_at(model, chosen))
+        return model.filled(parts, manifest, entries, kept_at(model, chosen))
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Those of the inner model, on axes that this model has."""

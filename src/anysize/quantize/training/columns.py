@@ -56,13 +56,7 @@ def columns(data: Data, learn_from: str, sides: Sides = "retrieval") -> Columns:
     else:
         pairs = data.training_pairs()
         if pairs is not None:
-            listed: list[list[str]] = [
-                pairs.anchors,
-                pairs.positives,
-                *([pairs.negatives] if pairs.negatives is not None else []),
-            ]
-            what = "pairs" if pairs.negatives is None else "triplets"
-            found = Columns(listed, None, what, sides_of_columns(sides, len(listed)))
+            found = Columns(pairs.columns, None, pairs.kind, sides_of_columns(sides, len(pairs.columns)))
     if found is None and learn_from == "labels":
         raise DataError(f"{data.name} has no labels to learn from; expected pairs, scored pairs or judgements")
     if found is not None and learn_from != "embeddings":

@@ -8,18 +8,21 @@ learnt. Only one block's inputs are held at a time, and only that block has grad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import nn
 
 from anysize.backbones.causal import CausalLM
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
+from anysize.core.model.checkpoint import raw_bytes
 from anysize.core.sides import SidedTexts, side_of_texts
 from anysize.quantize.codes.running import FLOAT, running_at
 from anysize.quantize.layers.choosing import stacks
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from anysize.core.data.data import Data
     from anysize.quantize.model.model import Quantized
     from anysize.quantize.training.method import MatQuant
+
+
+_DIGEST = "sha256"
 
 
 @dataclass
@@ -78,7 +84,8 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
             final = _restore(file, parts)
         else:
             final = _fit_block(method, block, parts, states, calls[place], place)
-            write_bytes(file, save({**_state(parts), "loss": torch.tensor(final)}))
+            learnt = {**_state(parts), "loss": torch.tensor(final)}
+            write_bytes(file, save(learnt, {_DIGEST: _digest(learnt)}))
         losses.append({"step": place, "loss": final})
         with torch.no_grad(), running_at(prefix):
             states = [_run(block, state, call) for state, call in zip(states, calls[place], strict=True)]
@@ -207,9 +214,20 @@ def _state(parts: dict[str, FakeQuantLinear]) -> dict[str, torch.Tensor]:
     }
 
 
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + raw_bytes(value))
+    return digest.hexdigest()
+
+
 def _restore(file: Path, parts: dict[str, FakeQuantLinear]) -> float:
     try:
-        state = load(file.read_bytes())
+        with safe_open(file, framework="pt") as opened:
+            said = (opened.metadata() or {}).get(_DIGEST)
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (an open file is no mapping)
+        if said is not None and said != _digest(state):
+            raise ValueError("it was altered")
         for name, part in parts.items():
             assert part.learnt is not None
             part.learnt.load_state_dict({key: state[f"{name}:{key}"] for key in part.learnt.state_dict()})

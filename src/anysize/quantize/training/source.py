@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from anysize.backbones.causal import CausalLM, is_causal_lm
 from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
@@ -20,6 +22,7 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
     """
     The model called `name`, nested in what `nesting` has beside bits (layers, dims); whole where it has nothing.
 
+    Weights stored in 16 bits become 32: in their rounding, a step of training would be lost.
     Raises `AnysizeError` if it is quantised already, `SizeError` if it has not these sizes.
     """
     if (Path(name) / MANIFEST).exists():
@@ -45,6 +48,8 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
         model.max_length = max_length
     elif max_length is not None and hasattr(model, "encoder"):
         model.encoder.settings["max_length"] = max_length
+    if any(weight.dtype in (torch.float16, torch.bfloat16) for weight in model.parameters()):
+        model = model.float()
     return model.eval()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from anysize.core.arguments import shown
 from anysize.core.errors import DataError
 
 PACKED = (np.uint8, np.int8)
@@ -22,7 +23,12 @@ class _ArrayLike(Protocol):
 def plain(given: Any) -> Any:
     """The same as an array or a list of texts, if it is array-like; else as it is. Raises `DataError`."""
     if not isinstance(given, (np.ndarray, str, bytes, Sequence)) and isinstance(given, _ArrayLike):
-        given = np.asarray(given)
+        try:
+            given = np.asarray(given)
+        except (TypeError, ValueError, RuntimeError):  # a tensor without values, or one that training still needs
+            raise DataError(f"{shown(given)} cannot be read as an array; give its values") from None
+    if isinstance(given, np.ndarray) and not given.ndim:
+        raise DataError("expected several texts or vectors, got an array that holds one thing")
     if isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "UOT":
         return given.tolist()
     return given
@@ -34,34 +40,33 @@ def many_queries(given: Any) -> list[str] | np.ndarray:
     if isinstance(given, (str, bytes)):
         raise DataError("search_many takes a list of queries, got one; put it in a list, or use search")
     if isinstance(given, np.ndarray):
-        return given if len(given.shape) > 1 and len(given) == 0 else check_vectors(given, "query")
+        return _unpacked(given, "query")
     if not isinstance(given, Sequence):
-        raise DataError(f"expected a list of texts or vectors as queries, got {type(given).__name__}")
+        raise DataError(f"expected a list of texts or vectors as queries, got {shown(given)}")
     if any(isinstance(one, str) or one is None for one in given):
         texts = check_texts(given, "query")
         empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
         if empty is not None:
             raise DataError(f"query {empty} (from 0) is empty; give something to look for")
         return texts
-    return check_vectors(given, "query") if len(given) else []
+    return _unpacked(as_array(given), "query") if len(given) else []
 
 
 def one_query(given: Any) -> list[str] | np.ndarray:
     """One text, or one vector (d,) or (1, d), as `many_queries` takes it. Raises `DataError` for anything else."""
     if isinstance(given, str):
         return [given]
-    query = np.atleast_2d(plain(given))
+    query = np.atleast_2d(as_array(plain(given)))
     if len(query) != 1:
         raise DataError(f"search takes one query, got {len(query)}; use search_many")
-    return check_vectors(query, "query")
+    return query
 
 
 def check_texts(texts: Sequence[Any], what: str, first: int = 0) -> list[str]:
     """The texts. Raises `DataError`, naming the row, for what is none, or for half a character."""
     for row, text in enumerate(texts, start=first):
         if not isinstance(text, str):
-            shown = repr(text) if text is None or text != text else type(text).__name__
-            raise DataError(f"{what} {row} (from 0) is {shown} among texts; expected text")
+            raise DataError(f"{what} {row} (from 0) is {shown(text)} among texts; expected text")
         try:
             text.encode()
         except UnicodeEncodeError:  # half a character is what Python makes of bytes that are not UTF-8
@@ -76,23 +81,28 @@ def check_vectors(given: Any, what: str = "row", first: int = 0) -> np.ndarray:
     Raises `DataError` for anything else, naming the first row that holds NaN or an infinite value, for vectors of
     masked values, and for bytes: packed bits and quantised values have no cosine that could be taken of them.
     """
-    vectors = as_array(given)
-    if vectors.dtype in PACKED:
-        raise DataError(
-            f"these are vectors of {vectors.dtype}, so packed bits or quantised values, which cannot be ranked as "
-            "numbers; give the float vectors they were made from"
-        )
+    vectors = _unpacked(as_array(given), what, first)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise DataError(f"expected vectors as rows of numbers, got shape {vectors.shape} of {vectors.dtype}")
-    if np.ma.is_masked(vectors):
-        row = int(np.argmax(np.ma.getmaskarray(vectors).any(axis=1)))
-        raise DataError(f"{what} {first + row} (from 0) holds masked values; remove or fill them")
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(vectors, np.float32)
     finite = np.isfinite(vectors).all(1)
     if not finite.all():
         row = first + int(np.argmin(finite))
         raise DataError(f"{what} {row} (from 0) holds NaN or an infinite value; remove or repair it")
+    return vectors
+
+
+def _unpacked(vectors: np.ndarray, what: str, first: int = 0) -> np.ndarray:
+    """The same. Raises `DataError` for bytes and for masked values, naming the row."""
+    if vectors.dtype in PACKED:
+        raise DataError(
+            f"these are vectors of {vectors.dtype}, so packed bits or quantised values, which cannot be ranked as "
+            "numbers; give the float vectors they were made from"
+        )
+    if np.ma.is_masked(vectors):
+        row = int(np.argmax(np.ma.getmaskarray(vectors).reshape(len(vectors), -1).any(axis=1)))
+        raise DataError(f"{what} {first + row} (from 0) holds masked values; remove or fill them")
     return vectors
 
 

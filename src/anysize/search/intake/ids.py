@@ -7,6 +7,7 @@ import numbers
 import uuid
 from collections.abc import Iterable
 
+from anysize.core.arguments import shown
 from anysize.core.errors import DataError
 
 
@@ -14,8 +15,7 @@ def id_of(value: object, what: str) -> str:
     """One id. Raises `DataError`, naming `what`, for an empty one, None, NaN or a thing of another kind."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not isinstance(value, (str, uuid.UUID)) and not number:
-        shown = repr(value) if value is None or isinstance(value, (bool, numbers.Real)) else type(value).__name__
-        raise DataError(f"{what} has the id {shown}; expected text or a number")
+        raise DataError(f"{what} has the id {shown(value)}; expected text or a number")
     if not str(value):
         raise DataError(f"{what} has an empty id; expected text or a number")
     return str(value)
@@ -25,8 +25,8 @@ def ids_of(values: object, what: str) -> list[str]:
     """One id, or several, as a list. Raises `DataError`."""
     if isinstance(values, (str, numbers.Real, uuid.UUID)):
         return [id_of(values, what)]
-    if not isinstance(values, Iterable):
-        raise DataError(f"{what} is {type(values).__name__}; expected an id, or several")
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise DataError(f"{what} is {shown(values)}; expected an id, or several")
     return [id_of(value, f"{what} {row} (from 0)") for row, value in enumerate(values)]
 
 

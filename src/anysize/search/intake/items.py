@@ -6,10 +6,11 @@ import itertools
 import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from anysize.core.arguments import shown
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError
 from anysize.core.sides import SidedTexts
@@ -23,6 +24,7 @@ _ROWS = 65536
 _ROW = (np.ndarray, list, tuple, numbers.Real)
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What an index needs of a model: its sizes, which one it runs at, and vectors of unit length."""
 
@@ -143,12 +145,12 @@ def _parts(items: Any) -> Iterator[Any]:
     elif isinstance(items, Iterable) and not isinstance(items, Mapping):
         yield from map(plain, items)
     else:
-        raise DataError(f"expected texts, vectors or batches of them; got {type(items).__name__}")
+        raise DataError(f"expected texts, vectors or batches of them; got {shown(items)}")
 
 
 def _several(ids: Iterable[object]) -> Iterable[object]:
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise DataError(f"expected one id an item, got {type(ids).__name__}; put them in a list")
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) or getattr(ids, "ndim", 1) != 1:
+        raise DataError(f"expected one id an item, got {shown(ids)}; put them in a list")
     return ids
 
 
@@ -163,7 +165,7 @@ def _columns(part: Any, first: int) -> tuple[list[str] | None, list[str] | None,
         return None, None, part
     if not isinstance(part, Sequence) or isinstance(part, (str, bytes)):
         raise DataError(
-            f"expected a batch, such as a list of texts or vectors, got {type(part).__name__}; put the items in a list"
+            f"expected a batch, such as a list of texts or vectors, got {shown(part)}; put the items in a list"
         )
     if any(isinstance(one, str) for one in part[:1]) or not all(isinstance(one, _ROW) for one in part):
         texts = check_texts(part, "document", first)

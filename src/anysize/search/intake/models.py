@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.sizes.nesting import Nesting, Size
 from anysize.search.intake.items import Encoder
@@ -22,6 +23,8 @@ def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str |
         from anysize.core.verbs.load import load
 
         return load(model), str(Path(model).absolute())
+    if isinstance(model, type) or not isinstance(model, Encoder):
+        raise AnysizeError(f"{shown(model)} does not embed; expected a nested model that does, or the path of one")
     path = getattr(model, "path", None)
     return model, str(Path(path).absolute()) if isinstance(path, (str, os.PathLike)) else None
 

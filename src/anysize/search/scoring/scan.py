@@ -3,20 +3,29 @@ Scoring: the scan of a prefix block and the rescoring of a shortlist by running 
 
 The dot product of m coordinates is a running sum, so a rescoring stage reads the remaining blocks of the shortlist's
 rows and nothing else. Cosine divides by the lengths of the two prefixes: slice, then normalise.
+
+A matrix product rounds a row's score differently at different places of the matrix, so that it can neither rank equal
+rows nor repeat itself for another number of hits. A scan therefore only leaves out rows that its error bound excludes;
+what is left is summed again in float64, row by row, and equal scores go by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 
+from anysize.evaluation.nearest import directions, largest
+from anysize.search.scoring.pool import Pool
 from anysize.search.store.segment import Rows, Segment
 
 _CHUNK = 16384
-_TINY = np.finfo(np.float32).tiny
+_ROUNDING = 2.0**-24
+_PLAIN = (1e-30, 1e30)
+"""Lengths of rows between which products in float32 neither underflow nor overflow; other rows are left to float64."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +35,20 @@ class Shortlist:
     rows: Int64[np.ndarray, " n"]
     """Numbers over all segments, each segment's rows following those of the one before."""
     dots: Float[np.ndarray, " n"]
-    """Running dot products over the first `dims` coordinates."""
+    """Running dot products over the first `dims` coordinates, float64."""
+    squares: Float[np.ndarray, " n"]
+    """Running squared lengths of the rows over the same coordinates, float64."""
     scores: Float[np.ndarray, " n"]
-    """The dot products, or the cosines of the prefixes."""
+    """The dot products, or the cosines of the prefixes, float64."""
     dims: int
 
     def best(self, keep: int) -> Shortlist:
-        """The `keep` candidates of the highest scores."""
-        if keep >= len(self.rows):
-            return self
-        chosen = np.sort(np.argpartition(self.scores, -keep)[-keep:])
-        return Shortlist(self.rows[chosen], self.dots[chosen], self.scores[chosen], self.dims)
+        """The `keep` candidates of the highest scores; of equal scores the earlier rows."""
+        return self if keep >= len(self.rows) else self.at(largest(self.scores, keep))
+
+    def at(self, chosen: Integer[np.ndarray, " m"]) -> Shortlist:
+        """The candidates at some places, ascending."""
+        return Shortlist(self.rows[chosen], self.dots[chosen], self.squares[chosen], self.scores[chosen], self.dims)
 
     def ranked(self) -> Integer[np.ndarray, " n"]:
         """Positions from the best score to the worst; equal scores in order of row."""
@@ -46,15 +58,21 @@ class Shortlist:
 def merge(shortlists: Sequence[Shortlist], dims: int) -> Shortlist:
     """One shortlist from those of successive segments."""
     if not shortlists:
-        return Shortlist(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32), dims)
-    rows, dots, scores = (
-        np.concatenate([getattr(one, name) for one in shortlists]) for name in ("rows", "dots", "scores")
+        return unscored(np.zeros(0, np.int64), dims)
+    rows, dots, squares, scores = (
+        np.concatenate([getattr(one, name) for one in shortlists]) for name in ("rows", "dots", "squares", "scores")
     )
-    return Shortlist(rows, dots, scores, dims)
+    return Shortlist(rows, dots, squares, scores, dims)
+
+
+def unscored(rows: Integer[np.ndarray, " n"], dims: int = 0) -> Shortlist:
+    """A shortlist of ascending rows of which no coordinate has been read."""
+    zeros = np.zeros(len(rows))
+    return Shortlist(rows, zeros, zeros, zeros, dims)
 
 
 class Scorer:
-    """Scores queries against the rows of a list of segments."""
+    """Scores queries, float64 and of any length but scaled by `Queries`, against the rows of a list of segments."""
 
     def __init__(self, segments: Sequence[Segment], metric: str) -> None:
         self.segments = segments
@@ -67,19 +85,23 @@ class Scorer:
 
         Returns a shortlist a query, and the bytes read.
         """
-        segment = self.segments[number]
-        pools = [_Pool(keep) for _ in queries]
-        for start in range(0, segment.rows, _CHUNK):
-            rows = slice(start, min(segment.rows, start + _CHUNK))
-            dots = self._dots(segment, queries, 0, dims, rows)  # (rows, q)
-            scores = self._scores(segment, queries, dots, dims, rows)
+        segment, start = self.segments[number], int(self.starts[number])
+        asked = directions(queries[:, :dims]).astype(np.float32)
+        pools = [Pool(keep, partial(self._scores_of, segment, query, dims)) for query in queries]
+        for first in range(0, segment.rows, _CHUNK):
+            rows = slice(first, min(segment.rows, first + _CHUNK))
+            upper, slack = self._bounds(segment, asked, dims, rows)
             low, high = np.searchsorted(segment.deleted, (rows.start, rows.stop))
-            if low < high:
-                scores = scores.copy()
-                scores[segment.deleted[low:high] - start] = -np.inf
+            upper[segment.deleted[low:high] - first] = -np.inf
             for column, pool in enumerate(pools):
-                pool.offer(start, dots[:, column], scores[:, column])
-        return [pool.shortlist(int(self.starts[number]), dims) for pool in pools], self._bytes(segment.rows, 0, dims)
+                pool.offer(first, upper[:, column], slack)
+        found = []
+        for query, pool in zip(queries, pools, strict=True):
+            left = pool.rows()
+            dots, squares = self._sums(segment, query, 0, dims, left)
+            scores = self._scores(query, dots, squares, dims)
+            found.append(Shortlist(left + start, dots, squares, scores, dims).best(keep))
+        return found, segment.rows * 4 * (dims + 1)
 
     def rescore(self, query: Float[np.ndarray, " d"], shortlist: Shortlist, dims: int) -> tuple[Shortlist, int]:
         """
@@ -87,20 +109,14 @@ class Scorer:
 
         Only the coordinates that are not summed yet are read.
         """
-        dots, scores = shortlist.dots.copy(), np.empty(len(shortlist.rows), np.float32)
+        dots, squares = shortlist.dots.copy(), shortlist.squares.copy()
         for segment, local, part in self._split(shortlist.rows):
-            dots[part] += self._dots(segment, query[None], shortlist.dims, dims, local)[:, 0]
-            scores[part] = self._scores(segment, query[None], dots[part, None], dims, local)[:, 0]
-        return Shortlist(shortlist.rows, dots, scores, dims), self._bytes(len(dots), shortlist.dims, dims)
-
-    def unscored(self, rows: Integer[np.ndarray, " n"], number: int) -> Shortlist:
-        """A shortlist of rows of segment `number` of which no coordinate has been read; deleted rows are dropped."""
-        segment = self.segments[number]
-        kept = np.sort(rows[rows >= 0])
-        if len(segment.deleted):
-            kept = kept[~np.isin(kept, segment.deleted)]
-        zeros = np.zeros(len(kept), np.float32)
-        return Shortlist(kept + self.starts[number], zeros, zeros, 0)
+            more = self._sums(segment, query, shortlist.dims, dims, local)
+            dots[part] += more[0]
+            squares[part] += more[1]
+        scores = self._scores(query, dots, squares, dims)
+        read = len(dots) * 4 * (dims - shortlist.dims)
+        return Shortlist(shortlist.rows, dots, squares, scores, dims), read
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[Segment, np.ndarray, slice]]:
         cuts = np.searchsorted(rows, self.starts)
@@ -109,64 +125,57 @@ class Scorer:
             if part.start < part.stop:
                 yield segment, rows[part] - self.starts[number], part
 
-    def _dots(
-        self, segment: Segment, queries: Float[np.ndarray, "q d"], low: int, high: int, rows: Rows
-    ) -> Float[np.ndarray, "rows q"]:
+    def _bounds(
+        self, segment: Segment, asked: Float[np.ndarray, "q d"], dims: int, rows: Rows
+    ) -> tuple[Float[np.ndarray, "rows q"], Float[np.ndarray, " rows"]]:
+        """What each row scores at most, and by how much that may be too high, for queries of unit length."""
+        lengths = segment.norms(dims, rows)
+        plain = (lengths > _PLAIN[0]) & (lengths < _PLAIN[1])
         total = None
-        for a, b, block in segment.pieces(low, high, rows):
-            dots = block @ queries[:, a:b].T  # (rows, width) x (width, q)
-            total = dots if total is None else total + dots
-        assert total is not None
-        return total
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            for a, b, block in segment.pieces(0, dims, rows):
+                dots = block @ asked[:, a:b].T  # (rows, width) x (width, q)
+                total = dots if total is None else np.add(total, dots, out=total)
+            assert total is not None
+            slack = np.full(len(lengths), 2 * (dims + 8) * _ROUNDING, np.float32)
+            if self.metric == "cosine":
+                total *= np.reciprocal(lengths, where=plain, out=np.zeros_like(lengths))[:, None]
+                upper = np.add(total, slack[0] / 2, out=total)
+            else:
+                slack *= lengths
+                upper = np.add(total, slack[:, None] / 2, out=total)
+        if not plain.all():
+            upper[~plain] = np.where(lengths[~plain] == 0, 0, np.inf)[:, None]
+            slack[~plain] = np.where(lengths[~plain] == 0, 0, np.inf)
+        return upper, slack
+
+    def _sums(
+        self, segment: Segment, query: Float[np.ndarray, " d"], low: int, high: int, rows: np.ndarray
+    ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+        """Products and squared lengths over [low, high), summed for each row by itself and so alike for equal rows."""
+        dots, squares = np.zeros(len(rows)), np.zeros(len(rows))
+        for first in range(0, len(rows), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            for a, b, block in segment.pieces(low, high, rows[part]):
+                exact = block.astype(np.float64)
+                dots[part] += np.einsum("nd,d->n", exact, query[a:b])
+                if self.metric == "cosine":
+                    squares[part] += np.einsum("nd,nd->n", exact, exact)
+        return dots, squares
+
+    def _scores_of(
+        self, segment: Segment, query: Float[np.ndarray, " d"], dims: int, rows: np.ndarray
+    ) -> Float[np.ndarray, " rows"]:
+        return self._scores(query, *self._sums(segment, query, 0, dims, rows), dims)
 
     def _scores(
         self,
-        segment: Segment,
-        queries: Float[np.ndarray, "q d"],
-        dots: Float[np.ndarray, "rows q"],
+        query: Float[np.ndarray, " d"],
+        dots: Float[np.ndarray, " rows"],
+        squares: Float[np.ndarray, " rows"],
         dims: int,
-        rows: Rows,
-    ) -> Float[np.ndarray, "rows q"]:
+    ) -> Float[np.ndarray, " rows"]:
         if self.metric == "dot":
             return dots
-        lengths = np.linalg.norm(queries[:, :dims], axis=1)  # (q,)
-        inverse = np.reciprocal(np.maximum(segment.norms(dims, rows), _TINY))
-        return dots * inverse[:, None] / np.maximum(lengths, _TINY)
-
-    def _bytes(self, rows: int, low: int, high: int) -> int:
-        return rows * 4 * (high - low + (self.metric == "cosine"))
-
-
-class _Pool:
-    """The best `keep` of what is offered, with few passes: what beats the worst of the best so far is kept aside."""
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._threshold = np.float32(-np.inf)
-        self._held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._count = 0
-
-    def offer(self, start: int, dots: np.ndarray, scores: np.ndarray) -> None:
-        chosen = np.flatnonzero(scores > self._threshold)
-        if len(chosen):
-            self._held.append((chosen + start, dots[chosen], scores[chosen]))
-            self._count += len(chosen)
-            if self._count > 4 * self._keep:
-                self._shrink()
-
-    def shortlist(self, start: int, dims: int) -> Shortlist:
-        self._shrink()
-        if not self._held:
-            return merge([], dims)
-        rows, dots, scores = self._held[0]
-        return Shortlist(rows + start, dots, scores, dims)
-
-    def _shrink(self) -> None:
-        if not self._held:
-            return
-        rows, dots, scores = (np.concatenate(column) for column in zip(*self._held, strict=True))
-        if len(rows) > self._keep:
-            chosen = np.sort(np.argpartition(scores, -self._keep)[-self._keep :])
-            rows, dots, scores = rows[chosen], dots[chosen], scores[chosen]
-            self._threshold = scores.min()
-        self._held, self._count = [(rows, dots, scores)], len(rows)
+        lengths = np.sqrt(squares) * np.linalg.norm(query[:dims])
+        return np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from anysize.core.digests import Digest
+from anysize.search.asking.plans import PAGES, Plans
 
 MOST_ROWS = 1 << 40
 _SEGMENT, _DELETED = re.compile(r"\d{6,}-[0-9a-f]{12}"), re.compile(r"deleted-[0-9a-f]{12}\.i64")
+_SCANS = ("whole", "codes", "prefix", "hnsw", "sparse")
 _FILE = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9]+)+")
 
 
@@ -50,6 +52,8 @@ class SegmentEntry:
     deleted: str | None = None
     deleted_rows: int = 0
     deleted_file: Digest | None = None
+    plans: Plans | None = None
+    """How it is searched by default; None in indexes older than the check."""
 
     @property
     def count(self) -> int:
@@ -63,12 +67,13 @@ class SegmentEntry:
             raise ValueError("a segment lists its files")
         name, rows = value.get("name"), whole(value.get("rows"), MOST_ROWS, least=1)
         files = {_named(file, _FILE): Digest.from_json(digest) for file, digest in value["files"].items()}
-        entry = cls(_named(name, _SEGMENT), rows, files)
+        plans = None if value.get("plans") is None else _plans(value["plans"])
+        entry = cls(_named(name, _SEGMENT), rows, files, plans=plans)
         if value.get("deleted") is None:
             return entry
         gone, digest = whole(value.get("deleted_rows"), rows, least=1), Digest.from_json(value.get("deleted_file"))
         _check(digest.bytes == 8 * gone, f"{value['deleted']} does not hold {gone} row numbers")
-        return cls(entry.name, rows, files, _named(value["deleted"], _DELETED), gone, digest)
+        return cls(entry.name, rows, files, _named(value["deleted"], _DELETED), gone, digest, plans)
 
     def check(self, bounds: tuple[int, ...], *, norms: bool, texts: bool, latents: int | None) -> None:
         """
@@ -101,6 +106,23 @@ def whole(value: Any, most: int, *, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
     return value
+
+
+def _plans(value: Any) -> Plans:
+    """Raises `KeyError`, `TypeError` or `ValueError` for what a check at build cannot have found."""
+    plans = Plans.from_json(value)
+    for tier in (*plans.tiers, *plans.graph):
+        whole(tier.keep, MOST_ROWS)
+        _check(tier.scan in _SCANS and isinstance(tier.recall, (int, float)), f"{tier} is not a plan")
+    pages = [tuple(tier.hits for tier in tiers) for tiers in (plans.tiers, plans.graph or plans.tiers)]
+    _check(pages == [PAGES, PAGES], "a plan lacks a page")
+    for factor in dict(plans.proposals).values():
+        whole(factor, MOST_ROWS)
+    numbers = (plans.share, plans.near, plans.sampled)
+    _check(
+        all(isinstance(one, (int, float)) for one in numbers) and isinstance(plans.why, str), "a plan says no numbers"
+    )
+    return plans
 
 
 def _named(name: Any, pattern: re.Pattern[str]) -> str:

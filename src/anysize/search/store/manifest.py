@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes.nesting import Nesting
-from anysize.search.asking.stages import Sparse
+from anysize.search.asking.plans import UNCHECKED
+from anysize.search.asking.stages import Sparse, shortlist_dims
 from anysize.search.store.entries import SegmentEntry, is_ours, whole
 from anysize.search.store.lock import LOCK
 
@@ -69,6 +71,17 @@ class Manifest:
     def bytes(self) -> int:
         """Bytes of all files of the segments."""
         return sum(file.bytes for entry in self.segments for file in entry.files.values())
+
+
+def describe_plans(manifest: Manifest, *, graph: bool = False) -> str:
+    """How a search without stages, or one by the graph, finds its first hits, and why."""
+    dims, rows = shortlist_dims(manifest.nesting), Counter[str]()
+    for segment in manifest.segments:
+        plans = segment.plans or UNCHECKED
+        rows[plans.describe(dims, graph=graph and bool(plans.graph))] += segment.count
+    if len(rows) <= 1:
+        return next(iter(rows), "nothing to find")
+    return "; ".join(f"{count:,} items: {words}" for words, count in rows.most_common())
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -7,7 +7,6 @@ against its digest when something of it is first asked for.
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anysize.core.errors import CheckpointError
+from anysize.search.asking.plans import UNCHECKED
 from anysize.search.store.entries import SegmentEntry, block_name, norms_name
 from anysize.search.store.manifest import SEGMENTS, Manifest
 from anysize.search.store.sparse import LISTS, Lists
@@ -34,9 +34,12 @@ class Segment:
 
     def __init__(self, directory: Path, manifest: Manifest, entry: SegmentEntry) -> None:
         self.rows, self.entry, self.bounds = entry.rows, entry, manifest.bounds
+        self.plans = entry.plans or UNCHECKED
+        """How it is searched by default."""
         self._sparse = manifest.sparse
         home = os.path.join(directory, SEGMENTS, entry.name)
         self._files = {name: Stored(f"{home}/{name}", digest) for name, digest in entry.files.items()}
+        self._lengths = [dims for dims in self.bounds[1:] if norms_name(dims) in entry.files]
         self._deleted = None
         if entry.deleted and entry.deleted_file:
             self._deleted = Stored(os.path.join(directory, SEGMENTS, entry.deleted), entry.deleted_file)
@@ -77,15 +80,23 @@ class Segment:
         """
         Lengths of the first `dims` coordinates of `rows`: float32 (rows,).
 
-        Stored where a block ends; inside a block, from the length at its start and the coordinates after it.
+        Stored where a block ends; else from the nearest stored length before and the coordinates after it. Infinite
+        where a length is beyond float32.
         """
-        if norms_name(dims) in self._files:
+        if dims in self._lengths:
             return self._matrix(norms_name(dims), 1)[rows, 0]
-        start = self.bounds[bisect.bisect_left(self.bounds, dims) - 1]
-        squared = np.square(self.norms(start, rows)) if start else np.float32(0)
+        start = max((stored for stored in self._lengths if stored < dims), default=0)
+        squared = np.square(self.norms(start, rows), dtype=np.float64) if start else np.float64(0)
         for _, _, part in self.pieces(start, dims, rows):
-            squared = squared + np.einsum("nd,nd->n", part, part)
-        return np.sqrt(squared)
+            squared = squared + np.einsum("nd,nd->n", part, part, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            return np.sqrt(squared).astype(np.float32)
+
+    def dead(self, rows: np.ndarray) -> np.ndarray:
+        """Which of `rows` are deleted."""
+        if not len(self.deleted):
+            return np.zeros(len(rows), bool)
+        return self.deleted[np.searchsorted(self.deleted[:-1], rows)] == rows
 
     def vectors(self, rows: Rows) -> np.ndarray:
         """Whole vectors, float32 (rows, dims)."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
+from anysize.evaluation.nearest import largest
 
 if TYPE_CHECKING:
     from anysize.search.asking.stages import Sparse
 
 LISTS = ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
-_TINY = np.finfo(np.float32).tiny
 
 
 def is_sparse(model: Any) -> bool:
@@ -39,10 +39,10 @@ def prepared(codes: Any, metric: str) -> Any:
     """Codes (n, latents) as they are scored: of unit length for the cosine. A row of zeros stays one."""
     if metric != "cosine":
         return codes
-    scaled = codes.copy()
-    lengths = np.sqrt(np.asarray(codes.multiply(codes).sum(axis=1)).ravel())  # (n,)
-    scaled.data /= np.repeat(np.maximum(lengths, _TINY), np.diff(codes.indptr)).astype(np.float32)
-    return scaled
+    wide = codes.astype(np.float64)  # squares of float32 values are no float32 values
+    lengths = np.sqrt(np.asarray(wide.multiply(wide).sum(axis=1)).ravel())  # (n,)
+    wide.data /= np.repeat(np.where(lengths > 0, lengths, 1), np.diff(codes.indptr))
+    return wide.astype(np.float32)
 
 
 def strongest(code: Any, active: int) -> Any:
@@ -77,7 +77,7 @@ class Lists:
             raise CheckpointError("the sparse codes of this index name rows that are not there; build it again")
 
     def scores(self, code: Any) -> tuple[np.ndarray, int]:
-        """Scores float32 (rows,) of every row for one prepared code (1, latents), and how many entries were touched."""
+        """Scores float64 (rows,) of every row for one prepared code (1, latents), and how many entries were touched."""
         from scipy.sparse import csc_array
 
         starts, stops = self._offsets[code.indices], self._offsets[code.indices + 1]
@@ -85,10 +85,23 @@ class Lists:
         spans = [slice(*span) for span in zip(starts.tolist(), stops.tolist(), strict=True)]
         offsets = np.concatenate([[0], np.cumsum(stops - starts)])
         if not spans or not offsets[-1]:
-            return np.zeros(self._shape[0], np.float32), 0
-        rows, values = (np.concatenate([part[span] for span in spans]) for part in (self._rows, self._values))
+            return np.zeros(self._shape[0]), 0
+        rows = np.concatenate([self._rows[span] for span in spans])
+        values = np.concatenate([self._values[span] for span in spans], dtype=np.float64)
         lists = csc_array((values, rows, offsets.astype(np.int32)), shape=(self._shape[0], len(spans)))
-        return lists @ code.data.astype(np.float32), int(offsets[-1])
+        return lists @ code.data.astype(np.float64), int(offsets[-1])
+
+    def best(self, code: Any, deleted: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """
+        The `keep` best rows for one prepared code (1, latents), ascending, their scores, and the entries touched.
+
+        Of equal scores the earlier rows; never one of `deleted`.
+        """
+        scores, touched = self.scores(code)
+        scores[deleted] = -np.inf
+        rows = largest(scores, keep)
+        rows = rows[scores[rows] > -np.inf]
+        return rows, scores[rows], touched
 
     def codes(self) -> Any:
         """All codes, a ``csr_array`` (rows, latents), as they were prepared."""

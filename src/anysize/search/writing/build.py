@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import expect, one_of, whole
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.stages import Sparse, code_sizes, shortlist_dims
@@ -36,10 +37,8 @@ class Plan:
     passages: bool = False
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise AnysizeError(f"metric {self.metric!r} is unknown; choose one of {', '.join(METRICS)}")
-        if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 1:
-            raise AnysizeError(f"block={self.block!r} is not a width; expected a whole number of at least 1")
+        expect(self.metric, one_of(METRICS), "metric")
+        expect(self.block, whole(), "block")
         if not self.vectors and self.hnsw:
             raise AnysizeError("an HNSW graph is searched over vectors, so they must be kept; leave out one of the two")
 

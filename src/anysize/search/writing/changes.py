@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.errors import DataError
+from anysize.core.errors import CheckpointError, DataError
 from anysize.search.intake.ids import Numbers
 from anysize.search.intake.items import Batch, batches, count
 from anysize.search.intake.passages import item_of
 from anysize.search.store.entries import SegmentEntry
 from anysize.search.store.lock import writing
-from anysize.search.store.manifest import Manifest, commit, read_manifest, tidy
+from anysize.search.store.manifest import Manifest, commit, read_manifest, sweep, tidy
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.writing.rows import Rows, first_of, write_rows
 from anysize.search.writing.writer import disk_errors, write_deleted
@@ -97,17 +97,22 @@ def _changing(directory: Path) -> Iterator[Manifest]:
     """Hold the right to write, and leave nothing behind that the index does not name, whatever happens."""
     with disk_errors(directory), writing(directory):
         manifest = read_manifest(directory)
-        tidy(directory)
+        sweep(directory, manifest)
         try:
             yield manifest
-        finally:
+        except BaseException as error:
             tidy(directory)
+            if isinstance(error, FileNotFoundError):  # no other writer can have taken it away
+                raise CheckpointError(f"{error.filename} is missing; build the index again") from error
+            raise
 
 
 def _publish(directory: Path, manifest: Manifest, known: Sequence[Segment]) -> Opened:
     """Open what `manifest` names, then make it the index."""
     segments = open_segments(directory, manifest, known)
-    return commit(directory, manifest), segments
+    manifest = commit(directory, manifest)
+    sweep(directory, manifest)
+    return manifest, segments
 
 
 def _staying(manifest: Manifest, coming: int | None) -> int:

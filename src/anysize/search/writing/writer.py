@@ -10,6 +10,7 @@ import os
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ import numpy as np
 from anysize.core.digests import Digest, remember
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import flush
+from anysize.search.scoring.check import check
 from anysize.search.store.codes import MIN_ROWS, build_codes, build_hnsw
 from anysize.search.store.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
 from anysize.search.store.manifest import SEGMENTS, Manifest
@@ -71,8 +73,8 @@ class SegmentWriter:
         for low, high in itertools.pairwise(bounds):
             block = np.ascontiguousarray(vectors[:, low:high])
             self._file(block_name(low, high)).write(block.data)
-            if self._manifest.metric == "cosine":
-                squared += np.square(block, dtype=np.float64).sum(1)
+            squared += np.square(block, dtype=np.float64).sum(1)
+            with np.errstate(over="ignore"):  # infinite where a length is beyond float32; a search then sums again
                 self._file(norms_name(high)).write(np.sqrt(squared).astype(np.float32).data)
         self._strings("ids", ids, first)
         if texts is not None:
@@ -105,6 +107,7 @@ class SegmentWriter:
                 self._file(f"hnsw-{graph}.faiss").write(build_hnsw(segment, graph, self._manifest.metric).data)
             self._close()
             entry = SegmentEntry(self._name, self.rows, dict(self._entries))
+        entry = replace(entry, plans=check(Segment(self._directory, self._manifest, entry), self._manifest))
         flush(self._home)
         flush(self._home.parent)
         return entry

@@ -55,7 +55,7 @@ class SparseAutoencoder(NestedModel):
         "original": "anysize.sparse.measuring.dense:original",
     }
     exports: ClassVar[Mapping[str, str]] = {
-        "saelens": "anysize.sparse.formats.saelens:write",
+        "saelens": "anysize.sparse.formats.saelens:export",
         "sparse-encoder": "anysize.sparse.formats.sparse_encoder:write_sparse_encoder",
     }
 

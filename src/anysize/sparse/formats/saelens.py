@@ -8,7 +8,9 @@ the layout does not know, travels in its metadata under ``anysize``.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,26 @@ from safetensors.torch import load_file, save_file
 
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.files import new_directory, read_object, write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.version import __version__
 from anysize.sparse.autoencoder.activations import Activation
 from anysize.sparse.autoencoder.model import SparseAutoencoder
+from anysize.sparse.formats.checking import by_sae_lens
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 _VERSION = "6.0.0"  # the version of the layout; without one, SAELens takes the file for one older than 6
 _ARCHITECTURES: dict[str, Activation] = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu"}
 
 
-def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
+def export(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
+    """As `write`, checked by SAELens where it is installed."""
+    return write(sae, path, check=True)
+
+
+def write(sae: SparseAutoencoder, path: str | os.PathLike[str], *, check: bool = False) -> Exported:
     """
-    Write this view's size as a directory that `sae_lens.SAE.load_from_disk` loads.
+    Write this view's size as a directory that `sae_lens.SAE.load_from_disk` loads; `check` has SAELens do so first.
 
     BatchTopK runs there as it does here at inference, as a JumpReLU; TopK of as many as there are latents is a ReLU.
     """
@@ -56,7 +64,8 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> Exported:
     with new_directory(path, marker=WEIGHTS) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
-    return Exported("SAELens", how=f'sae_lens.SAE.load_from_disk("{path}")')
+        checks = (by_sae_lens(sae, directory),) if check else ()
+    return Exported("SAELens", checks, how=f'sae_lens.SAE.load_from_disk("{path}")')
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:
@@ -67,7 +76,10 @@ def read(path: str | os.PathLike[str]) -> SparseAutoencoder:
     normalises its inputs at run time.
     """
     directory = Path(path)
-    config = _modern(read_json(directory / CONFIG, "an autoencoder in the layout of SAELens"), directory)
+    config = _modern(read_object(directory / CONFIG, "an autoencoder in the layout of SAELens"))
+    for key in ("rescale_acts_by_decoder_norm", "apply_b_dec_to_input"):
+        if not isinstance(config.get(key, True), bool):
+            raise CheckpointError(f"{directory / CONFIG} has {key}={config[key]!r}; expected true or false")
     architecture = config.get("architecture")
     if architecture not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)
@@ -82,6 +94,7 @@ def read(path: str | os.PathLike[str]) -> SparseAutoencoder:
         del state["scaling_factor"]  # older files carry one that does nothing
     names = ["W_enc", "b_enc", "W_dec", "b_dec", *(["threshold"] if architecture == "jumprelu" else [])]
     expect(state, names, directory / WEIGHTS)
+    check_width(state["W_enc"], config, directory / CONFIG)
     if config.get("rescale_acts_by_decoder_norm"):
         lengths = state["W_dec"].norm(dim=1)
         state["W_enc"], state["b_enc"] = state["W_enc"] * lengths, state["b_enc"] * lengths
@@ -108,8 +121,14 @@ def assembled(
     """
     An autoencoder of raw inputs with these weights: W_enc (d, F), b_enc (F,), W_dec (F, d), b_dec (d,)[, threshold].
 
-    Raises `CheckpointError`, naming the shapes found, if they do not fit together.
+    Raises `CheckpointError`, naming the shapes found, if they do not fit together, if a value is not finite, or if
+    `active` is no number of latents.
     """
+    for name, value in state.items():
+        if not value.is_floating_point() or not bool(value.float().isfinite().all()):
+            raise CheckpointError(f"{where} holds values in {name} that are not finite floats; it may be damaged")
+    if active is not None and (type(active) not in (int, float) or not 0 < active < math.inf):
+        raise CheckpointError(f"{where} goes with k={active!r}; expected a number of latents, at least 1")
     if state["W_enc"].dim() != 2:
         raise CheckpointError(f"{where} holds W_enc of shape {tuple(state['W_enc'].shape)}; expected two axes")
     width, latents = state["W_enc"].shape
@@ -126,6 +145,15 @@ def assembled(
         for name, value in state.items():
             getattr(sae, name).copy_(value.float())
     return sae.eval()
+
+
+def check_width(encoder: torch.Tensor, config: Mapping[str, Any], where: Path) -> None:
+    """Raise `CheckpointError` if a configuration names another width of its inputs than the weights (d, F) have."""
+    if "d_in" in config and config["d_in"] != encoder.shape[0]:
+        raise CheckpointError(
+            f"{where} says d_in={config['d_in']!r} and the weights beside it read {encoder.shape[0]}; they belong to "
+            "different autoencoders"
+        )
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -162,10 +190,8 @@ def _folded(sae: SparseAutoencoder, architecture: str) -> dict[str, torch.Tensor
     return {name: value.detach().float().contiguous().clone() for name, value in found.items()}
 
 
-def _modern(config: Any, directory: Path) -> dict[str, Any]:
+def _modern(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration of before version 6 with today's names."""
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{directory / CONFIG} does not describe an autoencoder; it may be damaged")
     config = {"architecture": "standard", **config}
     named = config.get("activation_fn_str", config.get("activation_fn"))
     k = (config.get("activation_fn_kwargs") or {}).get("k")

@@ -18,6 +18,7 @@ from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
 from anysize.core.quiet import quiet
+from anysize.sparse.formats.checking import by_sentence_transformers
 
 if TYPE_CHECKING:
     from anysize.sparse.autoencoder.model import SparseAutoencoder
@@ -27,8 +28,8 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
     """
     Write this view's size as a directory that ``SparseEncoder(path)`` loads; its similarity is the cosine.
 
-    Raises `AnysizeError` for codes that are cut by a threshold, which that module has not, and for an autoencoder that
-    was not fitted on whole texts.
+    It is loaded again and compared. Raises `AnysizeError` for codes that are cut by a threshold, which that module has
+    not, for an autoencoder that was not fitted on whole texts, and if what is loaded gives other codes.
     """
     from anysize.sparse.rows.source import Source
 
@@ -56,7 +57,8 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         )
     with new_directory(path, marker="modules.json") as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
-    return Exported("SparseEncoder", how=f'sentence_transformers.SparseEncoder("{path}")')
+        checked = by_sentence_transformers(sae, directory)
+    return Exported("SparseEncoder", (checked,), how=f'sentence_transformers.SparseEncoder("{path}")')
 
 
 def _whole_width(base: Any) -> int:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from anysize.core.digests import seal
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.files import new_directory, read_object, write_json
+from anysize.core.progress import bar
+from anysize.core.training.checkpoints import check_checkpoint
 from anysize.core.training.processes import place, wait
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.rows.stored import Batch, Rows
@@ -53,7 +54,7 @@ def train(
     step, number, done = _restore(learners, workdir) if resume and workdir is not None else (0, 0, 0)
     logs: list[list[Log]] = [[] for _ in learners]
     every, save = max(1, plan.steps // 20), max(1, plan.steps // max(1, plan.checkpoints))
-    with _bar(plan.steps, step) as bar:
+    with bar(plan.steps, "training", " steps", done=step, show=place()[0] == 0) as shown:
         while step < plan.steps:
             began = done
             for batch in rows.batches(number, plan.batch_size, skip=done):
@@ -62,7 +63,7 @@ def train(
                     if step % every == 0 or step == plan.steps - 1:
                         log.append(found)
                 step, done = step + 1, done + 1
-                bar.update()
+                shown.update()
                 if workdir is not None and step % save == 0 and step < plan.steps:
                     _save(learners, workdir, {"step": step, "pass": number, "batches": done})
                 if step == plan.steps:
@@ -137,6 +138,7 @@ def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> N
             }
             save_file(state, directory / _STATE)
             write_json(directory / _NOTE, note)
+            seal(directory)
         for old in sorted((workdir / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))[:-2]:
             shutil.rmtree(old, ignore_errors=True)
     wait()
@@ -147,7 +149,8 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
     last = last_checkpoint(workdir)
     if last is None:
         return 0, 0, 0
-    note = read_json(last / _NOTE, "a checkpoint")
+    check_checkpoint(last)
+    note = read_object(last / _NOTE, "a checkpoint")
     try:
         state = load_file(last / _STATE)
         for number, learner in enumerate(learners):
@@ -156,14 +159,3 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
         return int(note["step"]), int(note["pass"]), int(note["batches"])
     except Exception as error:
         raise CheckpointError(f"{last} cannot be read ({error}); delete it to resume from the one before") from None
-
-
-# Progress
-
-
-@contextlib.contextmanager
-def _bar(steps: int, done: int) -> Iterator[Any]:
-    from tqdm import tqdm
-
-    with tqdm(total=steps, initial=done, desc="training", disable=None if place()[0] == 0 else True) as bar:
-        yield bar

@@ -77,6 +77,8 @@ class Looked:
     title: str
     facts: dict[str, str]
     levels: list[Level]
+    levels_on: str
+    """The inputs that the levels' figures are of."""
     curves: dict[str, dict[int, float]]
     """Name -> size -> FVU: by latents in two orders, or by how many of the strongest activations are kept."""
     importance: list[float]
@@ -102,12 +104,14 @@ def look(
     title: str = "autoencoder",
     names: dict[int, dict[str, Any]] | None = None,
     most: int = 4096,
+    held_out: Any = None,
 ) -> Looked:
     """
     Look at an autoencoder through rows (n, d), of which `inputs` are the texts or names.
 
-    `names` maps latents to what `anysize concepts` wrote of them. `most` latents are kept, by energy. Raises
-    `DataError` if the counts differ or there are fewer than ten rows.
+    `names` maps latents to what `anysize concepts` wrote of them. `most` latents are kept, by energy. `held_out` are
+    the rows (m, d) to measure the sizes on, where `x` holds what the autoencoder learnt from: figures of rows that it
+    has seen flatter it. Raises `DataError` if the counts differ or there are fewer than ten rows.
     """
     if len(x) != len(inputs) or len(x) < 10:
         raise DataError(f"{len(x)} rows and {len(inputs)} inputs; expected one for each, and at least ten")
@@ -125,7 +129,8 @@ def look(
     return Looked(
         title=title,
         facts=_facts(sae, len(x)),
-        levels=[_level(sae.at(size), x) for size in sae.nesting],
+        levels=[_level(sae.at(size), x if held_out is None else held_out) for size in sae.nesting],
+        levels_on="these inputs" if held_out is None else f"the {len(held_out):,} inputs that training left out",
         curves=_curves(sae, np.asarray(x[:: max(1, len(x) // _SAMPLE)])),
         importance=[float(score) for score in scores[order] if score > 0],
         law=law,

@@ -24,6 +24,7 @@ def page(looked: Looked) -> str:
         facts=" ".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in looked.facts.items()),
         counts=escape(_counts(looked)),
         levels=_levels(looked),
+        levels_on=escape(looked.levels_on),
         by_latents=curves(by_latents, "latents kept"),
         key=key(list(by_latents)),
         by_rank=curves(by_rank, "strongest activations kept"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from anysize.core.data.shards import Shards
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import ORIGINAL
-from anysize.core.model.cost import latency_ms
+from anysize.core.frontier.timing import timed
+from anysize.core.progress import each_view
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.sparse.measuring.dense import DENSE
 from anysize.sparse.rows.source import Source
@@ -45,6 +47,8 @@ class Reconstruction:
     l0: float
     dead: float
     """Share of latents that never fire on these rows."""
+    units: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    """Metric -> a value for each row, whose mean is the metric; of the explained variance pseudo-values of a ratio."""
 
 
 @takes(rows=ROWS)
@@ -59,31 +63,36 @@ def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
         raise DataError("there are no rows to reconstruct")
     device = sae.b_dec.device
     mean = torch.stack([part.double().sum(0) for part in chunks(rows)]).sum(0).to(device) / len(rows)
-    left = spread = cosine = entries = squares = 0.0
+    squares = 0.0
+    left, spread, cosine, entries = ([] for _ in range(4))
     fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
     for part in (chunk.to(device) for chunk in chunks(rows)):
         codes = sae.encode(part)
         found, wanted = sae.decode(codes).double() - mean, part.double() - mean
-        left += float((found - wanted).square().sum())
-        spread += float(wanted.square().sum())
+        left.append((found - wanted).square().sum(1).cpu())
+        spread.append(wanted.square().sum(1).cpu())
         squares += float(part.double().square().sum())
-        cosine += float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).sum())
-        entries += len(codes.indices)
+        cosine.append(torch.nn.functional.cosine_similarity(found, wanted, dim=1).cpu())
+        entries.append(codes.counts.double().cpu())
         fired[codes.indices] = True
-    if not spread > 1e-12 * squares:
+    errors, around, alike, l0 = (torch.cat(values).numpy() for values in (left, spread, cosine, entries))
+    if not around.sum() > 1e-12 * squares:
         raise DataError(f"all of {len(rows)} rows to rebuild are the same, so there is no variance to explain")
+    fvu = float(errors.sum() / around.sum())
+    explained = 1 - fvu - (errors - fvu * around) / around.mean()
     return Reconstruction(
-        fvu=left / spread,
-        cosine=cosine / len(rows),
-        l0=entries / len(rows),
+        fvu=fvu,
+        cosine=float(alike.mean()),
+        l0=float(l0.mean()),
         dead=float((~fired).double().mean()),
+        units={"explained_variance": explained, "cosine": alike, "-l0": -l0},
     )
 
 
 class ReconstructionEvaluator(Evaluator):
     """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
 
-    metric = "explained"
+    metric = "explained_variance"
     usual = ()
 
     def accepts(self, data: Data) -> bool:
@@ -93,7 +102,7 @@ class ReconstructionEvaluator(Evaluator):
     def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
         """What is measured, for the frontier's caption."""
         kept = " held out from training" if held_out else ""
-        return {"task": f"reconstruction of rows of {data.name}{kept}"}
+        return {"task": f"reconstruction of rows of {data.name}{kept}", "units": "rows"}
 
     def evaluate(
         self, views: Mapping[str, Sequence[SparseAutoencoder]], data: Data, *, held_out: bool = False
@@ -116,7 +125,9 @@ class ReconstructionEvaluator(Evaluator):
                 rows: Any = split.rows[np.flatnonzero(split.held)]
             else:
                 rows = rows_of(model, data, Path(scratch))
-            return [_record(view, arm, rows) for arm, models in views.items() for view in models]
+            one = torch.as_tensor(np.array(rows[:1]))
+            records = [_record(view, arm, rows) for arm, view in each_view(views)]
+            return timed(records, [partial(view.encode, one) for models in views.values() for view in models])
 
 
 def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
@@ -160,16 +171,15 @@ def _parts(rows: Any) -> list[np.ndarray]:
 
 def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
     found, cost = reconstruction(view, rows), view.cost()
-    one = torch.as_tensor(np.array(rows[:1]))
-    metrics = {"explained": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
+    metrics = {"explained_variance": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
     return Record(
         view.size,
         arm,
         metrics,
         view.bytes_of(found.l0),
-        ms=latency_ms(lambda: view.encode(one)),
         parameters=cost.parameters,
         flops=cost.flops,
+        units=found.units,
     )
 
 

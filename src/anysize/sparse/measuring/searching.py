@@ -8,18 +8,21 @@ a query with one of fifty answers found a 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.data.identical import say, spare
 from anysize.core.errors import DataError
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import ORIGINAL
-from anysize.core.model.cost import latency_ms
+from anysize.core.frontier.timing import timed
+from anysize.core.progress import each_view
 from anysize.core.sides import Side, SidedTexts
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.nearest import rank_by
-from anysize.evaluation.ranking import evaluate
+from anysize.evaluation.ranking import evaluate_each
 from anysize.sparse.measuring.scoring import Scorer, Scorers
 from anysize.sparse.rows.stored import is_held_out
 
@@ -47,18 +50,24 @@ class SparseRetrievalEvaluator(Evaluator):
         """What is measured, for the frontier's caption."""
         task = data.judged(held_out=held_out)
         kept = " held out from training" if held_out and data.pairs is not None else ""
-        return {"task": f"retrieval by codes: {len(task.queries)} queries{kept} over {len(task.corpus)} documents"}
+        return {
+            "task": f"retrieval by codes: {len(task.queries)} queries{kept} over {len(task.corpus)} documents",
+            "units": "queries",
+            "identical": data.identical,
+            "notes": say(data.identical, task),
+        }
 
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; bytes are those of the codes as they are. Each text is embedded once."""
         task = data.judged(held_out=held_out)
         model: Any = next(iter(views.values()))[0]
         corpus, queries = vectors_of(model, task.corpus), vectors_of(model, task.queries, "query")
-        records = []
+        records, runs = [], []
         for arm, view, scorer in _scorers(views, corpus):
-            found = _nearest(scorer, queries, len(corpus), 100)
-            records.append(_record(view, arm, evaluate(task, found, self.metrics), scorer, queries, len(corpus)))
-        return records
+            found = _nearest(scorer, queries, len(corpus), 100 + spare(task))
+            records.append(_record(view, arm, evaluate_each(task, found, self.metrics), scorer))
+            runs.append(partial(_nearest, scorer, queries[:1], len(corpus), 10))
+        return timed(records, runs)
 
 
 class SparseAccuracyEvaluator(Evaluator):
@@ -75,7 +84,8 @@ class SparseAccuracyEvaluator(Evaluator):
         """What is measured, for the frontier's caption."""
         asked = int(_asked(len(data.items())).sum())
         kept = " held out from training" if held_out else ""
-        return {"task": f"1-NN classification of {asked} items{kept} by {len(data.items()) - asked} others"}
+        others = len(data.items()) - asked
+        return {"task": f"1-NN classification of {asked} items{kept} by {others} others", "units": "items"}
 
     def evaluate(self, views: Views, data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view. The tenth of the items that training would hold out is asked for among the others."""
@@ -83,12 +93,13 @@ class SparseAccuracyEvaluator(Evaluator):
         vectors, labels = vectors_of(model, data.items()), np.array([str(label) for label in data.labels or []])
         asked = _asked(len(vectors))
         corpus, queries = vectors[~asked], vectors[asked]
-        records = []
+        records, runs = [], []
         for arm, view, scorer in _scorers(views, corpus):
             nearest = _nearest(scorer, queries, len(corpus), 1)[:, 0]
-            right = float(np.mean(labels[~asked][nearest] == labels[asked]))
-            records.append(_record(view, arm, {self.metric: right}, scorer, queries, len(corpus)))
-        return records
+            right = (labels[~asked][nearest] == labels[asked]).astype(float)
+            records.append(_record(view, arm, {self.metric: right}, scorer))
+            runs.append(partial(_nearest, scorer, queries[:1], len(corpus), 10))
+        return timed(records, runs)
 
 
 def vectors_of(model: SparseAutoencoder, items: Items, side: Side = "document") -> np.ndarray:
@@ -113,25 +124,17 @@ def _asked(count: int) -> np.ndarray:
 
 def _scorers(views: Views, corpus: np.ndarray) -> Iterator[tuple[str, SparseAutoencoder | Dense, Scorer]]:
     scorers = Scorers(corpus)
-    for arm, models in views.items():
-        for view in models:
-            yield arm, view, scorers.of(view)
+    for arm, view in each_view(views):
+        yield arm, view, scorers.of(view)
 
 
 def _nearest(scorer: Scorer, queries: np.ndarray, documents: int, k: int) -> np.ndarray:
     return rank_by(lambda rows: scorer.scores(queries[rows]), len(queries), documents, min(k, documents))[0]
 
 
-def _record(
-    view: SparseAutoencoder | Dense,
-    arm: str,
-    metrics: dict[str, float],
-    scorer: Scorer,
-    queries: np.ndarray,
-    documents: int,
-) -> Record:
-    """Its time is that of one query from its vector on: making the code, scoring all documents, choosing ten."""
-    ms = latency_ms(lambda: _nearest(scorer, queries[:1], documents, 10), repeats=15)
+def _record(view: SparseAutoencoder | Dense, arm: str, units: dict[str, np.ndarray], scorer: Scorer) -> Record:
+    """Its time will be that of one query from its vector on: making the code, scoring all documents, choosing ten."""
+    metrics = {name: float(values.mean()) for name, values in units.items()}
     if arm != ORIGINAL:
-        metrics = {**metrics, "-l0": -scorer.active}
-    return Record(view.size, arm, metrics, scorer.bytes, ms=ms, parameters=scorer.parameters, flops=scorer.flops)
+        metrics["-l0"] = -scorer.active
+    return Record(view.size, arm, metrics, scorer.bytes, parameters=scorer.parameters, flops=scorer.flops, units=units)

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
+from anysize.backbones.huggingface import pretrained
 from anysize.backbones.site import named_module, padded
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.training.trainer import quiet
 from anysize.sparse.pruning.granularity import Replace
 
@@ -34,8 +35,10 @@ class LanguageModelLoss:
 
         try:
             with quiet():
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-                self._model: Any = AutoModelForCausalLM.from_pretrained(model).eval()
+                self._tokenizer: Any = pretrained(AutoTokenizer, model)
+                self._model: Any = pretrained(AutoModelForCausalLM, model).eval()
+        except CheckpointError:
+            raise
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AnysizeError(f"cannot load {model!r} as a causal language model ({reason})") from None

@@ -134,9 +134,11 @@ def readable(data: Data) -> list[str]:
 def _make(missing: Sequence[int], names: list[Path], texts: Sequence[str], run: Callable[[list[str]], Any]) -> None:
     import io
 
-    from tqdm import tqdm
+    from anysize.core.progress import bar
 
-    for number in tqdm(missing, desc="reading texts", unit="k texts", disable=None if place()[0] == 0 else True):
-        content = io.BytesIO()
-        np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
-        write_bytes(names[number], content.getvalue())
+    with bar(len(missing), "reading texts", "k texts", show=place()[0] == 0) as shown:
+        for number in missing:
+            content = io.BytesIO()
+            np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
+            write_bytes(names[number], content.getvalue())
+            shown.update(1)

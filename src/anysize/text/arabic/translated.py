@@ -47,7 +47,7 @@ def filter_translated_triplets(
     if not 0 <= max_latin_ratio <= 1:
         raise DataError(f"max_latin_ratio is a share of letters; expected 0 to 1, got {max_latin_ratio}")
     normalize = normalizer or ArabicNormalizer()
-    columns = [column for column in (rows.anchors, rows.positives, rows.negatives) if column is not None]
+    columns = rows.columns
     known = {text: " ".join(normalize(text).split()) for column in columns for text in column}
     seen: set[tuple[str, ...]] = set()
     kept, dropped = [], dict.fromkeys(REASONS, 0)

@@ -84,8 +84,7 @@ def training_columns(data: Data, sides: Sides = "retrieval") -> tuple[Columns, s
         raise DataError(
             f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
         )
-    columns = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
-    return Columns(columns, sides=sides), "pairs" if pairs.negatives is None else "triplets"
+    return Columns(pairs.columns, sides=sides), pairs.kind
 
 
 def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> NestedEncoder:

@@ -1,7 +1,7 @@
 """
 Fitting a nested embedder: a linear head over a frozen encoder, or the whole encoder with our loss.
 
-Columns are features of one kind a name: anchor, positive[, negative] and the corpus; or vector alone.
+Columns are features of one kind a name: anchor, positive, any negatives and the corpus; or vector alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.prompts import prompt_in
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Pairs, negative_names
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
@@ -62,7 +62,7 @@ def encoder_of(method: MRL) -> Encoder:
 def training_features(
     method: MRL, data: Data, encoder: Any = None, workdir: Path | None = None
 ) -> dict[str, np.ndarray]:
-    """Frozen features to learn a head from: anchor, positive[, negative] and the corpus; or vector alone."""
+    """Frozen features to learn a head from: anchor, positive, any negatives and the corpus; or vector alone."""
     items = data.items()
     if items.vectors is not None:
         if method.model is not None:
@@ -74,10 +74,9 @@ def training_features(
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
         return {"vector": encoder.encode(texts, side=side_of_texts(method.sides), progress=True, bf16=method.bf16)}
-    given = {"anchor": pairs.anchors, "positive": pairs.positives, "negative": pairs.negatives}
+    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
     if data.corpus is not None:
-        given["corpus"] = [text for text in items.texts or [] if text.strip()]
-    columns = {name: column for name, column in given.items() if column}
+        columns["corpus"] = [text for text in items.texts or [] if text.strip()]
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     if not encoder.tells_sides_apart:
         sides = dict.fromkeys(columns, sides["positive"])
@@ -131,9 +130,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     encoder = encoder_of(method)
     model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = {"anchor": pairs.anchors, "positive": pairs.positives}
-    if pairs.negatives is not None:
-        columns["negative"] = pairs.negatives
+    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}

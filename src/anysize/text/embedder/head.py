@@ -63,11 +63,11 @@ class PairHead(torch.nn.Module):
         self,
         anchor: Float[torch.Tensor, "n d"],
         positive: Float[torch.Tensor, "n d"],
-        negative: Float[torch.Tensor, "n d"] | None = None,
+        **negatives: Float[torch.Tensor, "n d"],
     ) -> Any:
-        """Anchors and positives of shape (batch, in_features); the loss averages the sizes by weight."""
+        """Anchors, positives and any negatives of shape (batch, in_features); the loss averages the sizes by weight."""
         # Another document that answers the same query counts as a negative like any other.
-        documents = positive if negative is None else torch.cat([positive, negative])
+        documents = torch.cat([positive, *negatives.values()])
         losses = nested_info_nce(
             anchor @ self.weight.T, documents @ self.weight.T, self.nesting.levels("dims"), scale=self.scale
         )

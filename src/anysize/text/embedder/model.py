@@ -7,6 +7,7 @@ first m rows make the m-dimensional embedding, so a smaller size stores, loads a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -37,6 +38,7 @@ class Embedder(TwoSided, NestedModel):
     """
 
     kind = "embedder"
+    later = (ENCODER,)
     times_encoding = False
     """Whether a size decides how long a text takes to encode: here the encoder runs whole at every size."""
     evaluators = ("retrieval", "similarity", "neighbours")
@@ -160,4 +162,5 @@ class Embedder(TwoSided, NestedModel):
     def load_parts(self, directory: Path) -> None:
         """Point at the encoder beside the weights; it is read when the first text arrives."""
         if self._encoder_fingerprint is not None:
-            self.encoder = Encoder(directory / ENCODER)
+            check = None if self.parts is None else functools.partial(self.parts.check, ENCODER)
+            self.encoder = Encoder(directory / ENCODER, check=check)

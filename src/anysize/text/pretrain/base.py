@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anysize.backbones.huggingface import pretrained
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_json
 
@@ -55,11 +56,13 @@ def load_base(source: str) -> Base:
         raise CheckpointError(f"{source} is not a model: it holds no config.json")
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = pretrained(AutoTokenizer, name)
             if trained:
                 return Base(_own(AutoModel, name), _own(AutoModelForMaskedLM, name), tokenizer, trained)
-            config = AutoConfig.from_pretrained(name)
+            config = pretrained(AutoConfig, name)
             return Base(AutoModel.from_config(config), AutoModelForMaskedLM.from_config(config), tokenizer, trained)
+    except CheckpointError:
+        raise
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise AnysizeError(f"cannot load {source!r} as a masked-language model with its tokenizer ({reason})") from None
@@ -69,7 +72,7 @@ def _own(kind: Any, name: str) -> Any:
     """In float32, whatever the checkpoint is in: the trainer's updates are too small for half precision."""
     import torch
 
-    return kind.from_pretrained(name, dtype=torch.float32)
+    return pretrained(kind, name, dtype=torch.float32)
 
 
 def _transformer_in(source: str) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.backbones.huggingface import pretrained
+from anysize.core.errors import CheckpointError, refused_as_damaged
+from anysize.core.files import new_directory, read_object, write_json
 from anysize.core.sizes.nesting import Nesting
 
 
@@ -64,10 +66,10 @@ class Pretrained:
         """Read what `save` wrote. Raises `CheckpointError` for anything else."""
         from transformers import AutoModel, AutoTokenizer
 
-        from anysize.core.quiet import quiet
-
-        about = read_json(Path(path) / cls.MARKER, "a pre-trained encoder")
-        with quiet():
-            encoder = AutoModel.from_pretrained(str(path), local_files_only=True)
-            tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        about = read_object(Path(path) / cls.MARKER, "a pre-trained encoder")
+        if not isinstance(about.get("max_length"), int):
+            raise CheckpointError(f"{Path(path) / cls.MARKER} does not say how long a text may be; it may be damaged")
+        with refused_as_damaged(f"the pre-trained encoder in {os.fspath(path)} cannot be read"):
+            encoder = pretrained(AutoModel, path, local_files_only=True)
+            tokenizer = pretrained(AutoTokenizer, path, local_files_only=True)
         return cls(encoder, tokenizer, about["max_length"], about)

@@ -104,10 +104,9 @@ def task_set(task: str, data: Data) -> TaskSet:
         assert scored is not None
         found = TaskSet(task, data.name, data.fingerprint, "scored pairs", [scored.first, scored.second], scored.scores)
     elif not wants_labels and (pairs := data.training_pairs()) is not None:
-        columns = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
         places = {anchor: float(place) for place, anchor in enumerate(dict.fromkeys(pairs.anchors))}
         found = TaskSet(
-            task, data.name, data.fingerprint, "pairs" if pairs.negatives is None else "triplets", columns,
+            task, data.name, data.fingerprint, "triplets" if pairs.negatives else "pairs", pairs.columns,
             [places[anchor] for anchor in pairs.anchors],
         )  # fmt: skip
     else:

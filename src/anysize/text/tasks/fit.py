@@ -124,12 +124,11 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
             f"{data.name} has no pairs to tune the encoder on; expected anchor, positive[, negative], "
             "or write none to train the adapters alone"
         )
-    listed = [pairs.anchors, pairs.positives, *([pairs.negatives] if pairs.negatives is not None else [])]
-    columns = Columns(listed, sides=method.sides)
+    columns = Columns(pairs.columns, sides=method.sides)
     model: Any = trainable(base.model).train()
     base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where", side="document")
     temperature = method.temperature or 0.05
-    inner = (InfoNCELoss if pairs.negatives is None else TripletInfoNCELoss)(model, temperature)
+    inner = (TripletInfoNCELoss if pairs.negatives else InfoNCELoss)(model, temperature)
     dims = list(method.nesting(base.dimension).levels("dims"))
     nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
     training = Training(model, nested, columns.sides)

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import CheckpointError
+from anysize.backbones.huggingface import pretrained
+from anysize.core.errors import CheckpointError, refused_as_damaged
 from anysize.core.files import read_json
 
 WEIGHTS = "model.safetensors"
@@ -182,10 +183,5 @@ def _check_shapes(transformer: Any, adapters: Mapping[str, Mapping[str, torch.Te
 def _tokenizer(root: Path) -> Any:
     from transformers import AutoTokenizer
 
-    from anysize.core.quiet import quiet
-
-    try:
-        with quiet():
-            return AutoTokenizer.from_pretrained(str(root), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"the tokenizer in {root} cannot be read ({str(error).splitlines()[0]})") from None
+    with refused_as_damaged(f"the tokenizer in {root} cannot be read"):
+        return pretrained(AutoTokenizer, root, local_files_only=True)

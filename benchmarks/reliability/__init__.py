@@ -1,0 +1,1 @@
+"""Attacks on the product: kills, damage, malice, wrong words, crowds, interrupts and full disks."""

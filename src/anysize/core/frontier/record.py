@@ -1,0 +1,108 @@
+"""One arm at one size: what it achieves, how sure that is, and what it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from anysize.core.arguments import shown
+from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.sizes.nesting import Size
+
+Span = tuple[float, float]
+"""The low and the high end of an interval."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """
+    One arm at one size: what it achieves and what it costs.
+
+    Raises `AnysizeError` if there is no metric, or one is not a finite number.
+    """
+
+    size: Size
+    arm: str
+    metrics: dict[str, float]
+    """Metric name -> value (the mean, where there are several seeds); higher is better."""
+    bytes: int
+    """Bytes stored per item."""
+    ms: float | None = None
+    """Measured milliseconds per query, on one thread."""
+    parameters: int | None = None
+    flops: int | None = None
+    """Floating-point operations per item."""
+    spread: dict[str, float] = field(default_factory=dict)
+    """Metric name -> standard deviation over seeds."""
+    ms_spread: float | None = None
+    """Between which quarter and which three quarters of the timed calls lie, in milliseconds apart."""
+    intervals: dict[str, Span] = field(default_factory=dict)
+    """Metric name -> its 95 % interval by a bootstrap over the queries, pairs or rows that were measured."""
+    differences: dict[str, dict[str, Span]] = field(default_factory=dict)
+    """Metric name -> another record as ``arm size`` -> the paired 95 % interval of this value minus that one."""
+    units: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    """Metric name -> a value for each query, pair or row, whose mean is the metric: for the bootstrap, never stored."""
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            raise AnysizeError(f"the record of {self.arm} at {self.size} holds no metric")
+        for name, value in self.metrics.items():
+            if not math.isfinite(value):
+                raise AnysizeError(f"{name} of {self.arm} at {self.size} is {value}; expected a finite number")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; what is not known is left out, except `ms`, which is null."""
+        known = {
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "spread": dict(self.spread) or None,
+            "ms_spread": self.ms_spread,
+            "intervals": {name: list(span) for name, span in self.intervals.items()} or None,
+            "differences": {
+                name: {other: list(span) for other, span in found.items()} for name, found in self.differences.items()
+            }
+            or None,
+        }
+        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
+        costs = {"bytes": self.bytes, "ms": self.ms}
+        return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Record:
+        """
+        The inverse of `to_json`; what an earlier version did not write is left empty.
+
+        Raises `CheckpointError` if it is not a record.
+        """
+        known = [field.name for field in fields(cls) if field.name != "units"]
+        if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
+            raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
+        given = {**value, "size": Size(value["size"])}
+        if "intervals" in given:
+            given["intervals"] = {name: _span(span) for name, span in given["intervals"].items()}
+        if "differences" in given:
+            given["differences"] = {
+                name: {other: _span(span) for other, span in found.items()}
+                for name, found in given["differences"].items()
+            }
+        made = cls(**given)
+        costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
+        for name, cost in costs.items():
+            missing = cost is None and name != "bytes"
+            if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
+                raise CheckpointError(f"{name} of {made.arm} at {made.size} is {cost!r}")
+        return made
+
+    def same_within_noise(self, other: Record, metric: str) -> bool:
+        """Whether the paired interval of the difference from `other` is known and holds 0."""
+        span = self.differences.get(metric, {}).get(f"{other.arm} {other.size}")
+        return span is not None and span[0] <= 0 <= span[1]
+
+
+def _span(value: Any) -> Span:
+    low, high = value
+    return float(low), float(high)

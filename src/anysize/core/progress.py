@@ -1,0 +1,80 @@
+"""How far long work has come, on standard error: a bar on a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+View = TypeVar("View")
+
+FIRST, EVERY = 10.0, 30.0
+"""Seconds until the first line, and between two; work that is done sooner says nothing."""
+
+
+class Lines:
+    """What stands in for a bar of tqdm where there is no terminal: the same calls, a line at a time."""
+
+    def __init__(self, total: int, what: str, unit: str, done: int) -> None:
+        self.total, self.what, self.unit, self.n = total, what, unit, done
+        self._begun, self._first = time.monotonic(), done
+        self._next = self._begun + FIRST
+        self._more = ""
+
+    def update(self, count: int = 1) -> None:
+        """So much more is done; a line, if it is time for one."""
+        self.n += count
+        now = time.monotonic()
+        if now < self._next or self.n == self._first:
+            return
+        self._next = now + EVERY
+        left = (self.total - self.n) * (now - self._begun) / (self.n - self._first)
+        sys.stderr.write(
+            f"{self.what}: {self.n:,} of {self.total:,}{self.unit}{self._more}, about {duration(left)} left\n"
+        )
+        sys.stderr.flush()
+
+    def set_postfix(self, **values: str) -> None:
+        """What else to tell in the next line."""
+        self._more = "".join(f", {name} {value}" for name, value in values.items())
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def bar(total: int, what: str, unit: str = "", *, done: int = 0, show: bool = True) -> Any:
+    """
+    A bar over `total` steps, for ``with``, with ``update(count)``, ``set_postfix(...)`` and ``close()``.
+
+    Of several processes the first tells; with `show=False` none does.
+    """
+    show = show and os.environ.get("RANK", "0") == "0"
+    if show and not sys.stderr.isatty():
+        return Lines(total, what, unit, done)
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, desc=what, unit=unit or "it", disable=not show)
+
+
+def each_view(views: Mapping[str, Sequence[View]], what: str = "measuring") -> Iterator[tuple[str, View]]:
+    """Every arm's models, one by one, with how far it has come."""
+    with bar(sum(map(len, views.values())), what, " sizes") as shown:
+        for arm, models in views.items():
+            for model in models:
+                yield arm, model
+                shown.update(1)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,55 @@
+"""A tiny model of every registered kind, for tests of what all of them promise on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anysize.core.model.contract import NestedModel
+from anysize.core.sizes.nesting import Nesting
+from tests.conftest import WIDTH, WORDS, sentences
+
+TEXTS = sentences(4)
+ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
+
+
+def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel], Any]]:
+    """Kind -> how to make one, and what its `outputs` reads; `encoder` and `lm` are folders of tiny bases."""
+    from anysize.backbones.sentence import Encoder
+    from anysize.classify import Classifier
+    from anysize.quantize import CausalLM
+    from anysize.quantize.model.making import finished, prepared
+    from anysize.text import Embedder, NestedEncoder, TaskLoRA
+    from tests.sparse.making import random_sae
+
+    def layered(**sizes: Any) -> NestedModel:
+        return NestedEncoder.from_pretrained(encoder, **(sizes or {"layers": (1, 2), "dims": (8, WIDTH)}))
+
+    def embedder() -> NestedModel:
+        weight = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(0))
+        return Embedder(Nesting(dims=(4, 16)), WIDTH, encoder=Encoder(str(encoder)), weight=weight)
+
+    def tasks() -> NestedModel:
+        made = TaskLoRA(str(encoder), ("retrieval.query", "text-matching"), dims=(8, WIDTH))
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in made.adapters.weights().values():
+                weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+        return made.for_task("text-matching")
+
+    bits = Nesting(bits=(2, 8))
+    ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
+    return {
+        "embedder": (embedder, TEXTS),
+        "encoder": (layered, TEXTS),
+        "task-encoder": (tasks, TEXTS),
+        "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
+        "sae": (random_sae, torch.from_numpy(ROWS)),
+        "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
+        "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),
+    }
