@@ -16,8 +16,9 @@ from anysize.evaluation.nearest import directions
 from anysize.search.asking.plans import GOAL, LEAST_SHARE, MARGIN, PAGES, SHORTEST, Plans, Tier, whole
 from anysize.search.asking.stages import shortlist_dims
 from anysize.search.intake.queries import scaled
+from anysize.search.scoring.proposed import propose
 from anysize.search.scoring.scan import Scorer
-from anysize.search.store.codes import MIN_ROWS, propose
+from anysize.search.store.codes import MIN_ROWS
 from anysize.search.store.manifest import Manifest
 from anysize.search.store.segment import Segment
 

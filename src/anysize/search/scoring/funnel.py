@@ -11,8 +11,8 @@ from anysize.evaluation.nearest import directions
 from anysize.search.asking.plans import LEAST_SHARE, SHORTEST
 from anysize.search.asking.results import StageReport
 from anysize.search.asking.stages import Stage
+from anysize.search.scoring.proposed import propose
 from anysize.search.scoring.scan import Scorer, Shortlist, merge, unscored
-from anysize.search.store.codes import propose
 from anysize.search.store.manifest import Manifest
 from anysize.search.store.sparse import check_code, prepared, strongest
 

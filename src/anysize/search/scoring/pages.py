@@ -17,8 +17,8 @@ from anysize.evaluation.nearest import directions
 from anysize.search.asking.plans import PAGES, Tier
 from anysize.search.asking.results import StageReport
 from anysize.search.asking.stages import shortlist_dims
+from anysize.search.scoring.proposed import propose
 from anysize.search.scoring.scan import Scorer, Shortlist, merge, unscored
-from anysize.search.store.codes import propose
 from anysize.search.store.manifest import Manifest
 from anysize.search.store.sparse import prepared
 

@@ -12,19 +12,16 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anysize.core.errors import CheckpointError
 from anysize.search.asking.plans import UNCHECKED
+from anysize.search.store.codes import Codes
 from anysize.search.store.entries import SegmentEntry, block_name, norms_name
 from anysize.search.store.manifest import SEGMENTS, Manifest
 from anysize.search.store.sparse import LISTS, Lists
 from anysize.search.store.stored import Stored
-
-if TYPE_CHECKING:
-    from anysize.search.store.codes import Codes
 
 Rows = slice | np.ndarray
 
@@ -129,8 +126,6 @@ class Segment:
         if file not in self._files:
             return None
         if name not in self._loaded:
-            from anysize.search.store.codes import Codes
-
             self._loaded[name] = Codes(self._files[file].content(), Path(self._files[file].path))
         return self._loaded[name]
 

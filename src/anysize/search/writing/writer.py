@@ -21,12 +21,13 @@ from anysize.core.digests import Digest, remember
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import flush
 from anysize.search.scoring.check import check
-from anysize.search.store.codes import MIN_ROWS, build_codes, build_hnsw
+from anysize.search.store.codes import MIN_ROWS
 from anysize.search.store.entries import SegmentEntry, block_name, new_deleted_name, new_segment_name, norms_name
 from anysize.search.store.manifest import SEGMENTS, Manifest
 from anysize.search.store.segment import Segment
 from anysize.search.store.sparse import inverted, prepared
 from anysize.search.store.stored import SMALL
+from anysize.search.writing.coded import build_codes, build_hnsw
 
 
 class SegmentWriter:
