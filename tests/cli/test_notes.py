@@ -9,6 +9,7 @@ import pytest
 
 from anysize.core.data.read import read
 from anysize.core.verbs.fit import fit
+from anysize.text.embedder.fit import training_features
 from anysize.text.embedder.method import MRL
 from tests.conftest import sentences, spread_vectors
 
@@ -79,7 +80,7 @@ def test_negatives_of_the_miner_are_learnt_from(encoder_path, here):
     method = MRL(model=str(encoder_path), dims=(8,), epochs=3, batch_size=16, keep=0.0)
     mined = read("mined.jsonl")
     assert [len(column) for column in mined.pairs.negatives] == [40, 40]
-    columns = method.training_features(mined)
+    columns = training_features(method, mined)
     assert list(columns) == ["anchor", "positive", "negative", "negative_2"]
     with_them, without = (method.fit(read(name)).about["losses"][0]["loss"] for name in ("mined.jsonl", "plain.jsonl"))
     assert with_them > without + 0.3  # three documents for each anchor to be told from, not one
