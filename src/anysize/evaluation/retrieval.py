@@ -129,14 +129,9 @@ def _with_times(
     """
     models = [model for found in views.values() for model in found]
     documents = max(len(features(model)[1]) for model in models)
-    rows = max(1, min(documents, _TIMED // sum(_width(model, features(model)[1]) for model in models)))
+    rows = max(1, min(documents, _TIMED // sum(model.size.dims for model in models)))
     runs = [_search(model, queries, features(model), rows) for model in models]
     return timed(records, runs, scale=documents / rows)
-
-
-def _width(model: Embeds, features: Any) -> int:
-    """How many numbers an embedding of this model has; not every kind has an axis for it."""
-    return int(model.project(np.asarray(features[:1])).shape[1])
 
 
 def _search(model: Embeds, queries: Items, features: tuple[Any, ...], rows: int) -> Callable[[], object]:

@@ -141,7 +141,7 @@ def test_ten_thousand_columns_take_no_time(tmp_path):
 
 BOMB = """
 import resource, sys
-from anysize.core.data.read import read
+from anysize.core.data.data import read
 from anysize.core.errors import DataError
 try:
     read(sys.argv[1])
