@@ -186,7 +186,8 @@ def test_no_line_of_ours_reads_a_model_without_saying_so() -> None:
                 where
             )
             assert not re.search(r"(?<![.\w])(eval|exec|__import__)\(", line), where
-            assert not re.search(r"allow_pickle=True", line), where
+            # The campaign of malicious files makes a pickle in order to see that nobody reads it.
+            assert not re.search(r"allow_pickle=True", line) or "np.save(" in line, where
             if re.search(r"torch\.load\(", line):
                 assert "weights_only=True" in line, where
             if re.search(r"np\.load\(", line):

@@ -94,7 +94,7 @@ def test_a_model_with_two_routes_goes_by_the_side(tmp_path):
 def test_a_head_learns_from_each_column_on_its_side(sided, plain):
     data = replace(DATA, corpus=Items(["0", "1"], texts=sentences(2, seed=3)))
     found, pairs = training_features(MRL(model=str(sided)), data), data.training_pairs()
-    for name, texts in (("positive", pairs.positives), ("negative", pairs.negatives), ("corpus", data.corpus.texts)):
+    for name, texts in (("positive", pairs.positives), ("negative", pairs.negatives[0]), ("corpus", data.corpus.texts)):
         np.testing.assert_allclose(found[name], plain.encode_document(texts), atol=1e-5)
     np.testing.assert_allclose(found["anchor"], plain.encode_query(pairs.anchors), atol=1e-5)
     alike = training_features(MRL(model=str(sided), sides="symmetric"), data)
@@ -129,7 +129,7 @@ def test_a_whole_encoder_is_tuned_on_each_column_behind_its_prompt(
     method = MRL(model=str(sided), tune="full", batch_size=4, epochs=1, dims=(8, WIDTH), sides=sides)
     monkeypatch.setattr("anysize.text.embedder.fit.encoder_of", lambda method: encoder)
     method.fit(DATA, workdir=tmp_path)
-    for texts, prompt in ((PAIRS.anchors, query), (PAIRS.positives, document), (PAIRS.negatives, document)):
+    for texts, prompt in ((PAIRS.anchors, query), (PAIRS.positives, document), (PAIRS.negatives[0], document)):
         # The trainer also counts the tokens of some bare texts, for a page that is never written.
         assert {one for text in texts for one in asked.get(text, ())} - {None} == {prompt}
 
@@ -139,7 +139,7 @@ def test_layers_are_tuned_on_each_column_behind_its_prompt(plain, sides, query, 
     columns, _ = training_columns(DATA, sides)
     training = Training(plain, torch.nn.Module(), columns.sides)
     batch = training.collate([columns[row] for row in (0, 1, 2)])["columns"]
-    listed = zip(batch, (PAIRS.anchors, PAIRS.positives, PAIRS.negatives), (query, document, document), strict=True)
+    listed = zip(batch, PAIRS.columns, (query, document, document), strict=True)
     for found, texts, prompt in listed:
         expected = plain.tokenizer([prompt + text for text in texts[:3]], padding=True, return_tensors="pt")
         assert torch.equal(found["input_ids"], expected["input_ids"])

@@ -78,7 +78,7 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, mo
     assert anysize(*cut).status == 0  # an older one is replaced
     before = tree(tmp_path)
     with monkeypatch.context() as wrong:
-        wrong.setattr("anysize.sparse.formats.sparse_encoder.module_of", lambda sae: doubled(module_of(sae)))
+        wrong.setattr("anysize.sparse.formats.sparse_encoder.module_of", lambda *given: doubled(module_of(*given)))
         anysize(*cut).refused("codes of 12 texts: sentence-transformers", "away from the model")
     assert tree(tmp_path) == before
     anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")

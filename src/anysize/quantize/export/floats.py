@@ -38,8 +38,8 @@ def loaded_again(view: Quantized, model: Any, directory: Path, bound: float = CL
             read: Any = SentenceTransformer(
                 str(directory), device="cpu", local_files_only=True, trust_remote_code=False
             )
-            found = read.encode(list(TEXTS), normalize_embeddings=True, show_progress_bar=False)
-            expected: Any = as_encoder.encode(list(TEXTS))
+            found = read.encode_document(list(TEXTS), normalize_embeddings=True, show_progress_bar=False)
+            expected: Any = as_encoder.encode_document(list(TEXTS))
             library, what = "sentence-transformers", "vectors"
         else:
             from transformers import AutoModelForCausalLM
