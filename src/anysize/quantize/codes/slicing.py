@@ -10,9 +10,6 @@ from __future__ import annotations
 import itertools
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-
 from anysize.core.arguments import takes, whole
 from anysize.core.errors import AnysizeError, SizeError
 
@@ -32,9 +29,11 @@ def slice_bits(codes: Any, r: int, c: int = 8, mode: str = "round_clamp") -> Any
 
     Raises `SizeError` unless 1 <= r <= c, `AnysizeError` for another mode.
     """
+    import numpy as np  # here: the options of the method are checked without it
+
     check_mode(mode)
     check_width(r, c)
-    q = codes.astype(np.int32) if isinstance(codes, np.ndarray) else codes.to(torch.int32)
+    q = codes.astype(np.int32) if isinstance(codes, np.ndarray) else codes.int()
     if r == c:
         return q
     shift = c - r
