@@ -15,7 +15,7 @@ import numpy as np
 from anysize.core.neighbours import directions
 from anysize.search.codes import MIN_ROWS, propose
 from anysize.search.manifest import Manifest
-from anysize.search.plans import GOAL, LEAST_SHARE, MARGIN, PAGES, SHORTEST, Plans, Tier, whole
+from anysize.search.plans import ERRORS, GOAL, LEAST_SHARE, MARGIN, PAGES, SHORTEST, Plans, Tier, whole
 from anysize.search.queries import scaled
 from anysize.search.scan import Scorer
 from anysize.search.segment import Segment
@@ -91,7 +91,7 @@ class _Check:
             if places is None or kind == "hnsw":  # a graph finds others if it is asked for more
                 places = _places(true, self._ranked(kind, asked, keep if kind == "hnsw" else keeps[-1]))
             recall = min(float((places[:, :count] < keep).mean()) for count in counts)
-            if recall >= GOAL + MARGIN:
+            if recall >= GOAL + MARGIN and _surely(places[:, :hits] < keep):
                 return Tier(hits, kind, keep, round(recall, 4))
             if hits == PAGES[0]:
                 self._best[kind] = recall
@@ -143,10 +143,17 @@ class _Check:
                 if factor * SHORTEST > self._most:
                     break
                 places = _places(true, self._proposed(asked, name, dims, factor * SHORTEST))
-                if float((places < factor * SHORTEST).mean()) >= GOAL + MARGIN:
+                inside = places < factor * SHORTEST
+                if float(inside.mean()) >= GOAL + MARGIN and _surely(inside):
                     proposals[name] = factor
                     break
         return proposals
+
+
+def _surely(inside: np.ndarray) -> bool:
+    """Whether the share of true, bool (queries, rows), reaches the goal by some standard errors over queries."""
+    each = inside.mean(axis=1)
+    return float(each.mean() - ERRORS * each.std() / len(each) ** 0.5) >= GOAL
 
 
 def _places(true: list[np.ndarray], found: list[np.ndarray]) -> np.ndarray:

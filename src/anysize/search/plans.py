@@ -16,6 +16,11 @@ PAGES = (10, 100, 1000)
 GOAL = 0.99
 MARGIN = 0.002
 """What sampled rows have to find beyond the goal, because they are a sample."""
+ERRORS = 3
+"""
+By how many standard errors they have to, too. Rows of one small cluster miss together, so that 200 sampled rows tell
+less than 200 would that miss each by itself.
+"""
 LEAST_SHARE = 1e-6
 """Part of a vector's length in its prefix below which float32 holds no direction of it."""
 SHORTEST = 100
