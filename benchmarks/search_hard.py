@@ -158,9 +158,10 @@ def write(results: dict[str, Any]) -> None:
         note=note
         + " Queries are draws like the rows, and some have nothing in the prefix. A plan is chosen when a segment is "
         "written, with 200 of its rows as queries; a query unlike all of them (less of it in the prefix, or far from "
-        "every row) is answered from whole rows. In a first run, of other draws, every mean was above .99 too, but two single "
-        "draws of clusters had .987 (default) and .988 (HNSW) of 100 hits: rows of a cluster miss together. Since then a "
-        "plan has to pass by three standard errors, and this run is of new draws. What is lost: shapes that no shortlist fits are scanned whole.",
+        "every row) is answered from whole rows. In a first run, of other draws, every mean was above .99 too, but two "
+        "single draws of clusters had .987 (default) and .988 (HNSW) of 100 hits: rows of a cluster miss together. "
+        "Since then a plan has to pass by three standard errors, and this run is of new draws. What is lost: shapes "
+        "that no shortlist fits are scanned whole.",
         command="python -m benchmarks.search_hard --before CHECKOUT",
         data="thirteen shapes of 6,000 to 20,000 drawn vectors of 128 dims, 100 queries each, three draws",
     )
