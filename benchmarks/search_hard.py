@@ -161,7 +161,7 @@ def write(results: dict[str, Any]) -> None:
         "every row) is answered from whole rows. In a first run, of other draws, every mean was above .99 too, but two "
         "single draws of clusters had .987 (default) and .988 (HNSW) of 100 hits: rows of a cluster miss together. "
         "Since then a plan has to pass by three standard errors, and this run is of new draws. What is lost: shapes "
-        "that no shortlist fits are scanned whole.",
+        "that no shortlist fits are scanned whole, and of sets so small 100 hits were found by an exact scan before.",
         command="python -m benchmarks.search_hard --before CHECKOUT",
         data="thirteen shapes of 6,000 to 20,000 drawn vectors of 128 dims, 100 queries each, three draws",
     )

@@ -25,7 +25,7 @@ from anysize.search.stages import shortlist_dims
 _SAMPLE, _FEWER = 200, 64
 _KEEPS = (100, 200, 400, 800, 1600, 3200, 6400)
 """Shortlists that are tried, if they are twice as long as what they answer."""
-_FACTORS = (1, 2, 4, 8, 16, 32)
+_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Proposals that are tried, in lengths of the shortlist by true prefix scores that they are for."""
 _WORTH = 8
 """A shortlist of more than one row in so many saves nothing over a scan of all."""
@@ -154,13 +154,15 @@ class _Check:
             if not len(asked):
                 continue
             true = [one.rows for one in self._scanned(asked, dims, SHORTEST)]
-            for factor in _FACTORS:
-                if factor * SHORTEST > self._most:
-                    break
-                places = _places(true, self._proposed(asked, name, dims, factor * SHORTEST))
-                inside = places < factor * SHORTEST
+            lengths = [factor * SHORTEST for factor in _FACTORS if factor * SHORTEST <= self._most]
+            places: np.ndarray | None = None
+            for keep in lengths:
+                if places is None or name.startswith("hnsw"):
+                    most = keep if name.startswith("hnsw") else lengths[-1]
+                    places = _places(true, self._proposed(asked, name, dims, most))
+                inside = places < keep
                 if float(inside.mean()) >= GOAL + MARGIN and _surely(inside):
-                    proposals[name] = factor
+                    proposals[name] = keep // SHORTEST
                     break
         return proposals
 
