@@ -21,6 +21,7 @@ import numpy as np
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.neighbours import unit
+from anysize.search.proposed import Proposed
 
 if TYPE_CHECKING:
     from anysize.search.segment import Segment
@@ -81,9 +82,11 @@ class Codes:
         self._graph = isinstance(self._index, faiss.IndexHNSW)
         self._bytes = len(raw)
 
-    def candidates(self, queries: np.ndarray, keep: int) -> tuple[np.ndarray, int]:
+    def candidates(self, queries: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, int]:
         """
-        Rows that score best by code: int64 (queries, keep), -1 where there are none; and the bytes touched a query.
+        Rows that score best by code, best first, and their scores: int64 and float32 (queries, keep); bytes a query.
+
+        A row is -1 where there are no more. Only which scores are equal is told by them: a distance is best if least.
 
         `queries` is float32 (queries, dims). The bytes of a graph search are its visited nodes' codes and links.
         """
@@ -91,36 +94,41 @@ class Codes:
         padded = np.zeros((len(queries), self._index.d), np.float32)
         padded[:, : queries.shape[1]] = queries
         if not self._graph:
-            return self._index.search(padded, keep)[1], self._bytes
+            scores, rows = self._index.search(padded, keep)
+            return rows, scores, self._bytes
         faiss.cvar.hnsw_stats.reset()
         settings = faiss.SearchParametersHNSW(efSearch=max(64, keep))
-        rows = self._index.search(padded, keep, params=settings)[1]
+        scores, rows = self._index.search(padded, keep, params=settings)
         node = self._index.d + 4 * 2 * _LINKS
-        return rows, int(faiss.cvar.hnsw_stats.ndis) * node // max(1, len(queries))
+        return rows, scores, int(faiss.cvar.hnsw_stats.ndis) * node // max(1, len(queries))
 
 
-def propose(segment: Segment, name: str, queries: np.ndarray, keep: int) -> tuple[list[np.ndarray | None], int]:
+def propose(segment: Segment, name: str, queries: np.ndarray, keep: int) -> tuple[list[Proposed | None], int]:
     """
     The best `keep` rows that are left, by the scanner `name` ("codes-64", "hnsw-64"), and the bytes touched a query.
 
-    `queries` is float32 (queries, dims), of unit length. Rows int64, best first, a query; None where the scanner does
-    not come up with as many as there are, so that a caller scans instead of losing some.
+    `queries` is float32 (queries, dims), of unit length. The scanner may come up with fewer; None where there is none.
     """
     scanner = segment.scanner(name)
     if scanner is None or not len(queries):
         return [None] * len(queries), 0
-    wanted = min(keep, segment.rows - len(segment.deleted))
+    alive = segment.rows - len(segment.deleted)
+    wanted = min(keep + 1, alive)  # one more, which tells whether the last one's score is another
     # Rows deleted since the codes were made still come up, so more are asked for, up to where a scan is as cheap.
-    asked, most = min(segment.rows, keep + min(len(segment.deleted), keep)), max(keep, segment.rows // 4)
+    asked, most = min(segment.rows, wanted + min(len(segment.deleted), keep)), max(wanted, segment.rows // 4)
     touched = 0
     while True:
-        rows, looked = scanner.candidates(queries, asked)
+        rows, scores, looked = scanner.candidates(queries, asked)
         touched += looked
-        found = [one[~segment.dead(one)][:wanted] for one in (row[row >= 0] for row in rows)]
-        if asked >= most or not len(segment.deleted) or all(len(one) >= wanted for one in found):
+        left = [(row >= 0) & ~segment.dead(row) for row in rows]
+        if asked >= most or not len(segment.deleted) or all(one.sum() >= wanted for one in left):
             break
         asked = min(4 * asked, most)
-    return [one if len(one) >= wanted else None for one in found], touched
+    found: list[Proposed | None] = [
+        Proposed.scored(row[one][:wanted], score[one][:wanted], complete=one.sum() == alive)
+        for row, score, one in zip(rows, scores, left, strict=True)
+    ]
+    return found, touched
 
 
 def _comparison(metric: str) -> int:

@@ -12,7 +12,7 @@ from anysize.search.codes import propose
 from anysize.search.manifest import Manifest
 from anysize.search.plans import LEAST_SHARE, SHORTEST
 from anysize.search.results import StageReport
-from anysize.search.scan import Scorer, Shortlist, merge, unscored
+from anysize.search.scan import Scorer, Shortlist, merge
 from anysize.search.sparse import check_code, prepared, strongest
 from anysize.search.stages import Stage
 
@@ -56,10 +56,11 @@ class Funnel:
                 rows, looked = propose(segment, name, prefixes[able], asked)
                 read[able] += looked
                 for at, proposed in zip(np.flatnonzero(able), rows, strict=True):
-                    if proposed is not None:
-                        start = unscored(np.sort(proposed) + self._scorer.starts[number])
-                        scored, more = self._scorer.rescore(queries[at], start, dims)
-                        found[at].append(scored.best(keep))
+                    some = proposed.first(asked) if proposed else None
+                    if some is not None and len(some) >= keep:
+                        some = np.sort(some) + self._scorer.starts[number]
+                        best, more = self._scorer.narrow(queries[at], some, dims, keep, number)
+                        found[at].append(best)
                         read[at] += more
                         left[at], how[at] = False, scanner
             if left.any():
