@@ -20,7 +20,7 @@ Mode = Literal["round_clamp", "extra", "floor_mid"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 
-@takes(r=whole(), c=whole())
+@takes(r=whole(0), c=whole(0))
 def slice_bits(codes: Any, r: int, c: int = 8, mode: str = "round_clamp") -> Any:
     """
     What is left of unsigned `c`-bit codes at `r` bits, as int32 on the `c`-bit grid; torch in, torch out, numpy alike.

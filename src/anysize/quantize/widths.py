@@ -19,7 +19,7 @@ FLOAT = 0
 _CURRENT: ContextVar[int | Mapping[str, int] | None] = ContextVar("anysize_bits", default=None)
 
 
-@takes(bits=whole() | MAPPING)
+@takes(bits=whole(FLOAT) | MAPPING)
 @contextlib.contextmanager
 def running_at(bits: int | Mapping[str, int]) -> Iterator[None]:
     """Run every quantised layer at `bits`, or each at that of its name (a layer that is not named: at its widest)."""

@@ -42,7 +42,7 @@ def by_sentence_transformers(sae: SparseAutoencoder, directory: Path) -> Check:
         from sentence_transformers import SparseEncoder
 
         read: Any = SparseEncoder(str(directory), device="cpu", local_files_only=True)
-        found = read.encode(list(TEXTS), convert_to_sparse_tensor=False, show_progress_bar=False)
+        found = read.encode_document(list(TEXTS), convert_to_sparse_tensor=False, show_progress_bar=False)
         expected = sae.encode_dense(sae.features(list(TEXTS)))
     version = version_of("sentence-transformers") or ""
     difference = apart(found.cpu().numpy(), expected.numpy())

@@ -126,7 +126,8 @@ def _with_times(
     """
     models = [model for found in views.values() for model in found]
     documents = max(len(features(model)[1]) for model in models)
-    rows = max(1, min(documents, _TIMED // sum(model.size.dims for model in models)))
+    widths = [model.project(features(model)[1][:1]).shape[1] for model in models]
+    rows = max(1, min(documents, _TIMED // sum(widths)))
     runs = [_search(model, queries, features(model), rows) for model in models]
     return timed(records, runs, scale=documents / rows)
 
