@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +65,10 @@ class Source:
 
     def rows(self, texts: Sequence[str], folder: Path) -> np.ndarray | Shards:
         """The rows of texts: one each with an encoder, one for each token with a site."""
-        if self.model is None:
-            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        name = self._name()
         if not texts:
             raise DataError("there are no texts to read")
-        made = hashlib.sha256(json.dumps([self.model, self.site, self.max_length, list(texts)]).encode()).hexdigest()
+        made = hashlib.sha256(json.dumps([name, self.site, self.max_length, list(texts)]).encode()).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _NOTE).exists():
             write_json(folder / _NOTE, {"made": made})
@@ -88,36 +88,40 @@ class Source:
 
         Raises `AnysizeError` if no model is named.
         """
-        if self.model is None:
-            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
         if self.site is not None:
             from anysize.sparse.site import Site
 
-            return Site(self.model, self.site, self.max_length, self.device).rows
-        encoder = self._encoder()
-
-        def rows(texts: list[str]) -> np.ndarray:
-            side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
-            return np.asarray(encoder.encode(texts, side=side), np.float32)
-
-        return rows
+            return Site(self._name(), self.site, self.max_length, self.device).rows
+        return partial(embedded, self.encoder())
 
     def sentence_transformer(self) -> Any:
         """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
-        encoder = self._encoder()
+        encoder = self.encoder()
         found = encoder.extract() if hasattr(encoder, "extract") else encoder.model
         if not hasattr(found, "get_embedding_dimension"):
             raise AnysizeError(f"{self.model} holds a {encoder.kind}, which is no sentence-transformers model")
         return found
 
-    def _encoder(self) -> Any:
-        assert self.model is not None
-        if not (Path(self.model) / MANIFEST).exists():
-            return find("encoders", "text")(self.model)
-        encoder: Any = load(self.model)
+    def encoder(self) -> Any:
+        """The encoder of texts, loaded. Raises `AnysizeError` if none is named, or something else."""
+        name = self._name()
+        if not (Path(name) / MANIFEST).exists():
+            return find("encoders", "text")(name)
+        encoder: Any = load(name)
         if not hasattr(encoder, "encode") or encoder.kind == "sae":
-            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
+            raise AnysizeError(f"{name} holds a {encoder.kind}, which embeds no texts")
         return encoder
+
+    def _name(self) -> str:
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        return self.model
+
+
+def embedded(encoder: Any, texts: list[str]) -> np.ndarray:
+    """The rows (n, d) of texts by an encoder: of documents, unless they are `SidedTexts`."""
+    side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
+    return np.asarray(encoder.encode(texts, side=side), np.float32)
 
 
 def readable(data: Data) -> list[str]:
