@@ -71,6 +71,13 @@ def test_a_folder_of_someone_else_is_left_alone(small, anysize, tmp_path):
     assert tree(tmp_path) == before
 
 
+def test_a_corpus_of_someone_else_is_left_alone(small, package, anysize, tmp_path):
+    docstrings.write_beir(docstrings.collect(210), tmp_path / "d" / "corpus", held_out=50)
+    before = tree(tmp_path)
+    anysize("demo", "--out", "d", "--limit", "210").refused("not ours to replace")
+    assert tree(tmp_path) == before
+
+
 def test_docstrings_are_collected_in_an_order_fixed_by_their_content(package):
     one = docstrings.collect(100, (package,))
     assert docstrings.collect(100, (package,)) == one

@@ -40,6 +40,7 @@ class Demo:
         """Do it all, telling each step as it begins."""
         from anysize.core.data import read
         from anysize.core.errors import AnysizeError
+        from anysize.core.exporting import EXPORT, write_note
         from anysize.core.files import check_replaceable, new_directory
         from anysize.core.fitting import fit
         from anysize.core.measuring import measure
@@ -52,11 +53,12 @@ class Demo:
             raise AnysizeError(f"the demo needs at least 200 documented functions; --limit is {self.limit}")
         started = time.perf_counter()
         corpus, model_dir, index_dir = self.out / "corpus", self.out / "model", self.out / "index"
-        check_replaceable(corpus, "corpus.jsonl")
+        check_replaceable(corpus, EXPORT)
         _tell("1/5  reading the documentation strings of the packages installed here")
         items = collect(self.limit)
-        with new_directory(corpus, marker="corpus.jsonl") as folder:
+        with new_directory(corpus, marker=EXPORT) as folder:
             write_beir(items, folder, held_out=min(1500, len(items) // 4))
+            write_note(folder, "beir")
         bf16 = supports_bf16()
         _tell(f"2/5  fit: {len(items)} descriptions, {MODEL}{' in bfloat16' if bf16 else ''}, a nested head")
         data = read(corpus)
