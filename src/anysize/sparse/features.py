@@ -2,7 +2,7 @@
 The rows that an autoencoder reads: vectors as they are, or texts through an encoder or a module inside a model.
 
 Texts become .npy shards in a folder, a few thousand at a time, so that a killed run goes on where it stopped, the
-whole may be larger than the memory, and another run can use them again.
+whole may be larger than the memory, and another run can use them again. One that is not as it was written is made anew.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.files import read_object, write_json
 from anysize.core.registry import MANIFEST, find, load
 from anysize.core.shards import Shards, read_shards
 from anysize.core.sides import SidedTexts, side_of
@@ -72,11 +73,11 @@ class Source:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _NOTE).exists():
             write_json(folder / _NOTE, {"made": made})
-        elif read_json(folder / _NOTE, "a folder of rows")["made"] != made:
+        elif read_object(folder / _NOTE, "a folder of rows").get("made") != made:
             raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
         names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
         rank, world = place()
-        mine = [number for number in range(rank, len(names), world) if not names[number].exists()]
+        mine = [number for number in range(rank, len(names), world) if not is_sealed(names[number])]
         if mine:
             _make(mine, names, texts, self.runner())
         wait()  # until the other processes have made theirs
@@ -141,5 +142,5 @@ def _make(missing: Sequence[int], names: list[Path], texts: Sequence[str], run: 
         for number in missing:
             content = io.BytesIO()
             np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
-            write_bytes(names[number], content.getvalue())
+            write_sealed(names[number], content.getvalue())
             shown.update(1)
