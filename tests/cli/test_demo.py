@@ -36,7 +36,7 @@ def small(package, encoder_path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_demo_does_the_whole_job(small, anysize, tmp_path):
+def test_the_demo_does_the_whole_job(small, anysize, tmp_path, monkeypatch):
     said = anysize("demo", "--out", "d", "--limit", "210")
     assert said.status == 0, said.err
     for word in ("ndcg@10", "within 1 %", "anysize search d/index", "anysize fit", *module.QUESTIONS):
@@ -50,8 +50,10 @@ def test_the_demo_does_the_whole_job(small, anysize, tmp_path):
     assert found.status == 0, found.err
     assert len(found.json["hits"]) == 10
     assert anysize("choose", "d/model", "--within", "50%").status == 0
+    monkeypatch.setattr("anysize.core.measuring.FEW", 1000)
     again = anysize("demo", "--out", "d", "--limit", "210", "--json")
     assert again.status == 0, again.err
+    assert "note: only 52 queries: fewer than 1000 tell little" in again.err
     assert set(again.json) == {"frontier", "within 1%", "as good as original", "answers", "seconds"}
     assert [answer["query"] for answer in again.json["answers"]] == list(module.QUESTIONS)
     assert {record["arm"] for record in again.json["frontier"]["records"]} == {"nested", "truncate", "pca", "original"}
