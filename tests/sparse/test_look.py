@@ -24,6 +24,7 @@ from anysize.sparse.looking import look
 from anysize.sparse.measures import fvu
 from anysize.sparse.powerlaw import PowerLaw, Rival
 from anysize.sparse.rows import is_held_out
+from tests.conftest import tree as contents
 from tests.sparse.making import LATENTS, inputs, random_sae
 
 BROWSER = next(
@@ -220,6 +221,13 @@ def test_prune_as_typed(anysize, tmp_path, kind):
     assert (tmp_path / "small" / "sae_weights.safetensors").exists()
     assert anysize("cut", tmp_path / "small", "--size", "latents=10", "--out", tmp_path / "tiny").status == 0
     anysize(*command[:4], "50", "--out", tmp_path / "large").refused("cannot be kept of 40")
+    # What SAELens or a user wrote there is no earlier cut, though it holds the same files.
+    saelens.write(sae, tmp_path / "theirs-saelens")
+    (tmp_path / "theirs-saelens" / "anysize-export.json").unlink()
+    before = contents(tmp_path)
+    for verb in (command[:5], ["cut", tmp_path / "small", "--size", "latents=10"]):
+        anysize(*verb, "--out", tmp_path / "theirs-saelens").refused("not ours to replace")
+    assert contents(tmp_path) == before
 
 
 def test_where_all_latents_are_dead_it_is_said_and_shown(anysize, tmp_path):

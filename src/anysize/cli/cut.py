@@ -31,6 +31,7 @@ class Cut:
         """Load at that size and write it."""
         from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
+        from anysize.core.exporting import EXPORT, write_note
         from anysize.core.files import new_directory
         from anysize.core.model import NestedModel
         from anysize.core.registry import load
@@ -50,8 +51,9 @@ class Cut:
             return WasCut(self.out, size, "anysize")
         from anysize.core.quiet import quiet
 
-        with new_directory(self.out, marker="modules.json") as directory, quiet():
+        with new_directory(self.out, marker=EXPORT) as directory, quiet():
             small.save(str(directory), create_model_card=False)
+            write_note(directory, "sentence-transformers", {"size": dict(size)})
         return WasCut(self.out, size, "sentence-transformers", whole_encoder=tuple(size) == ("dims",))
 
 

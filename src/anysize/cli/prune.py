@@ -48,12 +48,13 @@ class Prune:
         import numpy as np
 
         from anysize.cli.notes import read_told
+        from anysize.core.exporting import EXPORT
         from anysize.core.files import check_replaceable
         from anysize.sparse import saelens
         from anysize.sparse.evaluate import reconstruction, split_of
         from anysize.sparse.pruning import prune
 
-        check_replaceable(Path(self.out), saelens.WEIGHTS)
+        check_replaceable(Path(self.out), EXPORT)
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             split = split_of(sae, read_told(self.data), Path(scratch))

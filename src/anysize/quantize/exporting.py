@@ -18,14 +18,13 @@ from torch import nn
 
 from anysize.core.engine_checks import Check, Exported, NotChecked
 from anysize.core.errors import AnysizeError
-from anysize.core.files import new_directory, write_json
+from anysize.core.exporting import EXPORT, write_note
+from anysize.core.files import new_directory
 from anysize.quantize.choosing import stacks
 from anysize.quantize.model import FORMATS
 
 if TYPE_CHECKING:
     from anysize.quantize.model import Quantized
-
-MARKER = "anysize-export.json"
 
 
 @dataclass(frozen=True)
@@ -49,19 +48,17 @@ def export(view: Quantized, path: str | os.PathLike[str], form: str = "safetenso
     if form not in FORMATS:
         raise AnysizeError(f"{form!r} is not an export format; expected one of {', '.join(FORMATS)}")
     write = _writer(form)
-    with new_directory(path, marker=MARKER) as directory:
+    with new_directory(path, marker=EXPORT) as directory:
         widths = dict(view.size) if view.mixture is None else {**view.size, "bits": dict(view.mixture)}
         written = write(view, directory, **options)
         exported = Exported(str(written.said.get("model", form)), written.checks, written.notes)
         said = {
-            "format": form,
             "size": widths,
             "slice_mode": view.plan.scheme.mode,
             "fingerprint": view.fingerprint,
             **written.said,
-            **exported.told(),
         }
-        write_json(directory / MARKER, said)
+        write_note(directory, form, said, exported)
     return exported
 
 

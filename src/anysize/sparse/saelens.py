@@ -18,8 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from anysize.core.engine_checks import Check, NotChecked
+from anysize.core.engine_checks import Check, Exported, NotChecked
 from anysize.core.errors import CheckpointError
+from anysize.core.exporting import EXPORT, write_note
 from anysize.core.files import new_directory, read_object, write_json
 from anysize.core.sizes import Nesting
 from anysize.sparse.activations import Activation
@@ -59,10 +60,12 @@ def write(
     }
     if config["architecture"] == "topk":
         config |= {"k": small.active, "rescale_acts_by_decoder_norm": False}
-    with new_directory(path, marker=WEIGHTS) as directory:
+    with new_directory(path, marker=EXPORT) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
-        return (by_sae_lens(sae, directory),) if check else ()
+        checks = (by_sae_lens(sae, directory),) if check else ()
+        write_note(directory, "saelens", {"size": dict(sae.size)}, Exported("SAELens", checks))
+    return checks
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:

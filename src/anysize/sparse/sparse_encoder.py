@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import pad
 
-from anysize.core.engine_checks import Check
+from anysize.core.engine_checks import Check, Exported
 from anysize.core.errors import AnysizeError
+from anysize.core.exporting import EXPORT, write_note
 from anysize.core.files import new_directory
 from anysize.core.quiet import quiet
 from anysize.sparse.checking import by_sentence_transformers
@@ -55,9 +56,11 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
             default_prompt_name=base.default_prompt_name,
             similarity_fn_name="cosine",
         )
-    with new_directory(path, marker="modules.json") as directory, quiet():
+    with new_directory(path, marker=EXPORT) as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
-        return by_sentence_transformers(sae, directory)
+        check = by_sentence_transformers(sae, directory)
+        write_note(directory, "sparse-encoder", {"size": dict(sae.size)}, Exported("SparseEncoder", (check,)))
+    return check
 
 
 def _whole_width(base: Any) -> int:
