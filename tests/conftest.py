@@ -13,6 +13,7 @@ import json
 import random
 import signal
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,6 +183,15 @@ def anysize(capsys: pytest.CaptureFixture[str]):
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file under a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def flips(path: Path, count: int = 40) -> Iterator[int]:
+    """Flip a bit of one byte of a file, at each of so many places all over it in turn; the file is whole afterwards."""
+    whole = path.read_bytes()
+    for place in np.unique(np.linspace(0, len(whole) - 1, count).astype(int)).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        yield place
+    path.write_bytes(whole)
 
 
 def undigested(folder: Path) -> Path:

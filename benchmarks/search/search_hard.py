@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import anysize
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
 from benchmarks.evidence import write_row
@@ -29,7 +30,8 @@ from benchmarks.evidence import write_row
 NESTING = Nesting(dims=(32, 64, 128))
 WIDTH = 128
 QUERIES = 100
-SEEDS = (0, 1, 2)
+SEEDS = (10, 11, 12)
+"""Other draws than those of the first run, after which the check was made stricter."""
 GOAL = 0.99
 
 
@@ -119,9 +121,9 @@ def main() -> None:
     options.add_argument("--figures", type=int, help="print the figures of one seed as JSON and write nothing")
     chosen = options.parse_args()
     if chosen.figures is not None:
-        print(json.dumps(measured(chosen.figures)))
+        print(json.dumps({"library": anysize.__file__, "figures": measured(chosen.figures)}))
         return
-    arms = {"now": Path(__file__).resolve().parent.parent} | ({"before": chosen.before} if chosen.before else {})
+    arms = {"now": Path(__file__).resolve().parents[2]} | ({"before": chosen.before} if chosen.before else {})
     results: dict[str, Any] = {}
     for arm, home in arms.items():
         for seed in SEEDS:
@@ -156,7 +158,10 @@ def write(results: dict[str, Any]) -> None:
         note=note
         + " Queries are draws like the rows, and some have nothing in the prefix. A plan is chosen when a segment is "
         "written, with 200 of its rows as queries; a query unlike all of them (less of it in the prefix, or far from "
-        "every row) is answered from whole rows. What is lost: shapes that no shortlist fits are scanned whole.",
+        "every row) is answered from whole rows. In a first run, of other draws, every mean was above .99 too, but two "
+        "single draws of clusters had .987 (default) and .988 (HNSW) of 100 hits: rows of a cluster miss together. "
+        "Since then a plan has to pass by three standard errors, and this run is of new draws. What is lost: shapes "
+        "that no shortlist fits are scanned whole, and of sets so small 100 hits were found by an exact scan before.",
         command="python -m benchmarks.search.search_hard --before CHECKOUT",
         data="thirteen shapes of 6,000 to 20,000 drawn vectors of 128 dims, 100 queries each, three draws",
     )
@@ -164,10 +169,13 @@ def write(results: dict[str, Any]) -> None:
 
 def _figures(home: Path, seed: int) -> dict[str, dict[str, float]]:
     """The figures by the library of the checkout `home`, in a process of its own."""
-    path = os.pathsep.join([str(home / "src"), str(Path(__file__).resolve().parent.parent)])
+    path = os.pathsep.join([str(home / "src"), str(Path(__file__).resolve().parents[2])])
     command = [sys.executable, "-m", "benchmarks.search.search_hard", "--figures", str(seed)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    if not Path(found["library"]).is_relative_to(home.resolve()):
+        raise SystemExit(f"the library of {home} was meant, and {found['library']} was loaded")
+    return found["figures"]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from anysize.backbones.kept import FeatureStore
+from anysize.core.errors import CheckpointError
+from tests.conftest import flips
 
 
 def test_it_gives_back_what_it_was_given_in_the_order_asked():
@@ -23,6 +25,23 @@ def test_a_later_store_starts_from_what_is_on_disk(tmp_path):
     assert second.take(["b", "é\n"]).tolist() == [[7, 7, 7], [1, 1, 1]]
     assert second.take(["a"]).dtype == np.float32
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    texts, rows = ["a", "b"], np.random.default_rng(0).random((2, 3), np.float32)
+    FeatureStore(tmp_path).add(texts, rows)
+    (file,) = tmp_path.iterdir()
+    refused = []
+    for _ in flips(file, 10_000):
+        try:
+            found = FeatureStore(tmp_path)
+        except CheckpointError as error:
+            refused.append(str(error))
+            continue
+        assert all(text in found for text in texts)
+        assert np.array_equal(found.take(texts), rows)
+    assert all(f"{file} cannot be read; delete that file" in said for said in refused)
+    assert len(refused) > 0.5 * file.stat().st_size
 
 
 def test_adding_the_same_texts_again_writes_the_same_file(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from anysize.classify import AdaptiveClassifier, Classifier
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
+from tests.conftest import flips
 
 DIMS = (2, 4, 16)
 
@@ -156,6 +157,27 @@ def test_saving(tmp_path):
     )
     with pytest.raises(CheckpointError, match="0 thresholds for 2 sizes"):
         AdaptiveClassifier.load(tmp_path / "other.json")
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    cascade = AdaptiveClassifier(DIMS).fit_thresholds(*example())
+    path = tmp_path / "cascade.json"
+    cascade.save(path)
+    refused = []
+    for _ in flips(path, 10_000):
+        try:
+            loaded = AdaptiveClassifier.load(path)
+        except CheckpointError as error:
+            refused.append(str(error))
+            continue
+        assert (loaded.dims, loaded.thresholds) == (cascade.dims, cascade.thresholds)
+        assert loaded.expected_dims() == cascade.expected_dims()
+    assert all(str(path) in said for said in refused)
+    assert len(refused) > 0.9 * len(path.read_bytes())
+    for wrong in ('"dims": [2]', '"dims": [2, 4], "thresholds": 5', '"dims": [2, 4], "thresholds": [null]'):
+        path.write_text('{"kind": "cascade", "format": 1, ' + wrong + "}")
+        with pytest.raises(CheckpointError, match="cannot be read as a cascade"):
+            AdaptiveClassifier.load(path)
 
 
 def test_refusals(tmp_path):

@@ -45,6 +45,20 @@ def test_choose_as_typed(measured, words, size, place):
     assert chosen.to_json()["size"] == {"dims": Size.parse(size).dims}
 
 
+def test_times_that_are_the_same_within_noise_are_said_to_be(anysize, tmp_path):
+    spreads = {32: (0.30, 0.05), 64: (0.32, 0.02), 128: (0.33, 0.01), 256: (0.36, 0.04), 384: (0.9, 0.5)}
+    records = [
+        Record(Size(dims=dims), "nested", {"ndcg@10": dims / 1000}, 4 * dims, ms=ms, ms_spread=spread)
+        for dims, (ms, spread) in spreads.items()
+    ]
+    Frontier(tuple(records), "ndcg@10").to_json(tmp_path / "frontier.json")
+    said = anysize("choose", tmp_path, "--max-ms", "0.31")
+    assert said.out == "dims=32\n"
+    assert "note: dims=64 (0.32 ms), dims=128 (0.33 ms): above 0.31 ms, and in time the same within noise" in said.err
+    for words in (["--max-ms", "0.5"], ["--max-bytes", "128"]):
+        assert "above" not in anysize("choose", tmp_path, *words).err
+
+
 def test_what_was_not_measured_says_so(tmp_path):
     with pytest.raises(AnysizeError, match="has not been measured; run: anysize measure"):
         Choose(tmp_path, within="1%").run()

@@ -41,6 +41,17 @@ def test_a_text_model_is_cut_to_an_ordinary_sentence_transformer(anysize, encode
     assert SentenceTransformer("small", device="cpu").encode(texts).shape == (5, 4)
 
 
+def test_a_users_own_model_is_not_replaced(anysize, encoder, here):
+    """Other programs' files mark nothing: a cut replaces a cut, and no model that someone trained."""
+    Embedder(Nesting(dims=(4, 8, 16)), WIDTH, encoder=encoder, weight=WEIGHT).save("texts")
+    encoder.model.save("mine")
+    before = tree(here)
+    anysize("cut", "texts", "--size", "dims=8", "--out", "mine").refused(
+        "mine exists and holds no anysize-export.json, so it is not ours to replace; name another place or delete it"
+    )
+    assert tree(here) == before
+
+
 def test_a_vector_model_is_cut_to_a_smaller_one(anysize):
     vectors = spread_vectors(5)
     said = anysize("cut", "vectors", "--size", "dims=8", "--out", "small")

@@ -36,7 +36,7 @@ def small(package, encoder_path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_demo_does_the_whole_job(small, anysize, tmp_path):
+def test_the_demo_does_the_whole_job(small, anysize, tmp_path, monkeypatch):
     said = anysize("demo", "--out", "d", "--limit", "210")
     assert said.status == 0, said.err
     for word in ("ndcg@10", "within 1 %", "anysize search d/index", "anysize fit", *module.QUESTIONS):
@@ -50,8 +50,10 @@ def test_the_demo_does_the_whole_job(small, anysize, tmp_path):
     assert found.status == 0, found.err
     assert len(found.json["hits"]) == 10
     assert anysize("choose", "d/model", "--within", "50%").status == 0
+    monkeypatch.setattr("anysize.core.verbs.measure.FEW", 1000)
     again = anysize("demo", "--out", "d", "--limit", "210", "--json")
     assert again.status == 0, again.err
+    assert "note: only 52 queries: fewer than 1000 tell little" in again.err
     assert set(again.json) == {"frontier", "within 1%", "as good as original", "answers", "seconds"}
     assert [answer["query"] for answer in again.json["answers"]] == list(module.QUESTIONS)
     assert {record["arm"] for record in again.json["frontier"]["records"]} == {"nested", "truncate", "pca", "original"}
@@ -66,6 +68,13 @@ def test_too_few_are_refused(small, anysize, tmp_path):
 def test_a_folder_of_someone_else_is_left_alone(small, anysize, tmp_path):
     (tmp_path / "d" / "corpus").mkdir(parents=True)
     (tmp_path / "d" / "corpus" / "novel.txt").write_text("mine")
+    before = tree(tmp_path)
+    anysize("demo", "--out", "d", "--limit", "210").refused("not ours to replace")
+    assert tree(tmp_path) == before
+
+
+def test_a_corpus_of_someone_else_is_left_alone(small, package, anysize, tmp_path):
+    docstrings.write_beir(docstrings.collect(210), tmp_path / "d" / "corpus", held_out=50)
     before = tree(tmp_path)
     anysize("demo", "--out", "d", "--limit", "210").refused("not ours to replace")
     assert tree(tmp_path) == before

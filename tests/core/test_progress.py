@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from anysize.core import progress
 from anysize.core.progress import bar, duration, each_view
+from anysize.search import Index
 
 
 @pytest.fixture
@@ -34,6 +36,37 @@ def test_a_resumed_run_reckons_from_where_it_began(clock, capsys):
         clock[0] = 10.0
         shown.update(20)
     assert capsys.readouterr().err == "training: 80 of 100 steps, loss 0.5, about 10 s left\n"
+
+
+def test_work_of_unknown_length_says_how_much_is_done(clock, capsys):
+    with bar(None, "index", " items", leave=False) as shown:
+        for clock[0] in (9.0, 11.0, 30.0, 41.0):
+            shown.update(500)
+    assert capsys.readouterr().err == "index: 1,000 items\nindex: 2,000 items\n"
+
+
+def test_more_than_was_expected_leaves_nothing(clock, capsys):
+    with bar(10, "index") as shown:
+        clock[0] = 10.0
+        shown.update(20)
+    assert capsys.readouterr().err == "index: 20 of 10, about 0 s left\n"
+
+
+def test_building_an_index_says_how_far_it_is(clock, capsys, tmp_path, monkeypatch):
+    def batches():
+        for _ in range(3):
+            clock[0] += 11
+            yield np.eye(4, 8, dtype=np.float32)
+
+    def told(items, **more):
+        clock[0] = 0.0
+        monkeypatch.setattr(progress, "EVERY", 1.0)
+        Index.build(tmp_path / "i", None, items, **more)
+        return capsys.readouterr().err.splitlines()
+
+    assert told(batches()) == ["index: 8 items", "index: 12 items"]
+    assert told(np.eye(4, 8)) == []
+    assert told(batches(), progress=False) == []
 
 
 def test_short_work_and_other_processes_say_nothing(clock, capsys, monkeypatch):

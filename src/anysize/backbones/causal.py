@@ -15,9 +15,10 @@ from anysize.backbones.packaged import packaged
 from anysize.core.arguments import PATH, TEXTS, expect, takes
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
-from anysize.core.files import new_directory, read_json, write_json
+from anysize.core.files import new_directory, read_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting, Size
@@ -165,8 +166,8 @@ class CausalLM(NestedModel):
 
 def write(view: CausalLM, path: str | os.PathLike[str]) -> Exported:
     """Write it as the Hugging Face model that it is, with its tokenizer."""
-    with new_directory(path, marker="anysize-export.json") as directory, quiet():
-        write_json(directory / "anysize-export.json", {"format": "transformers", "fingerprint": view.fingerprint})
+    with new_directory(path, marker=EXPORT) as directory, quiet():
+        write_note(directory, "transformers", {"fingerprint": view.fingerprint})
         view.lm.save_pretrained(str(directory))
         if view.tokenizer is not None:
             view.tokenizer.save_pretrained(str(directory))

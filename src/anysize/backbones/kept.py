@@ -23,7 +23,8 @@ class FeatureStore:
             folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob("features-*.npz")) if folder else ():
             with refused_as_damaged(f"the embeddings of an unfinished run in {file} cannot be read; delete that file"):
-                with np.load(file, allow_pickle=False) as shard:  # which compares the checksums that zip files carry
+                # Reading compares the checksums that zip files carry.
+                with file.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                     keys, vectors = shard["keys"], shard["vectors"]
                 self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
 

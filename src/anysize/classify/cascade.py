@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from anysize.core.errors import AnysizeError, CheckpointError, DataError
+from anysize.core.digests import check_signature, signed
+from anysize.core.errors import AnysizeError, CheckpointError, DataError, refused_as_damaged
 from anysize.core.files import read_json, write_json
 from anysize.core.sizes.nesting import Nesting
 
@@ -138,18 +139,22 @@ class AdaptiveClassifier:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sizes and thresholds as JSON."""
         content = {"format": FORMAT, "kind": "cascade", "dims": self.dims, "thresholds": self._fitted()}
-        write_json(Path(path), content | {"expected_dims": self._expected})
+        write_json(Path(path), signed(content | {"expected_dims": self._expected}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], classifier: Classifier | None = None) -> Self:
-        """Read what `save` wrote. Raises `CheckpointError` if it is something else."""
+        """Read what `save` wrote. Raises `CheckpointError` if it is something else, or was altered."""
         found = read_json(Path(path), "a cascade")
         if not isinstance(found, dict) or found.get("kind") != "cascade" or found.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not a cascade of format {FORMAT}")
-        cascade = cls(found["dims"], classifier)
-        if len(found["thresholds"]) != len(cascade.dims) - 1:
-            raise CheckpointError(f"{path} holds {len(found['thresholds'])} thresholds for {len(cascade.dims)} sizes")
-        cascade.thresholds, cascade._expected = tuple(found["thresholds"]), found["expected_dims"]
+        check_signature(found, Path(path))
+        with refused_as_damaged(f"{path} cannot be read as a cascade"):
+            cascade = cls(found["dims"], classifier)
+            thresholds = tuple(map(float, found["thresholds"]))
+            cascade._expected = float(found["expected_dims"])
+        if len(thresholds) != len(cascade.dims) - 1:
+            raise CheckpointError(f"{path} holds {len(thresholds)} thresholds for {len(cascade.dims)} sizes")
+        cascade.thresholds = thresholds
         return cascade
 
     def _fitted(self) -> tuple[float, ...]:

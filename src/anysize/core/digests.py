@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from anysize.core.errors import CheckpointError
-from anysize.core.files import read_object, write_json
+from anysize.core.files import as_json, read_object, write_bytes, write_json
 
 SEAL, SIGNATURE = "digests.json", "sha256"
 _TOKEN = 16
@@ -161,6 +161,26 @@ def check_seal(folder: Path) -> None:
         except ValueError as error:
             raise CheckpointError(f"{folder / SEAL} is damaged or was changed by hand ({error})") from None
         check(folder / name, expected)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write a file in one step, and its digest beside it in ``PATH.json``, so that `is_sealed` can tell it is whole."""
+    write_bytes(path, content)
+    digest = Digest(len(content), hashlib.sha256(content).hexdigest())
+    write_bytes(_beside(path), as_json(digest.to_json()))
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is there just as `write_sealed` wrote it: for what can be made again."""
+    try:
+        check(path, Digest.from_json(read_object(_beside(path), "a digest")))
+    except (CheckpointError, ValueError):
+        return False
+    return True
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def signed(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def check_replaceable(target: Path, marker: str) -> None:
         return
     if target.exists():
         raise CheckpointError(
-            f"{target} exists and holds no {marker}, so it is not ours to replace; name another place"
+            f"{target} exists and holds no {marker}, so it is not ours to replace; name another place or delete it"
         )
 
 

@@ -17,7 +17,7 @@ FIRST, EVERY = 10.0, 30.0
 class Lines:
     """What stands in for a bar of tqdm where there is no terminal: the same calls, a line at a time."""
 
-    def __init__(self, total: int, what: str, unit: str, done: int) -> None:
+    def __init__(self, total: int | None, what: str, unit: str, done: int) -> None:
         self.total, self.what, self.unit, self.n = total, what, unit, done
         self._begun, self._first = time.monotonic(), done
         self._next = self._begun + FIRST
@@ -30,10 +30,11 @@ class Lines:
         if now < self._next or self.n == self._first:
             return
         self._next = now + EVERY
-        left = (self.total - self.n) * (now - self._begun) / (self.n - self._first)
-        sys.stderr.write(
-            f"{self.what}: {self.n:,} of {self.total:,}{self.unit}{self._more}, about {duration(left)} left\n"
-        )
+        so_far, left = f"{self.n:,}", ""
+        if self.total is not None:
+            rest = max(0, self.total - self.n) * (now - self._begun) / (self.n - self._first)
+            so_far, left = f"{self.n:,} of {self.total:,}", f", about {duration(rest)} left"
+        sys.stderr.write(f"{self.what}: {so_far}{self.unit}{self._more}{left}\n")
         sys.stderr.flush()
 
     def set_postfix(self, **values: str) -> None:
@@ -50,18 +51,19 @@ class Lines:
         self.close()
 
 
-def bar(total: int, what: str, unit: str = "", *, done: int = 0, show: bool = True) -> Any:
+def bar(total: int | None, what: str, unit: str = "", *, done: int = 0, show: bool = True, leave: bool = True) -> Any:
     """
     A bar over `total` steps, for ``with``, with ``update(count)``, ``set_postfix(...)`` and ``close()``.
 
-    Of several processes the first tells; with `show=False` none does.
+    `total` is None where it is not known. Of several processes the first tells; with `show=False` none does. A bar that
+    is not to `leave` goes when it is done.
     """
     show = show and os.environ.get("RANK", "0") == "0"
     if show and not sys.stderr.isatty():
         return Lines(total, what, unit, done)
     from tqdm import tqdm
 
-    return tqdm(total=total, initial=done, desc=what, unit=unit or "it", disable=not show)
+    return tqdm(total=total, initial=done, desc=what, unit=unit or "it", disable=not show, leave=leave)
 
 
 def each_view(views: Mapping[str, Sequence[View]], what: str = "measuring") -> Iterator[tuple[str, View]]:

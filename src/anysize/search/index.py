@@ -103,7 +103,8 @@ class Index:
                 #1, #2 and so on; and those that are added later. Without, such texts are cut where the model stops
                 reading, and how many is said on standard error.
             model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
-            progress: Progress bar on standard error; None shows one on a terminal.
+            progress: Whether to show, on standard error, how far it is: a bar on a terminal, else a line now and then;
+                None does.
 
         Raises:
             DataError: Nothing to index, an id twice, NaN or infinite values (naming the row).

@@ -10,7 +10,7 @@ import torch
 import anysize as az
 from anysize.core.errors import CheckpointError
 from anysize.quantize.training import omniquant
-from tests.conftest import sentences
+from tests.conftest import flips, sentences
 
 KILLED_AT_THE_SECOND_BLOCK = """
 import os, signal, sys
@@ -39,6 +39,8 @@ def test_omniquant_that_is_killed_resumes_at_the_layer_it_reached(encoder_path, 
     kept = tmp_path / "cut.partial" / "blocks" / "0.safetensors"
     assert kept.exists()
     anysize(*words).refused("an unfinished run stands", "--resume")
+    for _ in flips(kept, 4):
+        anysize(*words, "--resume").refused("0.safetensors cannot be read", "delete it to learn that block again")
     fitted, fit_block = [], omniquant._fit_block
 
     def watched(*args):

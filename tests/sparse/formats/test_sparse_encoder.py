@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import anysize as az
+from anysize.backbones import cut_texts
 from anysize.backbones.packaged import packaged
+from anysize.backbones.sentence import Encoder
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
@@ -81,7 +83,35 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, mo
         wrong.setattr("anysize.sparse.formats.sparse_encoder.module_of", lambda *given: doubled(module_of(*given)))
         anysize(*cut).refused("codes of 12 texts: sentence-transformers", "away from the model")
     assert tree(tmp_path) == before
+    (tmp_path / "st" / "anysize-export.json").unlink()
+    anysize(*cut).refused("not ours to replace")  # it might be one that a user trained
     anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")
+
+
+def test_an_index_of_long_texts_tells_what_is_cut_or_holds_passages(anysize, tmp_path: Path, encoder_path: Path):
+    cut_texts._say.cache_clear()  # the line is told once in a process
+    sae = SparseAutoencoder(Nesting(active=(4, 16)), 32, activation="topk", latents=64)
+    with torch.no_grad():
+        for weight in (sae.W_enc, sae.W_dec):
+            weight.normal_(generator=torch.Generator().manual_seed(0))
+    sae.about = {"method": "csr", "options": {"model": str(encoder_path)}}
+    sae.save(tmp_path / "codes")
+    long = " ".join(sentences(30, seed=5))
+    texts = [*sentences(20, seed=3), long]
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    words = ["index", tmp_path / "codes", tmp_path / "texts.jsonl", "--out"]
+    said = anysize(*words, tmp_path / "cut")
+    assert said.status == 0, said.err
+    assert "1 of 21 texts are longer than the 32 tokens that the model reads" in said.err
+    assert "--passages" in said.err
+    said = anysize(*words, tmp_path / "whole", "--passages", "--json")
+    assert said.status == 0, said.err
+    (spans,) = Encoder(str(encoder_path)).window().passages([long])
+    assert len(spans) > 5
+    assert said.json["count"] == 20 + len(spans)
+    tail = long[slice(*spans[-1])].strip()
+    found = anysize("search", tmp_path / "whole", tail, "-k", "1", "--json")
+    assert found.json["hits"][0]["id"] == f"20#{len(spans)}"
 
 
 def test_over_a_nested_encoder_of_ours(anysize, tmp_path: Path, encoder_path: Path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import anysize as az
-from anysize.core.errors import AnysizeError, DataError, DivergedError
+from anysize.core.errors import AnysizeError, CheckpointError, DataError, DivergedError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse.learning.calibration import calibrate, threshold_for
 from anysize.sparse.learning.contrastive import label_loss, pair_loss, self_loss
@@ -22,7 +22,7 @@ from anysize.sparse.learning.loop import Plan, last_checkpoint, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
 from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
-from tests.conftest import sentences
+from tests.conftest import flips, sentences
 from tests.sparse import plain
 from tests.sparse.helpers import features
 
@@ -103,6 +103,10 @@ def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name,
         with pytest.raises(Killed):
             train([killed], rows, plan, tmp_path)
     assert last_checkpoint(tmp_path).name == "step-10"
+    for file in sorted(last_checkpoint(tmp_path).iterdir()):
+        for _ in flips(file, 12):
+            with pytest.raises(CheckpointError, match=r"or delete .*step-10 to resume from the one before"):
+                train([learner(recipe, rows)], rows, plan, tmp_path, resume=True)
     resumed = learner(recipe, rows)
     train([resumed], rows, plan, tmp_path, resume=True)
     torch.testing.assert_close(dict(resumed.sae.state_dict()), dict(whole.sae.state_dict()), atol=0, rtol=0)

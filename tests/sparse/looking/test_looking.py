@@ -25,6 +25,7 @@ from anysize.sparse.measuring.errors_of_rows import fvu
 from anysize.sparse.measuring.reconstruction import reconstruction
 from anysize.sparse.pruning.powerlaw import PowerLaw, Rival
 from anysize.sparse.rows.stored import is_held_out
+from tests.conftest import tree as contents
 from tests.sparse.making import LATENTS, inputs, random_sae
 
 BROWSER = next(
@@ -221,6 +222,13 @@ def test_prune_as_typed(anysize, tmp_path, kind):
     assert (tmp_path / "small" / "sae_weights.safetensors").exists()
     assert anysize("cut", tmp_path / "small", "--size", "latents=10", "--out", tmp_path / "tiny").status == 0
     anysize(*command[:4], "50", "--out", tmp_path / "large").refused("cannot be kept of 40")
+    # What SAELens or a user wrote there is no earlier cut, though it holds the same files.
+    saelens.write(sae, tmp_path / "theirs-saelens")
+    (tmp_path / "theirs-saelens" / "anysize-export.json").unlink()
+    before = contents(tmp_path)
+    for verb in (command[:5], ["cut", tmp_path / "small", "--size", "latents=10"]):
+        anysize(*verb, "--out", tmp_path / "theirs-saelens").refused("not ours to replace")
+    assert contents(tmp_path) == before
 
 
 def test_where_all_latents_are_dead_it_is_said_and_shown(anysize, tmp_path):

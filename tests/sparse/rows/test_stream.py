@@ -20,7 +20,7 @@ from anysize.sparse import CSR, BatchTopK, MatryoshkaSAE
 from anysize.sparse.measuring.reconstruction import rows_of, split_of
 from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stream import Groups, StreamRows
-from tests.conftest import WORDS, sentences
+from tests.conftest import WORDS, flips, sentences
 
 
 def texts_of_many_lengths(count: int) -> list[str]:
@@ -90,6 +90,40 @@ def test_a_buffer_is_refilled_when_it_is_half_empty():
     assert len(calls) == 10  # 100 wait before the last, 80 after it
     next(batches)
     assert len(calls) == 16
+
+
+def test_counts_that_were_altered_are_counted_again(tmp_path: Path):
+    groups = Groups(counted(400), 4)
+    whole = seen(StreamRows(groups, numbered(groups)[0], buffer=200, seed=1, folder=tmp_path), 0, 16)
+    for file in sorted(tmp_path.iterdir()):
+        for _ in flips(file, 8):
+            again = StreamRows(groups, numbered(groups)[0], buffer=200, seed=1, folder=tmp_path)
+            assert (again.counts == -1).all()
+    (tmp_path / "stream-0.npy").write_bytes(b"no array")
+    resumed = StreamRows(groups, numbered(groups)[0], buffer=200, seed=1, folder=tmp_path)
+    np.testing.assert_array_equal(np.concatenate([one.x.numpy() for one in resumed.batches(0, 16, 7)]), whole[16 * 7 :])
+
+
+def test_rows_that_were_altered_are_made_again(tmp_path: Path, encoder_path: Path, monkeypatch):
+    monkeypatch.setattr("anysize.sparse.rows.source._TEXTS", 20)
+    source, texts = Source(str(encoder_path)), sentences(50)
+    rows = source.rows(texts, tmp_path)[:]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 7  # three shards, what they held when they were written, and what they are of
+    made = []
+    real = Source.runner
+    monkeypatch.setattr(Source, "runner", lambda one: lambda some: made.append(len(some)) or real(one)(some))
+    assert np.array_equal(source.rows(texts, tmp_path)[:], rows)
+    assert made == []
+    for name in names:
+        for _ in flips(tmp_path / name, 5):
+            if name == "rows.json":
+                with pytest.raises(AnysizeError):
+                    source.rows(texts, tmp_path)
+                continue
+            made.clear()
+            assert np.array_equal(source.rows(texts, tmp_path)[:], rows)
+            assert made == [10 if "000002" in name else 20]
 
 
 @pytest.mark.parametrize("skip", [0, 1, 7, 60])

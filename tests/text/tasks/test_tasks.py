@@ -21,7 +21,7 @@ from anysize.text.tasks.adapters import TASKS
 from anysize.text.tasks.data import read_task_sets
 from anysize.text.tasks.sampling import PlannedBatches
 from anysize.text.tasks.training import Column, TaskTraining, train_adapters
-from tests.conftest import WIDTH, WORDS, sentences, undigested, write_pairs
+from tests.conftest import WIDTH, WORDS, flips, sentences, undigested, write_pairs
 
 TEXTS = [*sentences(6), "", "balan"]
 MIXED = [TASKS[place % 5] for place in range(len(TEXTS))]
@@ -503,6 +503,11 @@ def test_a_killed_fit_resumes_to_the_same_weights(encoder_path, given, tmp_path)
     cut.send_signal(signal.SIGKILL)
     cut.wait()
     assert not (tmp_path / "cut").exists()
+    base = tmp_path / "cut.partial" / "base"
+    for name in ("model.safetensors", "losses.json", "tokenizer.json"):
+        for _ in flips(base / name, 2):
+            with pytest.raises(CheckpointError, match=f"base/{name}.*, or delete .*base to tune the encoder again"):
+                az.fit(str(pairs), method="tasks", out=tmp_path / "cut", resume=True, **options)
     resumed = az.fit(str(pairs), method="tasks", out=tmp_path / "cut", resume=True, **options)
     same(az.fit(str(pairs), method="tasks", **options), resumed)
     assert not (tmp_path / "cut.partial").exists()

@@ -42,6 +42,7 @@ class Choose:
         """Read the frontier and choose."""
         from anysize.cli.notes import tell
         from anysize.core.errors import AnysizeError
+        from anysize.core.frontier.table import no_slower
 
         frontier = read_frontier(self.frontier)
         if all(given is None for given in (self.within, self.as_good_as, self.max_bytes, self.max_ms)):
@@ -54,7 +55,8 @@ class Choose:
             metric=self.metric,
         )
         said = frontier.said(record, metric=self.metric)
-        notes = (said, *map(str, frontier.meta.get("notes", ())))
+        noise = None if self.max_ms is None else no_slower(frontier, record, self.max_ms)
+        notes = (said, *([] if noise is None else [noise]), *map(str, frontier.meta.get("notes", ())))
         tell(notes)
         return Chosen(record, notes)
 

@@ -40,9 +40,10 @@ class Demo:
     def run(self) -> Shown:
         """Do it all, telling each step as it begins."""
         from anysize.backbones.sentence import supports_bf16
-        from anysize.core.data.read import read
+        from anysize.cli.notes import read_told, tell
         from anysize.core.errors import AnysizeError
         from anysize.core.files import check_replaceable, new_directory
+        from anysize.core.model.exporting import EXPORT, write_note
         from anysize.core.verbs.fit import fit
         from anysize.core.verbs.measure import measure
         from anysize.search import Index
@@ -53,17 +54,19 @@ class Demo:
             raise AnysizeError(f"the demo needs at least 200 documented functions; --limit is {self.limit}")
         started = time.perf_counter()
         corpus, model_dir, index_dir = self.out / "corpus", self.out / "model", self.out / "index"
-        check_replaceable(corpus, "corpus.jsonl")
+        check_replaceable(corpus, EXPORT)
         _tell("1/5  reading the documentation strings of the packages installed here")
         items = collect(self.limit)
-        with new_directory(corpus, marker="corpus.jsonl") as folder:
+        with new_directory(corpus, marker=EXPORT) as folder:
             write_beir(items, folder, held_out=min(1500, len(items) // 4))
+            write_note(folder, "beir")
         bf16 = supports_bf16()
         _tell(f"2/5  fit: {len(items)} descriptions, {MODEL}{' in bfloat16' if bf16 else ''}, a nested head")
-        data = read(corpus)
+        data = read_told(str(corpus))
         model: Any = fit(data, method=MRL(model=MODEL, bf16=bf16, seed=self.seed), out=model_dir, resume=False)
         _tell("3/5  measure: every size on held-out questions, beside plain truncation and PCA")
         frontier = measure(model, data)
+        tell(note for note in frontier.meta.get("notes", ()) if note not in data.notes)
         small, equal = frontier.cheapest(within=0.01), frontier.cheapest(as_good_as="original")
         frontier.to_json(model_dir / "frontier.json")
         frontier.plot(self.out / "frontier.png", chosen=equal.size)

@@ -49,11 +49,12 @@ class Prune:
 
         from anysize.cli.notes import read_told
         from anysize.core.files import check_replaceable
+        from anysize.core.model.exporting import EXPORT
         from anysize.sparse.formats import saelens
         from anysize.sparse.measuring.reconstruction import reconstruction, split_of
         from anysize.sparse.pruning.prune import prune
 
-        check_replaceable(Path(self.out), saelens.WEIGHTS)
+        check_replaceable(Path(self.out), EXPORT)
         sae = autoencoder(self.sae)
         with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
             split = split_of(sae, read_told(self.data), Path(scratch))

@@ -43,6 +43,25 @@ def times_differ(records: tuple[Record, ...]) -> bool:
     return bool(times) and max(times) - min(times) >= median(record.ms_spread or 0.0 for record in timed)
 
 
+def no_slower(frontier: Records, record: Record, max_ms: float) -> str | None:
+    """What to say where sizes over a limit of time are so by less than the calls of one size differ; else None."""
+    near = [
+        other
+        for other in frontier.arm(record.arm)
+        if other.ms is not None
+        and record.ms is not None
+        and other.ms > max_ms
+        and other.ms - record.ms < max(other.ms_spread or 0.0, record.ms_spread or 0.0)
+    ]
+    if not near:
+        return None
+    sizes = ", ".join(f"{other.size} ({milliseconds(other)} ms)" for other in near)
+    return (
+        f"{sizes}: above {max_ms:g} ms, and in time the same within noise as {record.size} "
+        f"({milliseconds(record)} ms), so choose between them by quality or bytes"
+    )
+
+
 def _loss(frontier: Records, record: Record, metric: str) -> str:
     """Between which ends the loss against the full size lies, where that is known."""
     full = frontier.full(record.arm)

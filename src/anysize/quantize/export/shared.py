@@ -18,13 +18,12 @@ from torch import nn
 
 from anysize.core.engine_checks import Check, Exported, NotChecked
 from anysize.core.errors import AnysizeError
-from anysize.core.files import new_directory, write_json
+from anysize.core.files import new_directory
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.quantize.layers.choosing import stacks
 
 if TYPE_CHECKING:
     from anysize.quantize.model.model import Quantized
-
-MARKER = "anysize-export.json"
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,17 @@ def export(
     option or format would), one whose library is not installed, or a file that does not give what we give; then
     nothing is written.
     """
-    with new_directory(path, marker=MARKER) as directory:
+    with new_directory(path, marker=EXPORT) as directory:
         widths = dict(view.size) if view.mixture is None else {**view.size, "bits": dict(view.mixture)}
         written = write(view, directory, **options)
         exported = Exported(str(written.said.get("model", form)), written.checks, written.notes)
         said = {
-            "format": form,
             "size": widths,
             "slice_mode": view.plan.scheme.mode,
             "fingerprint": view.fingerprint,
             **written.said,
-            **exported.told(),
         }
-        write_json(directory / MARKER, said)
+        write_note(directory, form, said, exported)
     return exported
 
 

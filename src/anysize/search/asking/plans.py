@@ -16,6 +16,11 @@ PAGES = (10, 100, 1000)
 GOAL = 0.99
 MARGIN = 0.002
 """What sampled rows have to find beyond the goal, because they are a sample."""
+ERRORS = 3
+"""
+By how many standard errors they have to, too. Rows of one small cluster miss together, so that 200 sampled rows tell
+less than 200 would that miss each by itself.
+"""
 LEAST_SHARE = 1e-6
 """Part of a vector's length in its prefix below which float32 holds no direction of it."""
 SHORTEST = 100
@@ -30,7 +35,9 @@ class Tier:
     scan: str = "whole"
     """What makes the shortlist: "codes", "prefix" (its true coordinates), "hnsw", "sparse"; or "whole", without one."""
     keep: int = 0
-    """Items of the shortlist, whose whole rows are scored."""
+    """Items of the shortlist."""
+    then: int = 0
+    """How many of them stay by the true prefix, if not all; whole rows of what stays are scored."""
     recall: float = 1.0
     """Share of what whole rows find that it found for sampled rows, at the worst of the numbers of hits tried."""
 
@@ -73,7 +80,8 @@ class Plans:
         if tier.scan == "whole":
             return f"whole rows ({self.why})"
         what = {"codes": f"codes of {dims} dims", "prefix": f"{dims} dims", "hnsw": "graph", "sparse": "sparse codes"}
-        return f"{what[tier.scan]}, {tier.keep} rescored (recall {tier.recall:.3f} on {self.sampled} sampled rows)"
+        found = f"recall {tier.recall:.3f} on {self.sampled} sampled rows"
+        return f"{what[tier.scan]}, {tier.then or tier.keep} rescored ({found})"
 
 
 def whole(why: str) -> Plans:

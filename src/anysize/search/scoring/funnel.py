@@ -11,8 +11,8 @@ from anysize.evaluation.nearest import directions
 from anysize.search.asking.plans import LEAST_SHARE, SHORTEST
 from anysize.search.asking.results import StageReport
 from anysize.search.asking.stages import Stage
-from anysize.search.scoring.proposed import propose
-from anysize.search.scoring.scan import Scorer, Shortlist, merge, unscored
+from anysize.search.scoring.propose import propose
+from anysize.search.scoring.scan import Scorer, Shortlist, merge
 from anysize.search.store.manifest import Manifest
 from anysize.search.store.sparse import check_code, prepared, strongest
 
@@ -56,10 +56,11 @@ class Funnel:
                 rows, looked = propose(segment, name, prefixes[able], asked)
                 read[able] += looked
                 for at, proposed in zip(np.flatnonzero(able), rows, strict=True):
-                    if proposed is not None:
-                        start = unscored(np.sort(proposed) + self._scorer.starts[number])
-                        scored, more = self._scorer.rescore(queries[at], start, dims)
-                        found[at].append(scored.best(keep))
+                    some = proposed.first(asked) if proposed else None
+                    if some is not None and len(some) >= keep:
+                        some = np.sort(some) + self._scorer.starts[number]
+                        best, more = self._scorer.narrow(queries[at], some, dims, keep, number)
+                        found[at].append(best)
                         read[at] += more
                         left[at], how[at] = False, scanner
             if left.any():

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from anysize.evaluation.nearest import directions
 from anysize.search.asking.plans import PAGES, Tier
 from anysize.search.asking.results import StageReport
 from anysize.search.asking.stages import shortlist_dims
-from anysize.search.scoring.proposed import propose
 from anysize.search.scoring.scan import Scorer, Shortlist, merge, unscored
+from anysize.search.scoring.shortlists import Shortlists
 from anysize.search.store.manifest import Manifest
-from anysize.search.store.sparse import prepared
 
 
 @dataclass
@@ -54,84 +52,64 @@ class Pages:
         """
         plans = [segment.plans.hits_by(graph=graph) for segment in self._scorer.segments]
         if all(plan[0].scan == "whole" for plan in plans):
-            return [((page,), reports) for page, reports in self._page(queries, [Tier(k)] * len(plans), k, codes)]
+            return [((page,), reports) for page, reports in self._page(queries, [Tier(k)] * len(plans), k, None)]
+        bounds = [last for before, last in zip((0, *PAGES), (*PAGES, k), strict=True) if before < k]
+        pages = [[plan[at] if at < len(plan) else Tier(last) for plan in plans] for at, last in enumerate(bounds)]
+        shortlists = Shortlists(self._manifest, self._scorer, queries, codes, pages)
         out: list[tuple[tuple[Shortlist, ...], tuple[StageReport, ...]]] = [((), ()) for _ in queries]
-        for before, (number, last) in zip((0, *PAGES), enumerate((*PAGES, k)), strict=True):
-            if k <= before:
-                break
-            tiers = [plan[number] if number < len(plan) else Tier(last) for plan in plans]
+        for before, last, tiers in zip((0, *bounds), bounds, pages, strict=False):
             room = min(last, k) - before
-            for at, (found, reports) in enumerate(self._page(queries, tiers, last, codes)):
+            for at, (found, reports) in enumerate(self._page(queries, tiers, last, shortlists)):
                 shown = np.concatenate([np.zeros(0, np.int64), *(page.rows for page in out[at][0])])
                 new = found.at(np.flatnonzero(~np.isin(found.rows, shown))).best(room)
                 out[at] = ((*out[at][0], new), (*out[at][1], *reports))
         return out
 
     def _page(
-        self, queries: np.ndarray, tiers: Sequence[Tier], hits: int, codes: Any | None
+        self, queries: np.ndarray, tiers: Sequence[Tier], hits: int, shortlists: Shortlists | None
     ) -> list[tuple[Shortlist, tuple[StageReport, ...]]]:
         """The best `hits` rows of every query, each segment by its tier."""
         found = [_Found() for _ in queries]
         for number, (segment, tier) in enumerate(zip(self._scorer.segments, tiers, strict=True)):
-            left = set(range(len(queries))) - self._shortlisted(queries, number, tier, hits, codes, found)
+            left = set(range(len(queries)))
+            if shortlists and tier.scan != "whole":
+                left -= self._shortlisted(queries, number, tier, hits, shortlists, found)
             if left:
                 rest = sorted(left)
-                shortlists, touched = self._scorer.scan(queries[rest], self._manifest.dims, hits, number)
-                for at, shortlist in zip(rest, shortlists, strict=True):
+                best, touched = self._scorer.scan(queries[rest], self._manifest.dims, hits, number)
+                for at, shortlist in zip(rest, best, strict=True):
                     found[at].best.append(shortlist)
                     found[at].scanned += segment.rows - len(segment.deleted)
                     found[at].read += touched
         return [self._reported(one, hits) for one in found]
 
     def _shortlisted(
-        self, queries: np.ndarray, number: int, tier: Tier, hits: int, codes: Any | None, found: list[_Found]
+        self, queries: np.ndarray, number: int, tier: Tier, hits: int, shortlists: Shortlists, found: list[_Found]
     ) -> set[int]:
         """Answer what queries a shortlist of segment `number` can; which those are."""
-        segment = self._scorer.segments[number]
-        # Of a query that has next to nothing in the prefix, the prefix tells nothing.
-        able = np.flatnonzero(np.linalg.norm(queries[:, : self._dims], axis=1) > segment.plans.share)
-        if tier.scan == "whole" or not len(able):
-            return set()
-        if tier.scan == "sparse":
-            rows, touched = self._by_codes(codes, able, number, tier.keep)
-        elif tier.scan == "prefix":
-            shortlists, read = self._scorer.scan(queries[able], self._dims, tier.keep, number)
-            rows, touched = [one.rows - self._scorer.starts[number] for one in shortlists], [read] * len(able)
-        else:
-            prefixes = directions(queries[able, : self._dims]).astype(np.float32)
-            rows, read = propose(segment, f"{tier.scan}-{self._dims}", prefixes, tier.keep)
-            touched = [read] * len(able)
+        segment, start = self._scorer.segments[number], int(self._scorer.starts[number])
         alive, answered = segment.rows - len(segment.deleted), set()
-        for at, mine, read in zip(able.tolist(), rows, touched, strict=True):
-            if mine is None:
+        for at, (proposed, touched) in enumerate(zip(*shortlists.of(number, tier), strict=True)):
+            mine = proposed.first(tier.keep) if proposed else None
+            if mine is None or len(mine) < min(hits, alive):  # of equal scores at the cut none are kept
                 continue
-            start = unscored(np.sort(mine) + self._scorer.starts[number])
-            scored, more = self._scorer.rescore(queries[at], start, self._manifest.dims)
+            mine = np.sort(mine) + start
+            best = unscored(mine)
+            if tier.then:
+                best, more = self._scorer.narrow(queries[at], mine, self._dims, tier.then, number)
+                touched += more
+            scored, more = self._scorer.rescore(queries[at], best, self._manifest.dims)
             found[at].read += more
             # Of a query that is far from all rows, of which no sampled row was, the check tells nothing either.
             if len(mine) and scored.scores.max() < segment.plans.near:
                 continue
             found[at].best.append(scored.best(hits))
-            adds = read // 8 if tier.scan == "sparse" else alive * self._dims
+            adds = touched // 8 if tier.scan == "sparse" else alive * self._dims
+            adds += len(mine) * self._dims if tier.then else 0
             so_far = found[at].shortlists.setdefault(tier.scan, [0, 0, 0, 0])
-            so_far[:] = [a + b for a, b in zip(so_far, (alive, len(mine), read, adds), strict=True)]
+            so_far[:] = [a + b for a, b in zip(so_far, (alive, len(best.rows), touched, adds), strict=True)]
             answered.add(at)
         return answered
-
-    def _by_codes(
-        self, codes: Any, able: np.ndarray, number: int, keep: int
-    ) -> tuple[list[np.ndarray | None], list[int]]:
-        """Rows of segment `number` by the queries' sparse codes; None for a query in which no latent is active."""
-        segment = self._scorer.segments[number]
-        assert segment.lists is not None
-        rows: list[np.ndarray | None] = []
-        touched = []
-        for at in able:
-            code = prepared(codes[[at]], self._manifest.metric)
-            found, _, entries = segment.lists.best(code, segment.deleted, keep)
-            rows.append(found if code.data.any() else None)
-            touched.append(8 * entries)
-        return rows, touched
 
     def _reported(self, found: _Found, hits: int) -> tuple[Shortlist, tuple[StageReport, ...]]:
         page = merge(found.best, self._manifest.dims).best(hits)

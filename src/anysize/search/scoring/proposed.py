@@ -1,31 +1,48 @@
-"""Candidates that a segment's codes or graph propose, for the true vectors to rescore."""
+"""Rows that a scan proposes for one query, cut so that asking for more does not change which come first."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from jaxtyping import Float, Int64
 
-from anysize.search.store.segment import Segment
+_NOWHERE = np.iinfo(np.int64).max
 
 
-def propose(segment: Segment, name: str, queries: np.ndarray, keep: int) -> tuple[list[np.ndarray | None], int]:
-    """
-    The best `keep` rows that are left, by the scanner `name` ("codes-64", "hnsw-64"), and the bytes touched a query.
+@dataclass(frozen=True)
+class Proposed:
+    """Rows, best first, of which some may score the same and so have no order."""
 
-    `queries` is float32 (queries, dims), of unit length. Rows int64, best first, a query; None where the scanner does
-    not come up with as many as there are, so that a caller scans instead of losing some.
-    """
-    scanner = segment.scanner(name)
-    if scanner is None or not len(queries):
-        return [None] * len(queries), 0
-    wanted = min(keep, segment.rows - len(segment.deleted))
-    # Rows deleted since the codes were made still come up, so more are asked for, up to where a scan is as cheap.
-    asked, most = min(segment.rows, keep + min(len(segment.deleted), keep)), max(keep, segment.rows // 4)
-    touched = 0
-    while True:
-        rows, looked = scanner.candidates(queries, asked)
-        touched += looked
-        found = [one[~segment.dead(one)][:wanted] for one in (row[row >= 0] for row in rows)]
-        if asked >= most or not len(segment.deleted) or all(len(one) >= wanted for one in found):
-            break
-        asked = min(4 * asked, most)
-    return [one if len(one) >= wanted else None for one in found], touched
+    rows: Int64[np.ndarray, " n"]
+    last: Int64[np.ndarray, " n"]
+    """The last place of the equal scores that each row is among, ascending; past all where they may go on."""
+    complete: bool = False
+    """Whether these are all rows that there are."""
+
+    @classmethod
+    def ordered(cls, rows: Int64[np.ndarray, " n"]) -> Proposed:
+        """Rows of which each has a place of its own."""
+        return cls(rows, np.arange(len(rows)), complete=True)
+
+    @classmethod
+    def scored(cls, rows: Int64[np.ndarray, " n"], scores: Float[np.ndarray, " n"], *, complete: bool) -> Proposed:
+        """Rows by their scores, best first; if they are not `complete`, others may score what the last one does."""
+        ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
+        last = ends[np.searchsorted(ends, np.arange(len(rows)))]
+        if not complete:
+            last[last == len(rows) - 1] = _NOWHERE
+        return cls(rows, last, complete)
+
+    def first(self, keep: int) -> Int64[np.ndarray, " m"] | None:
+        """The rows that are among the best `keep` however equal scores are ordered; None if too few were found."""
+        if len(self.rows) <= keep and not self.complete:
+            return None
+        return self.rows[: int(np.searchsorted(self.last, keep))]
+
+    def without(self, row: int) -> Proposed:
+        """The others, as if `row` were not there."""
+        others = self.rows != row
+        last = self.last[others]
+        last = last if others.all() else last - (last >= np.argmin(others))
+        return Proposed(self.rows[others], last, self.complete)

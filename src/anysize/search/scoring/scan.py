@@ -23,6 +23,7 @@ from anysize.search.scoring.pool import Pool
 from anysize.search.store.segment import Rows, Segment
 
 _CHUNK = 16384
+_FEW = 2
 _ROUNDING = 2.0**-24
 _PLAIN = (1e-30, 1e30)
 """Lengths of rows between which products in float32 neither underflow nor overflow; other rows are left to float64."""
@@ -117,6 +118,21 @@ class Scorer:
         scores = self._scores(query, dots, squares, dims)
         read = len(dots) * 4 * (dims - shortlist.dims)
         return Shortlist(shortlist.rows, dots, squares, scores, dims), read
+
+    def narrow(
+        self, query: Float[np.ndarray, " d"], rows: Int64[np.ndarray, " n"], dims: int, keep: int, number: int
+    ) -> tuple[Shortlist, int]:
+        """The best `keep` of some `rows` of segment `number`, ascending, by their first `dims` coordinates; bytes."""
+        segment, start = self.segments[number], int(self.starts[number])
+        local, read = rows - start, 0
+        if len(local) > _FEW * keep:  # what surely is not among the best need not be summed in float64
+            asked = directions(query[None, :dims]).astype(np.float32)
+            upper, slack = self._bounds(segment, asked, dims, local)
+            pool = Pool(keep, lambda places: self._scores_of(segment, query, dims, local[places]))
+            pool.offer(0, upper[:, 0], slack)
+            read, local = len(local) * 4 * (dims + 1), local[pool.rows()]
+        scored, more = self.rescore(query, unscored(local + start), dims)
+        return scored.best(keep), read or more
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[Segment, np.ndarray, slice]]:
         cuts = np.searchsorted(rows, self.starts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,8 +60,7 @@ class Searcher:
             else:
                 found = self._pages.search(directions[rows], k, some, graph=approximate is not None)
             for (pages, reports), length in zip(found, lengths[rows].tolist(), strict=True):
-                hits = [self._hit(page, at, length) for page in pages for at in page.ranked()]
-                answers.append((tuple(hits), reports))
+                answers.append((tuple(hit for page in pages for hit in self._hits(page, length)), reports))
         return answers
 
     def _plan(self, k: int, stages: Sequence[Stage] | str | None) -> tuple[Stage, ...]:
@@ -93,8 +92,12 @@ class Searcher:
             )
         return "hnsw"
 
-    def _hit(self, shortlist: Shortlist, at: int, length: float) -> Hit:
-        row = int(shortlist.rows[at])
-        number = int(np.searchsorted(self._scorer.starts, row, side="right")) - 1
-        segment, local = self._segments[number], row - int(self._scorer.starts[number])
-        return Hit(segment.id(local), float(shortlist.scores[at]) * length, segment.text(local))
+    def _hits(self, shortlist: Shortlist, length: float) -> Iterator[Hit]:
+        """Best first."""
+        ranked = shortlist.ranked()
+        rows, scores = shortlist.rows[ranked], shortlist.scores[ranked] * length
+        numbers = np.searchsorted(self._scorer.starts, rows, side="right") - 1
+        local = rows - self._scorer.starts[numbers]
+        for number, row, score in zip(numbers.tolist(), local.tolist(), scores.tolist(), strict=True):
+            segment = self._segments[number]
+            yield Hit(segment.id(row), score, segment.text(row))

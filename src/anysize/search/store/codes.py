@@ -47,9 +47,11 @@ class Codes:
         self._graph = isinstance(self._index, library.IndexHNSW)
         self._bytes = len(raw)
 
-    def candidates(self, queries: np.ndarray, keep: int) -> tuple[np.ndarray, int]:
+    def candidates(self, queries: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray, int]:
         """
-        Rows that score best by code: int64 (queries, keep), -1 where there are none; and the bytes touched a query.
+        Rows that score best by code, best first, and their scores: int64 and float32 (queries, keep); bytes a query.
+
+        A row is -1 where there are no more. Only which scores are equal is told by them: a distance is best if least.
 
         `queries` is float32 (queries, dims). The bytes of a graph search are its visited nodes' codes and links.
         """
@@ -57,9 +59,10 @@ class Codes:
         padded = np.zeros((len(queries), self._index.d), np.float32)
         padded[:, : queries.shape[1]] = queries
         if not self._graph:
-            return self._index.search(padded, keep)[1], self._bytes
+            scores, rows = self._index.search(padded, keep)
+            return rows, scores, self._bytes
         library.cvar.hnsw_stats.reset()
         settings = library.SearchParametersHNSW(efSearch=max(64, keep))
-        rows = self._index.search(padded, keep, params=settings)[1]
+        scores, rows = self._index.search(padded, keep, params=settings)
         node = self._index.d + 4 * 2 * LINKS
-        return rows, int(library.cvar.hnsw_stats.ndis) * node // max(1, len(queries))
+        return rows, scores, int(library.cvar.hnsw_stats.ndis) * node // max(1, len(queries))

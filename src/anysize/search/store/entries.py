@@ -113,6 +113,7 @@ def _plans(value: Any) -> Plans:
     plans = Plans.from_json(value)
     for tier in (*plans.tiers, *plans.graph):
         whole(tier.keep, MOST_ROWS)
+        whole(tier.then, tier.keep)
         _check(tier.scan in _SCANS and isinstance(tier.recall, (int, float)), f"{tier} is not a plan")
     pages = [tuple(tier.hits for tier in tiers) for tiers in (plans.tiers, plans.graph or plans.tiers)]
     _check(pages == [PAGES, PAGES], "a plan lacks a page")

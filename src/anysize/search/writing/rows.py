@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anysize.core.errors import DataError
+from anysize.core.progress import bar
 from anysize.search.intake.ids import Numbers
 from anysize.search.intake.items import Batch, check_width
 from anysize.search.intake.passages import names_of
@@ -35,12 +36,8 @@ def write_rows(
     directory: Path, manifest: Manifest, rows: Rows, total: int | None, progress: bool | None
 ) -> SegmentEntry:
     """Write one segment of checked rows, and describe it. Raises `DataError` for an id that is taken."""
-    from tqdm import tqdm
-
-    bar = tqdm(
-        desc="index", total=total, unit=" items", disable=None if progress is None else not progress, leave=False
-    )
-    with bar, SegmentWriter(directory, manifest) as writer:
+    shown = bar(total, "index", " items", show=progress is not False, leave=False)
+    with shown, SegmentWriter(directory, manifest) as writer:
         for batch in rows.kept:
             writer.add(batch.vectors, batch.ids or (), batch.texts, batch.codes)
         for batch in rows.batches:
@@ -64,7 +61,7 @@ def write_rows(
                 names = [one for name, count in zip(ids, batch.parts, strict=True) for one in names_of(name, count)]
             writer.add(batch.vectors, names, batch.texts, batch.codes, rows.items)
             rows.items += len(ids)
-            bar.update(len(ids))
+            shown.update(len(ids))
         return writer.finish()
 
 

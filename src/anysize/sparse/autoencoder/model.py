@@ -9,7 +9,7 @@ arXiv 2502.20578) and CSR (Wen et al. 2025, arXiv 2503.01776) nest ``active``:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -99,7 +99,7 @@ class SparseAutoencoder(NestedModel):
         if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
             raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
         self.width, self.activation, self.active = width, activation, active
-        self._embed: Callable[[list[str]], np.ndarray] | None = None
+        self._encoder: Any = None
         self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
         self.b_enc = torch.nn.Parameter(torch.zeros(full))
         self.W_dec = torch.nn.Parameter(torch.zeros(full, width))
@@ -185,14 +185,23 @@ class SparseAutoencoder(NestedModel):
         It was fitted on documents, so that is what texts are unless they are `SidedTexts`. Raises `AnysizeError` if it
         was fitted on vectors, and so knows of none.
         """
+        from anysize.sparse.rows.source import embedded
+
+        return embedded(self._loaded_encoder(), texts if isinstance(texts, SidedTexts) else list(texts))
+
+    def window(self) -> Any:
+        """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
+        return self._loaded_encoder().window()
+
+    def _loaded_encoder(self) -> Any:
         from anysize.sparse.rows.source import Source
 
         options = self.about.get("options", {})
         if options.get("site") is not None:
             raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
-        if self._embed is None:
-            self._embed = Source(options.get("model"), None, options.get("max_length", 256)).runner()
-        return self._embed(texts if isinstance(texts, SidedTexts) else list(texts))
+        if self._encoder is None:
+            self._encoder = Source(options.get("model")).encoder()
+        return self._encoder
 
     @torch.no_grad()
     @takes(codes=instance(Codes, torch.Tensor, words="codes, or a tensor of dense ones"))

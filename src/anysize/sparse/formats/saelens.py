@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError
 from anysize.core.files import new_directory, read_object, write_json
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.version import __version__
 from anysize.sparse.autoencoder.activations import Activation
@@ -61,11 +62,13 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str], *, check: bool =
     }
     if config["architecture"] == "topk":
         config |= {"k": small.active, "rescale_acts_by_decoder_norm": False}
-    with new_directory(path, marker=WEIGHTS) as directory:
+    with new_directory(path, marker=EXPORT) as directory:
         save_file(_folded(small, config["architecture"]), directory / WEIGHTS)
         write_json(directory / CONFIG, config)
         checks = (by_sae_lens(sae, directory),) if check else ()
-    return Exported("SAELens", checks, how=f'sae_lens.SAE.load_from_disk("{path}")')
+        exported = Exported("SAELens", checks, how=f'sae_lens.SAE.load_from_disk("{path}")')
+        write_note(directory, "saelens", {"size": dict(sae.size)}, exported)
+    return exported
 
 
 def read(path: str | os.PathLike[str]) -> SparseAutoencoder:

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.quiet import quiet
 from anysize.sparse.formats.checking import by_sentence_transformers
 
@@ -55,10 +56,13 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
             default_prompt_name=base.default_prompt_name,
             similarity_fn_name="cosine",
         )
-    with new_directory(path, marker="modules.json") as directory, quiet():
+    with new_directory(path, marker=EXPORT) as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
         checked = by_sentence_transformers(sae, directory)
-    return Exported("SparseEncoder", (checked,), how=f'sentence_transformers.SparseEncoder("{path}")')
+        how = f'sentence_transformers.SparseEncoder("{path}")'
+        exported = Exported("SparseEncoder", (checked,), how=how)
+        write_note(directory, "sparse-encoder", {"size": dict(sae.size)}, exported)
+    return exported
 
 
 def _whole_width(base: Any) -> int:

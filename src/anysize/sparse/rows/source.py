@@ -2,7 +2,7 @@
 The rows that an autoencoder reads: vectors as they are, or texts through an encoder or a module inside a model.
 
 Texts become .npy shards in a folder, a few thousand at a time, so that a killed run goes on where it stopped, the
-whole may be larger than the memory, and another run can use them again.
+whole may be larger than the memory, and another run can use them again. One that is not as it was written is made anew.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ import numpy as np
 
 from anysize.core.data.shards import Shards
 from anysize.core.data.vectors import read_shards
+from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.files import read_json, write_bytes, write_json
+from anysize.core.files import read_object, write_json
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find
 from anysize.core.sides import SidedTexts, side_of
@@ -67,19 +69,18 @@ class Source:
 
     def rows(self, texts: Sequence[str], folder: Path) -> np.ndarray | Shards:
         """The rows of texts: one each with an encoder, one for each token with a site."""
-        if self.model is None:
-            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        name = self._name()
         if not texts:
             raise DataError("there are no texts to read")
-        made = hashlib.sha256(json.dumps([self.model, self.site, self.max_length, list(texts)]).encode()).hexdigest()
+        made = hashlib.sha256(json.dumps([name, self.site, self.max_length, list(texts)]).encode()).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _NOTE).exists():
             write_json(folder / _NOTE, {"made": made})
-        elif read_json(folder / _NOTE, "a folder of rows")["made"] != made:
+        elif read_object(folder / _NOTE, "a folder of rows").get("made") != made:
             raise DataError(f"{folder} holds rows of other texts or of another model; name another cache or delete it")
         names = [folder / f"{start // _TEXTS:06}.npy" for start in range(0, len(texts), _TEXTS)]
         rank, world = place()
-        mine = [number for number in range(rank, len(names), world) if not names[number].exists()]
+        mine = [number for number in range(rank, len(names), world) if not is_sealed(names[number])]
         if mine:
             _make(mine, names, texts, self.runner())
         wait()  # until the other processes have made theirs
@@ -91,36 +92,40 @@ class Source:
 
         Raises `AnysizeError` if no model is named.
         """
-        if self.model is None:
-            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
         if self.site is not None:
             from anysize.backbones.site import Site
 
-            return Site(self.model, self.site, self.max_length, self.device).rows
-        encoder = self._encoder()
-
-        def rows(texts: list[str]) -> np.ndarray:
-            side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
-            return np.asarray(encoder.encode(texts, side=side), np.float32)
-
-        return rows
+            return Site(self._name(), self.site, self.max_length, self.device).rows
+        return partial(embedded, self.encoder())
 
     def sentence_transformer(self) -> Any:
         """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
-        encoder = self._encoder()
+        encoder = self.encoder()
         found = encoder.extract() if hasattr(encoder, "extract") else encoder.model
         if not hasattr(found, "get_embedding_dimension"):
             raise AnysizeError(f"{self.model} holds a {encoder.kind}, which is no sentence-transformers model")
         return found
 
-    def _encoder(self) -> Any:
-        assert self.model is not None
-        if not (Path(self.model) / MANIFEST).exists():
-            return find("encoders", "text")(self.model)
-        encoder: Any = load(self.model)
+    def encoder(self) -> Any:
+        """The encoder of texts, loaded. Raises `AnysizeError` if none is named, or something else."""
+        name = self._name()
+        if not (Path(name) / MANIFEST).exists():
+            return find("encoders", "text")(name)
+        encoder: Any = load(name)
         if not hasattr(encoder, "encode") or encoder.kind == "sae":
-            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which embeds no texts")
+            raise AnysizeError(f"{name} holds a {encoder.kind}, which embeds no texts")
         return encoder
+
+    def _name(self) -> str:
+        if self.model is None:
+            raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
+        return self.model
+
+
+def embedded(encoder: Any, texts: list[str]) -> np.ndarray:
+    """The rows (n, d) of texts by an encoder: of documents, unless they are `SidedTexts`."""
+    side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
+    return np.asarray(encoder.encode(texts, side=side), np.float32)
 
 
 def readable(data: Data) -> list[str]:
@@ -140,5 +145,5 @@ def _make(missing: Sequence[int], names: list[Path], texts: Sequence[str], run: 
         for number in missing:
             content = io.BytesIO()
             np.save(content, run(list(texts[number * _TEXTS : (number + 1) * _TEXTS])))
-            write_bytes(names[number], content.getvalue())
+            write_sealed(names[number], content.getvalue())
             shown.update(1)

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import DataError
-from anysize.core.files import write_bytes
 from anysize.core.training.processes import all_have, part_of, place
 from anysize.sparse.rows.stored import Batch, is_held_out
 
@@ -68,8 +68,9 @@ class StreamRows:
         self.groups, self.buffer, self.seed = groups, buffer, seed
         self._run, self._held = run, groups.held
         self._note = None if folder is None else folder / f"stream-{place()[0]}.npy"
-        known = self._note is not None and self._note.exists()
-        self.counts: np.ndarray = np.load(self._note) if known else np.full(len(groups), -1)  # type: ignore[arg-type]
+        self.counts = np.full(len(groups), -1)
+        if self._note is not None and is_sealed(self._note):  # else the groups are counted again
+            self.counts = np.load(self._note, allow_pickle=False)
 
     def read(self, group: int) -> np.ndarray:
         """The rows of one group, (n, d) float32."""
@@ -129,7 +130,7 @@ class StreamRows:
         if self._note is not None:
             content = io.BytesIO()
             np.save(content, self.counts)
-            write_bytes(self._note, content.getvalue())
+            write_sealed(self._note, content.getvalue())
 
 
 class _Buffer:

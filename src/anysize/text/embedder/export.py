@@ -9,6 +9,7 @@ from anysize.backbones.cut import assembled, cut_to, settings_of
 from anysize.core.engine_checks import Exported
 from anysize.core.files import new_directory
 from anysize.core.model.contract import NestedModel
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.quiet import quiet
 from anysize.text.embedder.model import Embedder
 
@@ -22,9 +23,11 @@ def write(view: NestedModel, path: str | os.PathLike[str]) -> Exported:
     if isinstance(small, NestedModel):
         small.save(path)
         return Exported("anysize", how=f'anysize.load("{path}")')
-    with new_directory(path, marker="modules.json") as directory, quiet():
+    with new_directory(path, marker=EXPORT) as directory, quiet():
         small.save(str(directory), create_model_card=False)
-    return Exported("sentence-transformers", how=f'SentenceTransformer("{path}")')
+        exported = Exported("sentence-transformers", how=f'SentenceTransformer("{path}")')
+        write_note(directory, exported.format, {"size": dict(view.size)}, exported)
+    return exported
 
 
 def sentence_transformer(embedder: Embedder) -> SentenceTransformer:

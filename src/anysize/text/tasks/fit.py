@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.backbones.cut_texts import say_cut
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.digests import SEAL, check_seal, seal
+from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.training.trainer import TrainingPlan
 from anysize.text.tasks.data import TaskSet, adapters_of, read_task_sets
@@ -93,8 +93,11 @@ def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encod
     assert method.model is not None
     tuned = workdir / "base"
     if tuned.exists():
-        base = Encoder(str(tuned))
-        losses = json.loads((tuned / "losses.json").read_text("utf-8"))
+        try:
+            check_seal(tuned)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}, or delete {tuned} to tune the encoder again") from None
+        base, losses = Encoder(str(tuned)), read_json(tuned / "losses.json", "the losses of an unfinished run")
         if method.max_length is not None:
             base.model.max_seq_length = method.max_length
         return base, losses
@@ -104,9 +107,10 @@ def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encod
     if data.corpus is None and data.pairs is None and data.scored is None:
         return base, []
     losses = _tune(method, data, base, workdir / "pairs", resume)
-    with new_directory(tuned, marker="modules.json") as folder:
+    with new_directory(tuned, marker=SEAL) as folder:
         base.save(folder)
         write_json(folder / "losses.json", losses)
+        seal(folder)
     return base, losses
 
 
