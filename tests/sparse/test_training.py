@@ -86,7 +86,7 @@ def test_several_at_once_are_what_each_is_alone(vectors):
 def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name, monkeypatch):
     rows, recipe = ArrayRows(vectors), replace(RECIPES[name], dead_after=3)
     whole = learner(recipe, rows)
-    train([whole], rows, Plan(20, 256), None)
+    logged = train([whole], rows, Plan(20, 256), None)
     killed = learner(recipe, rows)
     plan = Plan(20, 256, checkpoints=4)
 
@@ -104,7 +104,7 @@ def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name,
             train([killed], rows, plan, tmp_path)
     assert last_checkpoint(tmp_path).name == "step-10"
     resumed = learner(recipe, rows)
-    train([resumed], rows, plan, tmp_path, resume=True)
+    assert train([resumed], rows, plan, tmp_path, resume=True) == logged
     torch.testing.assert_close(dict(resumed.sae.state_dict()), dict(whole.sae.state_dict()), atol=0, rtol=0)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
