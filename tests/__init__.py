@@ -7,6 +7,8 @@ NUMERICAL = (
     "anysize.classify.heads",
     "anysize.core.neighbours",
     "anysize.core.prefix",
+    "anysize.search.pool",
+    "anysize.search.queries",
     "anysize.search.scan",
     "anysize.text.head",
 )

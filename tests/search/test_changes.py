@@ -167,10 +167,10 @@ def test_a_search_after_a_change_reads_no_file_that_was_open_before(tmp_path, mo
         ([pd.NaT, "b", "c"], "item 0 has the id"),
         (["a", True, "c"], "item 1 has the id True"),
         (["a", b"b", "c"], "item 1 has the id bytes"),
-        (["a", ["b"], "c"], "item 1 has the id list"),
+        (["a", ["b"], "c"], "item 1 has the id a list of 1"),
         (["a", float("inf"), "c"], "item 1 has the id inf"),
-        ("abc", "one id an item, got str"),
-        (7, "one id an item, got int"),
+        ("abc", "one id an item, got 'abc'"),
+        (7, "one id an item, got 7"),
     ],
 )
 def test_what_is_no_id_is_refused_by_name(tmp_path, ids, message):
@@ -189,7 +189,7 @@ def test_ids_of_any_good_kind_are_text_and_delete_takes_the_same(tmp_path):
     index.delete([np.int64(8), name])
     index.delete(pd.Series(["e"]))
     assert [hit.id for hit in index.search(vectors(1)[0]).hits] == ["a"]
-    for wrong, message in ((None, "NoneType"), ([None], "None"), (1.5j, "complex"), (0, "'0'"), ("", "empty")):
+    for wrong, message in ((None, "is None"), ([None], "None"), (1.5j, "complex"), (0, "'0'"), ("", "empty")):
         with pytest.raises(DataError, match=message):
             index.delete(wrong)
     assert len(index) == 1
@@ -252,15 +252,15 @@ def test_vectors_of_any_form_are_indexed_and_searched(tmp_path, rows):
         (pd.Series(["a", None]), "document 1 .* is None|nan"),
         (pd.DataFrame({"text": ["a", "b"]}), "object"),
         (pd.DataFrame({"ids": ["a", "b"], "text": ["a", "b"]}), "object"),
-        ((text for text in TEXTS), "a batch, .* got str"),
-        ({"a": 1}, "got dict"),
-        ({"a", "b"}, "a batch, .* got str"),
-        (7, "got int"),
-        (None, "got NoneType"),
+        ((text for text in TEXTS), "a batch, .* got '"),
+        ({"a": 1}, "got a dict"),
+        ({"a", "b"}, "a batch, .* got '"),
+        (7, "got 7"),
+        (None, "got None"),
         (b"text", "list of texts"),
-        (iter([None]), "a batch, .* got NoneType"),
+        (iter([None]), "a batch, .* got None"),
         (Items(["0"], texts=[None]), "document 0 .* is None"),
-        ([["a", "b"], None], "a batch, .* got NoneType"),
+        ([["a", "b"], None], "a batch, .* got None"),
         (np.array(["2020-01-01"], "datetime64[D]"), "rows of numbers"),
         (np.ma.array(ROWS, mask=np.eye(4, 16, 1)), r"row 0 \(from 0\) holds masked"),
         (np.packbits(ROWS > 0, axis=1), "uint8, so packed bits"),
@@ -294,10 +294,10 @@ def test_wrong_queries_are_one_sentence_that_says_which(tmp_path):
         (texts, ["a dog", " \n"], r"query 1 \(from 0\) is empty"),
         (texts, ["a dog", None], r"query 1 \(from 0\) is None"),
         (texts, [None], r"query 0 \(from 0\) is None"),
-        (texts, ["a dog", 3], r"query 1 \(from 0\) is int"),
-        (texts, {"a": 1}, "got dict"),
-        (texts, None, "got NoneType"),
-        (texts, 3, "got int"),
+        (texts, ["a dog", 3], r"query 1 \(from 0\) is 3"),
+        (texts, {"a": 1}, "got a dict"),
+        (texts, None, "got None"),
+        (texts, 3, "got 3"),
         (texts, pd.DataFrame({"q": TEXTS}), "object"),
         (numbers, zero, r"query 2 \(from 0\) is a vector of zeros"),
         (numbers, endless, r"query 1 \(from 0\) holds NaN or an infinite"),

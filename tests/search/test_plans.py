@@ -114,6 +114,19 @@ def test_a_query_with_nothing_in_the_prefix_finds_what_it_finds_exactly(tmp_path
     assert ids(index.search(query, stages="dims=64:4096,dims=128")) == best
 
 
+def test_pages_of_hits_join_without_a_gap_or_a_repeat(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = SHAPES["near copies"](rng, ROWS + 60).astype(np.float32)
+    index = Index.build(tmp_path / "i", None, rows[:ROWS], nesting=NESTING)
+    index.add(rows[ROWS:])
+    assert index.segments[0].plans.tiers[0].scan != "whole"
+    for query in SHAPES["near copies"](np.random.default_rng(3), 3):
+        everything = ids(index.search(query, k=10 * ROWS))
+        assert sorted(everything) == list(range(ROWS + 60))
+        for k in (3, 10, 11, 100, 101, 1000, 1001, 3000):
+            assert ids(index.search(query, k=k)) == everything[:k]
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
 def test_equal_rows_come_in_their_order_and_fewer_hits_begin_more(tmp_path, metric):
     rows = np.tile(np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32), (10, 1))

@@ -11,7 +11,7 @@ from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.search import Index
 from anysize.search.backend import Backend
 from anysize.search.qdrant import QdrantIndex
-from tests.search.helpers import NESTING, HashModel, vectors
+from tests.search.helpers import NESTING, HashModel, scores, vectors
 
 client = pytest.importorskip("qdrant_client")
 
@@ -38,6 +38,16 @@ def test_both_back_ends_give_the_same_hits(tmp_path, memory, metric, stages):
         assert [(s.dims, s.candidates, s.kept) for s in a.stages] == [(s.dims, s.candidates, s.kept) for s in b.stages]
         assert a.bytes_read > 0
         assert (b.bytes_read, b.to_json()["bytes_read"]) == (None, None)  # unknown, which is not none read
+
+
+@pytest.mark.parametrize(("metric", "rows"), [("cosine", 1e-30), ("cosine", 1e30), ("dot", 1.0)])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_lengths_that_a_server_could_not_hold(memory, metric, rows, scale):
+    corpus, query = vectors(40), vectors(1, seed=1)[0].astype(np.float64)
+    index = QdrantIndex.build(memory, "c", None, corpus * np.float32(rows), nesting=NESTING, metric=metric)
+    found, true = index.search(query * scale), scores(corpus, query, metric) * (scale if metric == "dot" else 1)
+    assert [int(hit.id) for hit in found.hits] == np.argsort(-true)[:10].tolist()
+    np.testing.assert_allclose([hit.score for hit in found.hits], np.sort(true)[::-1][:10], rtol=1e-4)
 
 
 def test_texts_additions_and_deletions(memory):

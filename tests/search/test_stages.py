@@ -69,6 +69,7 @@ def test_default_plan_is_exact_for_a_small_corpus_and_a_funnel_for_a_large_one()
     assert default_stages(NESTING, 900, 10) == (Stage(384),)
     first, last = default_stages(NESTING, 1_000_000, 10)
     assert (first.dims, last) == (128, Stage(384))
+    assert {default_stages(NESTING, 1_000_000, k) for k in (1, 10, 99, 100)} == {(first, last)}  # one shortlist
 
 
 def test_cost_is_counted_as_in_the_paper():

@@ -24,7 +24,7 @@ from tests.text.bases import DEPTH, KINDS, TEXTS, Kind, by_side, make, unit
 DIMS = 8
 ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """How far two ways may be apart: with weights of 16 bits, two steps of their rounding (of numbers below 1)."""
-EIGHT_BITS = 0.05
+EIGHT_BITS = 0.02
 """How far from the base codes of 8 bits may be: random weights without training are a hard case."""
 
 

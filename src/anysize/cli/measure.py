@@ -130,10 +130,8 @@ class Measured:
 
     def text(self) -> str:
         """The table, what it was measured on, and the next command."""
-        from anysize.core.frontier_style import title
-
         lines = [
-            f"{self.frontier.meta['task']}, {title(self.frontier.metric)}",
+            f"{self.frontier.meta['task']}, {self.frontier.metric}",
             self.frontier.table(within=self.within),
         ]
         lines += [f"wrote {file}" for file in self.written]

@@ -87,6 +87,8 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, str, os.PathLike)):
         text = repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    if isinstance(value, bytes):
+        return "bytes"
     shape = getattr(value, "shape", None)
     kind = value.__name__ if isinstance(value, type) else type(value).__name__
     if isinstance(shape, tuple):

@@ -6,8 +6,6 @@ import importlib.metadata
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from anysize.core.errors import AnysizeError
 
 TEXTS = (
@@ -107,6 +105,8 @@ def apart(found: Any, expected: Any) -> float:
 
     A row that should be zero counts against the longest. Infinite where the shapes differ or a value is no number.
     """
+    import numpy as np
+
     mine, theirs = np.asarray(expected, np.float64), np.asarray(found, np.float64)
     if mine.shape != theirs.shape or not np.isfinite(theirs).all():
         return float("inf")

@@ -63,10 +63,11 @@ def rank_by(
     step = max(1, _SCORES_AT_ONCE // documents)
     for start in range(0, queries, step):
         rows = slice(start, min(start + step, queries))
-        found = score(rows)  # (batch, n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = score(rows)  # (batch, n)
         indices[rows] = _best(found, k)
         scores[rows] = np.take_along_axis(found, indices[rows], axis=1)
-        wrong = ~(scores[rows] < np.inf).all(axis=1)  # NumPy sorts NaN as the largest, so none is left out unseen
+        wrong = ~np.isfinite(scores[rows]).all(axis=1)  # NumPy sorts NaN as the largest, so none is left out unseen
         if wrong.any():
             raise AnysizeError(
                 f"query {start + int(np.argmax(wrong))} (from 0) has scores that are not finite numbers; "

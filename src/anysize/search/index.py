@@ -188,7 +188,13 @@ class Index:
         The `k` best items for a text, or for a vector (d,) or (1, d); all items if there are fewer.
 
         A text is encoded by the index's model. A vector is what the items were: one before encoding if vectors were
-        encoded, else one as they are stored. Without `stages` the default funnel runs (`default_stages`).
+        encoded, else one as they are stored. Its length may be any that float64 holds.
+
+        Without `stages`, each segment runs the plan that its check at build found to lose nothing (`anysize info` says
+        which), or whole rows are scanned. The answer for k hits is the beginning of that for more: hits up to 10, to
+        100 and to 1,000 come from one list of candidates each, so that a row which one list missed comes after its
+        hits, whatever its score; of equal scores the earlier row is first. `approximate="hnsw"` shortlists with the
+        graph where its check passed. With `stages`, each stage keeps what it says.
 
         Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, and for bad stages.
         """

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.neighbours import directions
 from anysize.core.sizes import Nesting
-from anysize.search.given import check_texts, check_vectors
+from anysize.search.given import check_texts
 from anysize.search.items import Batch, Encoder, batches, check_width, embed
 from anysize.search.models import nesting_of
+from anysize.search.queries import check_queries, scaled
 from anysize.search.results import Hit, Results, StageReport
 from anysize.search.stages import Stage, check_stages, default_stages, shortlist_dims
 
@@ -28,7 +30,11 @@ _NAMES = uuid.UUID("a3b9f7c2-5d1e-4c86-9a57-0e6f2b84d913")  # of point ids, whic
 
 
 class QdrantIndex:
-    """A Qdrant collection that answers as `Index` does. Its bytes are None: a server does not say what it read."""
+    """
+    A Qdrant collection that answers as `Index` does, but for what a server decides.
+
+    Its bytes are None, because a server does not say what it read, and equal scores come in the server's order.
+    """
 
     def __init__(self, client: Any, collection: str, nesting: Nesting, model: Encoder | None, metric: str) -> None:
         self._client, self._collection = client, collection
@@ -90,7 +96,7 @@ class QdrantIndex:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise AnysizeError(f"k={k!r} hits cannot be found; ask for at least 1")
         begin = time.perf_counter()
-        vector = self._encode(query)
+        vector, length = self._encode(query)
         encoded = time.perf_counter()
         count = len(self)
         if stages is None:
@@ -111,7 +117,9 @@ class QdrantIndex:
         answer = self._client.query_points(
             self._collection, query=vector[:last].tolist(), using=_name(last), prefetch=prefetch, limit=k
         )
-        hits = tuple(Hit(point.payload["id"], point.score, point.payload.get("text")) for point in answer.points)
+        hits = tuple(
+            Hit(point.payload["id"], point.score * length, point.payload.get("text")) for point in answer.points
+        )
         reports.append(StageReport(last, left, len(hits), None, left * last, "server"))
         now = time.perf_counter()
         return Results(hits, 1000 * (now - encoded), None, tuple(reports), 1000 * (encoded - begin))
@@ -135,6 +143,7 @@ class QdrantIndex:
     def _upsert(self, batch: Batch, start: int) -> None:
         models = _models()
         check_width(batch.vectors, self._nesting.full.dims, "vectors")
+        rows = directions(batch.vectors) if self._metric == "cosine" else batch.vectors
         ids = batch.ids or [str(number) for number in range(start, start + len(batch.vectors))]
         known, counts = self._known(ids), Counter(ids)
         taken = next((name for name in ids if _point(name) in known or counts[name] > 1), None)
@@ -144,7 +153,7 @@ class QdrantIndex:
             points = [
                 models.PointStruct(
                     id=_point(ids[row]),
-                    vector={_name(dims): batch.vectors[row, :dims].tolist() for dims in self._nesting.levels("dims")},
+                    vector={_name(dims): rows[row, :dims].tolist() for dims in self._nesting.levels("dims")},
                     payload={"id": ids[row]} | ({"text": batch.texts[row]} if batch.texts else {}),
                 )
                 for row in range(low, min(len(ids), low + _BATCH))
@@ -155,14 +164,15 @@ class QdrantIndex:
         points = self._client.retrieve(self._collection, ids=[_point(name) for name in ids], with_payload=False)
         return {str(point.id) for point in points}
 
-    def _encode(self, query: str | np.ndarray) -> np.ndarray:
+    def _encode(self, query: str | np.ndarray) -> tuple[np.ndarray, float]:
+        """A query at length 1, so that a server can score it in float32, and what its scores are multiplied with."""
         if isinstance(query, str):
             if self._model is None:
                 raise DataError("this collection was built from vectors; search it with a vector, not a text")
             query = embed(self._model, check_texts([query], "query"), "query")
-        vector = check_vectors(np.atleast_2d(np.asarray(query)))
-        check_width(vector, self._nesting.full.dims, "a query")
-        return vector[0]
+        rows = check_queries(np.atleast_2d(np.asarray(query)), self._nesting.full.dims, self._metric)
+        found, lengths = scaled(rows, self._metric)
+        return found[0], float(lengths[0])
 
 
 def _name(dims: int) -> str:

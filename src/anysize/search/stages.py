@@ -84,26 +84,20 @@ class Stage:
         return f"dims={self.dims}" if self.active is None else f"active={self.active}"
 
 
-def default_stages(
-    nesting: Nesting, count: int, k: int, *, funnel: bool = False, sparse: Sparse | None = None
-) -> tuple[Stage, ...]:
+def default_stages(nesting: Nesting, count: int, k: int) -> tuple[Stage, ...]:
     """
-    The funnel that a search without stages runs.
+    A funnel that nothing was measured for, which is what a back end runs that cannot check one.
 
     Shortlist at the smallest size of at least 32 dims and a quarter of the full size; keep a quarter of sqrt(count)
-    items, at least 100 and at least 10 k; then rescore at full size. A corpus of less than ten shortlists is
-    scanned exactly, unless `funnel` insists. Where items have sparse codes, these make the shortlist, twice as long;
-    without vectors to rescore with, they are all there is.
+    items, and at least ten times the next of 100, 1,000, ... hits, so that nearby k have one shortlist and fewer hits
+    begin more; then rescore at full size. A corpus of less than ten shortlists is scanned exactly.
     """
-    if sparse is not None:
-        keep = max(200, 20 * k, round(count**0.5 / 2))
-        if not sparse.vectors:
-            return (Stage(active=sparse.active),)
-        last = Stage(nesting.full.dims)
-        return (last,) if count < _FEW * keep else (Stage(keep=keep, active=sparse.active), last)
     first, full = shortlist_dims(nesting), nesting.full.dims
-    keep = max(100, 10 * k, round(count**0.5 / 4))
-    if first == full or (count < _FEW * keep and not funnel):
+    hits = 100
+    while hits < k:
+        hits *= 10
+    keep = max(10 * hits, round(count**0.5 / 4))
+    if first == full or count < _FEW * keep:
         return (Stage(full),)
     return (Stage(first, keep), Stage(full))
 
