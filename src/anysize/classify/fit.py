@@ -79,7 +79,8 @@ class MRLClassifier:
                 raise AnysizeError(f"{self.model} holds a {embedder.kind}, which embeds no texts")
             features = embedder.encode(items.texts)
         model = fit_classifier(features, data.labels, self.dims, method=self)
-        model.about |= {"data": {"name": data.name, "fingerprint": data.fingerprint}}
+        learnt_from = "labelled vectors" if items.vectors is not None else "labelled texts"
+        model.about |= {"data": {"name": data.name, "fingerprint": data.fingerprint}, "learnt_from": learnt_from}
         return model
 
 
@@ -139,5 +140,5 @@ def fit_classifier(
     with torch.no_grad():
         for weight in model.head.weights:
             weight.div_(spread)
-    model.about = {"method": "mrl-classifier", "options": options_of(method)}
+    model.about = {"method": "mrl-classifier", "options": options_of(method), "rows": len(x)}
     return model.eval()

@@ -59,11 +59,9 @@ class Fitted:
 
     def text(self) -> str:
         """One line, and the next command."""
-        about = self.model.about
-        return (
-            f"{self.out}: {self.model.nesting!r}, learnt from {about['rows']} {about['learnt_from']}\n"
-            f"next: anysize measure {self.out} DATA"
-        )
+        rows, what = map(self.model.about.get, ("rows", "learnt_from"))
+        learnt = f", learnt from {rows} {what}" if rows is not None and what is not None else ""
+        return f"{self.out}: {self.model.nesting!r}{learnt}\nnext: anysize measure {self.out} DATA"
 
     def to_json(self) -> dict[str, Any]:
         """The nesting and how the model was made."""

@@ -85,11 +85,11 @@ def produce(
     check_replaceable(target, marker)
     _check_ours(workdir)
     loaded = read_data()
-    if resume and target.exists() and not workdir.exists():
-        return _finished(load(target), target, workdir, method, loaded)
     first = _is_first_rank()
     if first:
         sweep(workdir)
+    if resume and target.exists() and not workdir.exists():
+        return _finished(load(target), target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock(workdir / LOCK, f"another fit is writing {target}") if first else contextlib.nullcontext():
         if first:

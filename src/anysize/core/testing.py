@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.manifest import entries_at
 from anysize.core.model import NestedModel
 from anysize.core.registry import MANIFEST
+from anysize.core.scratch import temporary_folder
 from anysize.core.sizes import Nesting, Size
 
 
@@ -70,8 +70,8 @@ def check_nested_model(
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            case = Case(model, example, plain, shape, atol, Path(scratch) / "model")
+        with torch.no_grad(), temporary_folder() as scratch:
+            case = Case(model, example, plain, shape, atol, scratch / "model")
             for promise in PROMISES:
                 _keep(promise, case)
     finally:

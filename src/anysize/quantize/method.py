@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.scratch import temporary_folder
 from anysize.core.sides import Sides
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class MatQuant:
         from anysize.quantize.qat import teacher_for, train_codes
 
         if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch), resume=resume)
+            with temporary_folder() as scratch:
+                return self.fit(data, workdir=scratch, resume=resume)
         inner = self.source()
         teacher = teacher_for(self, data, inner) if self.base == "qat" else None
         model = prepared(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anysize.core.errors import AnysizeError
+from anysize.core.scratch import temporary_folder
 from anysize.core.twins import check_arm, check_same_data, method_of
 from anysize.sparse.dense import DENSE, dense_arm
 from anysize.sparse.evaluate import Split, split_of
@@ -42,8 +41,8 @@ def rival(model: SparseAutoencoder, name: str, data: Any) -> list[Any]:
     kinds: dict[str, type[SparseOptions]] = {"topk": TopK, "jumprelu": JumpReLU}
     twin = fixed_twin(method, kinds.get(name, BatchTopK), model).fit(data)
     if name in ("sorted", "pruned"):
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            rows = training_rows(split_of(model, data, Path(scratch)))
+        with temporary_folder() as scratch:
+            rows = training_rows(split_of(model, data, scratch))
         if name == "pruned":
             if "latents" not in model.nesting.axes:
                 raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")

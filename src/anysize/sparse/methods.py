@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from anysize.core.data import Data
@@ -199,8 +199,8 @@ class SparseOptions:
         from anysize.sparse.fitting import fit_together
 
         if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch))
+            with temporary_folder() as scratch:
+                return self.fit(data, workdir=scratch)
         return fit_together([self], data, workdir=workdir, resume=resume)[0]
 
     def single(self, size: Size) -> SparseOptions:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
 from anysize.core.model import NestedModel
+from anysize.core.scratch import temporary_folder
 from anysize.core.sizes import Nesting
 from anysize.core.twins import check_arm, check_same_data, method_of
 
@@ -78,8 +77,8 @@ def _single(model: Embedder, data: Any) -> list[NestedModel]:
         return [method.single(size.dims).fit(data) for size in model.nesting]
     columns = method.training_features(data, model.encoder)
     for size in model.nesting:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            twin = method.single(size.dims).head(columns, Path(scratch))
+        with temporary_folder() as scratch:
+            twin = method.single(size.dims).head(columns, scratch)
         twin.encoder = model.encoder
         twins.append(twin)
     return twins

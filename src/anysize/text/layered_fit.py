@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 
 from anysize.core.errors import DataError
 from anysize.core.fitting import options_of
+from anysize.core.scratch import temporary_folder
 from anysize.core.sides import Side, Sides, sides_of_columns
 from anysize.core.sizes import Nesting
 from anysize.text.cut_texts import say_cut
@@ -100,8 +100,8 @@ def fit(method: LayeredMethod, data: Data, make: MakeLoss, workdir: Path | None,
     from anysize.text.layers import checkpoint_activations
 
     if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, make, Path(scratch), resume)
+        with temporary_folder() as scratch:
+            return fit(method, data, make, scratch, resume)
     model, nesting = method.base()
     columns, what = training_columns(data, method.sides)
     if len(columns) < 2:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.scratch import temporary_folder
 from anysize.core.sides import Sides, side_of_texts, sides_of_columns
 from anysize.core.widths import default_dims
 
@@ -66,8 +66,8 @@ class MRL:
         Raises `DataError` if the data cannot be learnt from, `SizeError` if the sizes exceed the model.
         """
         if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch))
+            with temporary_folder() as scratch:
+                return self.fit(data, workdir=scratch)
         from anysize.core.fitting import options_of
 
         model = self._fit_head(data, workdir, resume) if self.tune == "head" else self._fit_full(data, workdir, resume)

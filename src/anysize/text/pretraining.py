@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.fitting import options_of
+from anysize.core.scratch import temporary_folder
 from anysize.text.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def fit(method: Pretrainer, data: Data, workdir: Path | None, resume: bool) -> P
     from anysize.text.token_windows import TokenWindows
 
     if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, Path(scratch), resume)
+        with temporary_folder() as scratch:
+            return fit(method, data, scratch, resume)
     if method.model is None:
         raise AnysizeError("name the model to start from with --model: a folder or a hub name")
     set_seed(method.seed)  # a head, or all weights, may be drawn at random

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from anysize.core.digests import SEAL, check_seal, seal
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.files import new_directory, read_json, write_json
 from anysize.core.fitting import options_of
+from anysize.core.scratch import temporary_folder
 from anysize.core.training import TrainingPlan
 from anysize.text.cut_texts import say_cut
 from anysize.text.task_data import TaskSet, adapters_of, read_task_sets
@@ -28,8 +28,8 @@ def fit(method: Tasks, data: Data, workdir: Path | None, resume: bool) -> TaskEn
     from anysize.text.tasks import TaskLoRA
 
     if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit(method, data, Path(scratch), resume)
+        with temporary_folder() as scratch:
+            return fit(method, data, scratch, resume)
     if method.model is None:
         raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
     sets = read_task_sets(method.task)
