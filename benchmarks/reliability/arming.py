@@ -96,7 +96,7 @@ def pickled_zip(scratch: Scratch, inside: Path, outside: Path) -> None:
 def pickled_npy(scratch: Scratch, inside: Path, outside: Path) -> None:
     """An object array."""
     stream = io.BytesIO()
-    np.save(stream, np.array([_Runs(outside / "RAN")], dtype=object), allow_pickle=True)
+    np.save(stream, np.array([_Runs(outside / "RAN")], dtype=object))
     (inside / "d.npy").write_bytes(stream.getvalue())
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.reliability.artefacts import WIDTH, Scratch
 from benchmarks.reliability.harness import Tally, forked
 
-CLAIM = "While others add, delete, compact and rebuild, every search answers as some committed generation does"
+CLAIM = "While others add, upsert, delete, compact and rebuild, every search answers as some committed generation does"
 GOAL = 2000
 WORDS = {
     "data": "an index of 300 vectors of 16 dims; two writers, one that compacts, "
@@ -111,15 +111,21 @@ def _writer(path: Path, rng: random.Random, note: Any) -> None:
             # What changes answers is noted before the next may: with the product's own lock alone nobody could tell
             # which answers belong to a generation. Compactions change none and come in between.
             with lock(path.parent / "turn", "another writer's turn"):
-                if rng.random() < 0.5:
-                    number += 1
-                    rows = np.random.default_rng(rng.randrange(2**32)).standard_normal((5, WIDTH)).astype(np.float32)
-                    index.add(rows, ids=[f"{os.getpid()}-{number}-{row}" for row in range(5)])
+                does, number = rng.choice(("add", "upsert", "delete", "delete", "rebuild")), number + 1
+                names = [f"{os.getpid()}-{number}-{row}" for row in range(300 if does == "rebuild" else 5)]
+                draw = np.random.default_rng(rng.randrange(2**32))
+                rows = draw.standard_normal((len(names), WIDTH)).astype(np.float32)
+                index.refresh()
+                there = [hit.id for hit in index.search(np.ones(WIDTH, np.float32), k=len(index)).hits]
+                if does == "add":
+                    index.add(rows, ids=names)
+                elif does == "upsert":
+                    index.upsert(rows, ids=[*rng.sample(there, 3), *names[3:]])
+                elif does == "delete":
+                    index.delete(rng.sample(there, 4))
                 else:
-                    index.refresh()
-                    hits = index.search(np.ones(WIDTH, np.float32), k=len(index)).hits
-                    index.delete([hit.id for hit in rng.sample(hits, 4)])
-                note(kind="written", by="writer", **_said(index))
+                    index = Index.build(path, None, rows, ids=names)
+                note(kind="written", by=does, **_said(index))
         except AnysizeError as error:
             if "another" not in str(error):
                 raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 from benchmarks.reliability.artefacts import Scratch
 from benchmarks.reliability.harness import Tally, forked
+from benchmarks.reliability.kills import writes
 from benchmarks.reliability.verbs import VERBS, Verb
 
 CLAIM = (
@@ -20,8 +23,8 @@ CLAIM = (
 )
 GOAL = 300
 WORDS = {
-    "data": "small artefacts on a file system in memory of 16 MB "
-    "of which all but a random part is filled before the verb runs",
+    "data": "small artefacts on a file system in memory of 16 MB of which all but a random part is filled before the "
+    "verb runs; where none can be mounted, openings to write fail from a random one on",
     "note": "The sentence is true: what it says is unchanged is, and once there is room the command that it "
     "advises succeeds.",
 }
@@ -31,43 +34,43 @@ WRONG = ("lost", "left over", "untrue", "traceback", "crash", "hang", "unclear")
 APART: tuple[str, ...] = ()
 
 
-def missing() -> str:
-    """What this machine lacks for it: the right to mount a file system."""
-    return "" if os.geteuid() == 0 and shutil.which("mount") else "a small file system can be mounted only by root"
-
-
 def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None:
-    """`trials` runs with a random number of free bytes; needs the right to mount."""
-    with _mounted(scratch / "full-disk") as room:
+    """`trials` runs with a random number of free bytes or, where nothing can be mounted, of writes that succeed."""
+    with _mounted(scratch / "full-disk") as (room, mounted):
         needs: dict[str, Any] = {}
         verbs = rng.sample(VERBS, len(VERBS))
         for number in range(trials):
             verb = verbs[number % len(verbs)]
             needs[verb.name] = needs.get(verb.name) or _needs(verb, scratch, room)
-            _trial(verb, scratch, room, rng, tally, *needs[verb.name])
+            _trial(verb, scratch, room, rng, tally, mounted, *needs[verb.name])
 
 
-def _needs(verb: Verb, scratch: Scratch, room: Path) -> tuple[Any, Any, list[str], int]:
-    """State before and after, names after, and the most bytes that an undisturbed run may need."""
+def _needs(verb: Verb, scratch: Scratch, room: Path) -> tuple[Any, Any, int, int]:
+    """State before and after, and the most bytes, and openings to write, that an undisturbed run may need."""
     verb.prepare(scratch, room)
     before, used = verb.state(room), _used(room)
-    forked(lambda: verb.act(room), limit=300)
-    return before, verb.state(room), verb.names(room), max(8192, 3 * max(_used(room) - used, _used(room) // 4))
+    counted = forked(lambda: _refusing(verb, room, None), limit=300)
+    peak = max(8192, 3 * max(_used(room) - used, _used(room) // 4))
+    return before, verb.state(room), peak, counted.answer or 1
 
 
 def _trial(
-    verb: Verb, scratch: Scratch, room: Path, rng: random.Random, tally: Tally,
-    before: Any, after: Any, names: list[str], peak: int,
+    verb: Verb, scratch: Scratch, room: Path, rng: random.Random, tally: Tally, mounted: bool,
+    before: Any, after: Any, peak: int, openings: int,
 ) -> None:  # fmt: skip
     verb.prepare(scratch, room)
     first = verb.names(room)
-    free = rng.choice((0, rng.randrange(1, peak), rng.randrange(1, peak), rng.randrange(1, 40_000)))
-    ballast = room / "tmp" / "ballast"
-    _fill(ballast, free)
-    ended = forked(lambda: verb.act(room), limit=60)
+    if mounted:
+        free = rng.choice((0, rng.randrange(1, peak), rng.randrange(1, peak), rng.randrange(1, 40_000)))
+        ballast = room / "tmp" / "ballast"
+        _fill(ballast, free)
+        ended, how = forked(lambda: verb.act(room), limit=60), f"with {free} bytes free"
+    else:
+        place = rng.randint(1, openings)
+        ended, how = forked(lambda: _refusing(verb, room, place), limit=60), f"full from opening {place} of {openings}"
     state = verb.state(room)
-    ballast.unlink()
-    example = f"{verb.name} with {free} bytes free: {ended.last[:300]}"
+    (room / "tmp" / "ballast").unlink(missing_ok=True)
+    example = f"{verb.name} {how}: {ended.last[:300]}"
     left = sorted(name for name in set(verb.names(room)) - set(first) if ".partial" not in name)
     if ended.status == 0:
         tally.note(verb.name, "finished" if verb.alike(state, after) else "lost", verb.name, example)
@@ -87,6 +90,22 @@ def _trial(
         tally.note(verb.name, said, f"what it advises fails: {again.cause}", f"{example} | then {again.last[:200]}")
 
 
+def _refusing(verb: Verb, room: Path, fatal: int | None) -> int:
+    """Act, where from the `fatal`-th on everything that opens a file in the room to write meets a full disk."""
+    count = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if (event == "open" and writes(arguments, str(room))) or (event == "os.mkdir" and room.name in str(arguments)):
+            count += 1
+            if fatal is not None and count >= fatal:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    sys.addaudithook(hook)
+    verb.act(room)
+    return count
+
+
 def _used(room: Path) -> int:
     found = os.statvfs(room)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
@@ -100,15 +119,18 @@ def _fill(ballast: Path, free: int) -> None:
 
 
 @contextmanager
-def _mounted(place: Path) -> Iterator[Path]:
-    """A small file system of its own, gone afterwards."""
+def _mounted(place: Path) -> Iterator[tuple[Path, bool]]:
+    """A folder in a small file system of its own, and whether this machine lets one be mounted; gone afterwards."""
     if place.is_mount():  # of a run that was killed
         subprocess.run(["umount", "-l", str(place)], check=True)
     place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "anysize", str(place)], check=True)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "anysize", str(place)]
+    able = os.geteuid() == 0 and shutil.which("mount") is not None
+    mounted = able and subprocess.run(words, capture_output=True).returncode == 0
     try:
         (place / "room").mkdir()
-        yield place / "room"
+        yield place / "room", mounted
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-        place.rmdir()
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+        shutil.rmtree(place, ignore_errors=True)

@@ -240,8 +240,10 @@ def listing(folder: Path) -> dict[str, str]:
 
 
 def preload(names: Sequence[str]) -> None:
-    """Import what the trials will need, once, so that their forks have it."""
+    """Import what the trials will need, once, so that their forks have it and share its memory."""
+    import gc
     import importlib
 
     for name in names:
         importlib.import_module(name)
+    gc.freeze()

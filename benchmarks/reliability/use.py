@@ -59,9 +59,13 @@ def _use_of(name: str) -> Callable[[Path], Any]:
 
 def _told(path: Path) -> None:
     """`anysize info`, of which only the exit counts; what it says is free to differ."""
+    _verb("info", path)
+
+
+def _verb(*words: str | Path) -> None:
     from anysize.cli.main import run
 
-    if status := run(["info", str(path)]):
+    if status := run([str(word) for word in words]):
         raise SystemExit(status)
 
 
@@ -120,6 +124,7 @@ def _chosen(path: Path) -> Any:
     from anysize.core.frontier.frontier import Frontier
 
     frontier = Frontier.from_json(path)
+    _verb("choose", path, "--within", "5%")
     return [frontier.table(), frontier.cheapest(within=0.05).to_json(), frontier.to_json()["records"]]
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +11,7 @@ from anysize.backbones import sentence as module
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError, CheckpointError
-from tests.conftest import WIDTH, sentences
+from tests.conftest import WIDTH, sentences, tree
 
 
 def count_calls(encoder, monkeypatch) -> list[str]:
@@ -113,3 +117,79 @@ def test_it_saves_as_an_ordinary_model(encoder, tmp_path, capfd):
     np.testing.assert_allclose(Encoder(tmp_path / "e").encode(["gofen"]), encoder.encode(["gofen"]), atol=1e-6)
     assert Encoder(tmp_path / "e").fingerprint() == encoder.fingerprint()
     assert capfd.readouterr().out == ""
+
+
+def other_config(folder: Path, name: str, **values) -> None:
+    file = folder / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+DAMAGES = {
+    "weights cut": lambda folder: (folder / "model.safetensors").write_bytes(b"\x08"),
+    "a pooling of another kind": lambda folder: other_config(folder, "1_Pooling/config.json", pooling_mode=-1),
+    "a module that is nowhere": lambda folder: (folder / "modules.json").write_text(
+        (folder / "modules.json").read_text().replace("pooling.Pooling", "pooling.P")
+    ),
+    "a module missing": lambda folder: (folder / "modules.json").write_text(
+        json.dumps(json.loads((folder / "modules.json").read_text())[:1])
+    ),
+    "an activation that is nowhere": lambda folder: other_config(folder, "config.json", hidden_act="gel"),
+    "a list for settings": lambda folder: (folder / "config_sentence_transformers.json").write_text("[]"),
+    "a method that is nowhere": lambda folder: other_config(
+        folder,
+        "sentence_bert_config.json",
+        modality_config={"text": {"method": "forwar", "method_output_name": "last_hidden_state"}},
+    ),
+    "an output that is nowhere": lambda folder: other_config(
+        folder, "sentence_bert_config.json", modality_config={"text": {"method": "forward", "method_output_name": "x"}}
+    ),
+    "a length that is no number": lambda folder: other_config(
+        folder, "sentence_bert_config.json", processing_kwargs={"text": {"max_length": []}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_whatever_a_library_says_of_a_damaged_folder_is_one_sentence(encoder_path, tmp_path, name):
+    folder = shutil.copytree(encoder_path, tmp_path / "e")
+    DAMAGES[name](folder)
+    with pytest.raises(CheckpointError, match="it may be damaged") as raised:
+        Encoder(folder).encode(["balan demer"])
+    assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value)
+
+
+def test_a_lack_of_memory_and_what_the_caller_s_own_object_raises_are_no_damage(encoder_path, monkeypatch):
+    import torch
+
+    for source, error in ((encoder_path, MemoryError()), (encoder_path, torch.OutOfMemoryError("no room")),
+                          (None, KeyError("mine"))):  # fmt: skip
+        encoder = Encoder(encoder_path) if source else Encoder(Encoder(encoder_path).model)
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(encoder.model, "encode", fail)
+        with pytest.raises(type(error)):
+            encoder.encode(["balan"])
+
+
+def test_an_activation_that_would_silently_become_another_is_refused(encoder_path, tmp_path):
+    from sentence_transformers.base.modules import Dense
+
+    model = Encoder(encoder_path).model
+    model.append(Dense(WIDTH, 8))
+    model.save(str(tmp_path / "e"), create_model_card=False)
+    Encoder(tmp_path / "e").encode(["balan"])
+    other_config(tmp_path / "e", "2_Dense/config.json", activation_function="evil.Evil")
+    with pytest.raises(CheckpointError, match=r"2_Dense.config\.json names the activation 'evil\.Evil'"):
+        Encoder(tmp_path / "e").encode(["balan"])
+
+
+def test_what_is_saved_does_not_depend_on_what_was_read_before(encoder_path, tmp_path):
+    fresh, used = Encoder(encoder_path), Encoder(encoder_path)
+    used.encode(["balan demer", *sentences(3)])
+    used.model.tokenizer(["balan"], padding="max_length", max_length=9, truncation=True)
+    fresh.save(tmp_path / "fresh")
+    used.save(tmp_path / "used")
+    assert tree(tmp_path / "fresh") == tree(tmp_path / "used")

@@ -193,3 +193,14 @@ def test_a_full_disk_leaves_the_old_model(anysize, here, monkeypatch):
     monkeypatch.chdir(here)
     assert anysize("fit", "v.npy", "--out", "m", "--dims", "8", "--epochs", "1", "--resume").status == 0
     assert load("m").nesting.levels("dims") == (8,)
+
+
+def test_a_method_that_tells_nothing_of_its_rows_ends_as_any_other(anysize, monkeypatch):
+    rows = [{"text": f"balan demer {row}", "label": "ab"[row % 2]} for row in range(12)]
+    write("labelled.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    assert anysize("fit", "v.npy", "--out", "m", "--dims", "4,8", "--epochs", "1").status == 0
+    np.save("labelled.npy", spread_vectors(12))
+    monkeypatch.setattr(Embedder, "encode", lambda self, texts: spread_vectors(len(texts)))
+    said = anysize("fit", "labelled.jsonl", "--method", "mrl-classifier", "--model", "m", "--dims", "4,8", "--out", "c")
+    assert (said.status, said.err) == (0, "")
+    assert "learnt from 12 labelled texts" in said.out

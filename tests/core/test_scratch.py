@@ -231,3 +231,19 @@ def test_what_is_discarded_is_whole_or_has_lost_its_name(tmp_path: Path, monkeyp
     monkeypatch.setattr(scratch, "_alive", lambda process: False)
     scratch.sweep(tmp_path / "m.partial")
     assert not left.exists()
+
+
+def test_a_temporary_folder_of_a_killed_process_goes_with_the_next(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        with scratch.temporary_folder() as folder:
+            (folder / "rows.npy").write_bytes(b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (0, 0))
+    with scratch.temporary_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not list(tmp_path.iterdir())

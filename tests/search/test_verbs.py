@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("corpus.npy", vectors(300, 32))
     np.save("query.npy", vectors(1, 32, seed=1)[0])
+    os.mkfifo("fifo.npy")
     weight = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(0)))[0]
     Embedder(Nesting(dims=(8, 16, 32)), 32, weight=weight).save("model")
     return tmp_path
@@ -85,6 +87,7 @@ def test_a_model_that_was_moved_is_named(here, capsys):
         (["search", "idx", "x"], "with a vector, not a text"),
         (["search", "idx", "--vector", "corpus.npy"], "one query, got 300"),
         (["search", "idx", "--vector", "model/anysize.json"], "cannot be read as a vector"),
+        (["search", "idx", "--vector", "fifo.npy"], "fifo.npy is no file"),
         (["search", "idx", "--vector", "query.npy", "--stages", "dims=7:10,dims=32"], "trained for dims 8, 32"),
         (["search", "idx", "--vector", "query.npy", "-k", "0"], "at least 1"),
         (["index", "-", "corpus.npy", "--out", "model"], "not an index"),

@@ -155,6 +155,7 @@ class CausalLM(NestedModel):
     def save_parts(self, directory: Path) -> None:
         """The tokenizer, where there is one."""
         if self.tokenizer is not None:
+            self.tokens(["a"])  # a tokenizer writes how it last cut and padded: as here, whatever it read before
             self.tokenizer.save_pretrained(str(directory / TOKENIZER))
 
     def load_parts(self, directory: Path) -> None:

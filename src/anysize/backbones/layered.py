@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +25,7 @@ from anysize.backbones.tail import described, finish, module_of, pooled, tail_of
 from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet
+from anysize.core.scratch import temporary_folder
 from anysize.core.sides import Side
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ class Backbone(nn.Module):
         return cls(transformer.eval(), [module_of(one) for one in config["tail"]], settings)
 
     def save_tokenizer(self, directory: Path) -> None:
-        """Write the tokenizer in its own format."""
+        """Write the tokenizer in its own format, which holds how it last cut and padded: as `tokens` does."""
+        self.tokens(["a"])
         self.tokenizer.save_pretrained(str(directory / TOKENIZER))
 
     def load_tokenizer(self, directory: Path) -> None:
@@ -220,7 +221,7 @@ class Backbone(nn.Module):
             "default_prompt_name": self.settings["default_prompt"],
             "similarity_fn_name": self.settings.get("similarity"),
         }
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch, quiet():
+        with temporary_folder() as scratch, quiet():
             layered.truncated(self.transformer, depth, self.stack).save_pretrained(scratch)
             self.tokenizer.save_pretrained(scratch)
             # Said, not guessed: of a tokenizer with a chat template the library would else make a model of chats.

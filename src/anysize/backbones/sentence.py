@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
 from anysize.backbones.prompts import kept_prompts, prompt_in
 from anysize.backbones.window import Window
-from anysize.core.arguments import FLAG, TEXTS, takes, whole
+from anysize.core.arguments import FLAG, TEXTS, shown, takes, whole
 from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.files import read_object
 from anysize.core.model.checkpoint import raw_bytes
 from anysize.core.quiet import quiet
 from anysize.core.sides import Side, TwoSided
@@ -138,7 +140,8 @@ class Encoder(TwoSided):
         shorter = texts if limit is None else [text[: 20 * limit] for text in texts]
         groups = [range(len(texts))] if limit is None else batches(estimated_lengths(shorter, limit), batch_size)
         found = []
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16):
+        name = None if self._source is self._model else self.name
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16), _running(name):
             for rows in groups:
                 part = shorter[rows.start : rows.stop]
                 found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False, **how))
@@ -146,6 +149,8 @@ class Encoder(TwoSided):
 
     def save(self, directory: Path) -> None:
         """Write it as an ordinary sentence-transformers model."""
+        # A tokenizer also writes how it last cut and padded: after this that is the same, whatever it read before.
+        self.model.preprocess(["a"])
         with quiet():
             self.model.save(str(directory), create_model_card=False)
 
@@ -188,21 +193,56 @@ def _load(source: str) -> SentenceTransformer:
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
     try:
         check_tokenizers(Path(path))
+        _check_activations(Path(path))
         with quiet():
             model = SentenceTransformer(path, trust_remote_code=False)
         model.prompts.update(kept_prompts(model.prompts))
         return model
-    except (MemoryError, ImportError, CheckpointError):
+    except (MemoryError, CheckpointError):
         raise
     except Exception as error:  # the libraries have no common error for a bad file
         if "trust_remote_code" in str(error):
             raise needs_code(path) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = _reason(error)
         if Path(path).exists():
-            raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged") from None
+            lacks = ", or it needs a package that is not installed" if isinstance(error, ImportError) else ""
+            raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged{lacks}") from None
         raise AnysizeError(
             f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
         ) from None
+
+
+def _check_activations(folder: Path) -> None:
+    """Raise `CheckpointError` for an activation that sentence-transformers would read as another, and only log that."""
+    for file in folder.rglob("config.json"):
+        config = read_object(file, "the configuration of a model")
+        named = config.get("activation_function")
+        if {"in_features", "out_features"} <= config.keys() and not str(named or "torch.").startswith("torch."):
+            raise CheckpointError(
+                f"{file} names the activation {shown(named)}, which is none of torch's; only code that comes with the "
+                "model could run it, and anysize runs none"
+            )
+
+
+@contextlib.contextmanager
+def _running(name: str | None) -> Iterator[None]:
+    """What a model from a folder or the hub raises over texts comes of its files; the caller's own object may raise."""
+    import torch
+
+    try:
+        yield
+    except (AnysizeError, MemoryError, OSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if name is None or "allocate memory" in str(error):
+            raise
+        raise CheckpointError(f"the model {name} cannot embed texts ({_reason(error)}); it may be damaged") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says, short enough to stand in a sentence."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 300 else f"{line[:297]}..."
 
 
 def trainable(model: SentenceTransformer) -> SentenceTransformer:

@@ -39,7 +39,9 @@ def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Class
         if not isinstance(embedder, Embeds):
             raise AnysizeError(f"{method.model} holds a {embedder.kind}, which embeds no texts")
         features = embedder.encode(items.texts)
-    return fit_classifier(features, data.labels, method.dims, method=method)
+    model = fit_classifier(features, data.labels, method.dims, method=method)
+    model.about |= {"learnt_from": "labelled vectors" if items.vectors is not None else "labelled texts"}
+    return model
 
 
 @takes(features=FINITE_ROWS, labels=LABELS)
@@ -98,5 +100,5 @@ def fit_classifier(
     with torch.no_grad():
         for weight in model.head.weights:
             weight.div_(spread)
-    model.about = {"method": "mrl-classifier", "options": options_of(method)}
+    model.about = {"method": "mrl-classifier", "options": options_of(method), "rows": len(x)}
     return model.eval()

@@ -44,6 +44,10 @@ VERBS = {
 }
 
 
+_LONGEST = 1200
+"""Characters of a sentence on standard error, beyond which its middle is left out."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the machine failed, 2 bad input, 130 interrupted, 143 terminated."""
     from anysize.cli.signals import Signals
@@ -172,7 +176,10 @@ def _stopped(signals: Signals | None) -> int:
 def _complain(message: str, status: int) -> int:
     from anysize.core.printable import printable
 
-    sys.stderr.write(f"anysize: {printable(message)}\n")
+    said = printable(message)
+    if len(said) > _LONGEST:  # a name or a value in it is of any length
+        said = f"{said[: _LONGEST - 300]} … {said[-300:]}"
+    sys.stderr.write(f"anysize: {said}\n")
     return status
 
 

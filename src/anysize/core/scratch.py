@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,11 +44,11 @@ def scratch_file(target: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def scratch_folder(target: Path) -> Iterator[Path]:
+def scratch_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     """A new folder under a temporary name beside `target`; removed at the end, with whatever has that name then."""
     sweep(target)
     path = scratch_name(target)
-    path.mkdir()
+    path.mkdir(mode)
     file = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _hold(file)
@@ -55,6 +56,11 @@ def scratch_folder(target: Path) -> Iterator[Path]:
     finally:
         os.close(file)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def temporary_folder() -> contextlib.AbstractContextManager[Path]:
+    """A folder of one's own among the system's temporary files; what killed processes left there is removed."""
+    return scratch_folder(Path(tempfile.gettempdir()) / "anysize", 0o700)
 
 
 def discard(folder: Path) -> None:

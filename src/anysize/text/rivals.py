@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
+from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.core.verbs.rivals import single as one_each
@@ -41,8 +39,8 @@ def single(model: Embedder, data: Data) -> list[NestedModel]:
     columns = training_features(method, data, model.encoder)
     twins: list[NestedModel] = []
     for size in model.nesting:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            twin = head(method.single(size), columns, Path(scratch))
+        with temporary_folder() as scratch:
+            twin = head(method.single(size), columns, scratch)
         twin.encoder = model.encoder
         twins.append(twin)
     return twins

@@ -275,3 +275,15 @@ def test_only_the_saved_state_is_saved(tmp_path):
     model.save(tmp_path / "model")
     assert not any("guest" in name for name in read_json(tmp_path / "model" / MANIFEST, "a model")["tensors"])
     assert torch.equal(WithGuest.load(tmp_path / "model")(EXAMPLE), model(EXAMPLE))
+
+
+def test_loading_in_inference_mode_gives_what_loading_elsewhere_gives(model, saved):
+    with torch.inference_mode():
+        loaded = Projection.load(saved)
+        small, fingerprint = loaded.extract(dims=4), loaded.fingerprint
+    assert fingerprint == model.fingerprint
+    assert not any(value.is_inference() for value in loaded.state_dict().values())
+    assert torch.equal(small.weight, model.weight[:4])
+    with torch.no_grad():
+        loaded.weight[0, 0] += 1
+    assert loaded.fingerprint != fingerprint

@@ -86,7 +86,7 @@ def test_several_at_once_are_what_each_is_alone(vectors):
 def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name, monkeypatch):
     rows, recipe = ArrayRows(vectors), replace(RECIPES[name], dead_after=3)
     whole = learner(recipe, rows)
-    train([whole], rows, Plan(20, 256), None)
+    logged = train([whole], rows, Plan(20, 256), None)
     killed = learner(recipe, rows)
     plan = Plan(20, 256, checkpoints=4)
 
@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name,
             with pytest.raises(CheckpointError, match=r"or delete .*step-10 to resume from the one before"):
                 train([learner(recipe, rows)], rows, plan, tmp_path, resume=True)
     resumed = learner(recipe, rows)
-    train([resumed], rows, plan, tmp_path, resume=True)
+    assert train([resumed], rows, plan, tmp_path, resume=True) == logged
     torch.testing.assert_close(dict(resumed.sae.state_dict()), dict(whole.sae.state_dict()), atol=0, rtol=0)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 

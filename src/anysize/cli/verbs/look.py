@@ -36,26 +36,25 @@ class Look:
 
     def run(self) -> Written:
         """Encode, gather, draw."""
-        import tempfile
-
         import numpy as np
 
         from anysize.cli.notes import read_told
         from anysize.cli.verbs.prune import autoencoder
         from anysize.core.files import check_file, write_bytes
+        from anysize.core.scratch import temporary_folder
         from anysize.sparse.looking.gather import look
         from anysize.sparse.looking.page import page
         from anysize.sparse.measuring.reconstruction import rows_of, split_of
 
         check_file(self.html)
         sae, data = autoencoder(self.sae), read_told(self.data)
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            found: Any = rows_of(sae, data, Path(scratch))
+        with temporary_folder() as scratch:
+            found: Any = rows_of(sae, data, scratch)
             inputs = self._inputs(data, len(found))
             step = -(-len(found) // max(1, self.rows))
             x, held_out = np.array(found[::step], np.float32), None
             if sae.about.get("data", {}).get("fingerprint") == data.fingerprint:
-                split = split_of(sae, data, Path(scratch))
+                split = split_of(sae, data, scratch)
                 left = np.flatnonzero(split.held)
                 held_out = np.array(split.rows[left[:: -(-len(left) // max(1, self.rows))]], np.float32)
         looked = look(

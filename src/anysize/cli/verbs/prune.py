@@ -42,7 +42,6 @@ class Prune:
 
     def run(self) -> WasPruned:
         """Measure importance, cut, write, and measure what was kept."""
-        import tempfile
         from pathlib import Path
 
         import numpy as np
@@ -50,14 +49,15 @@ class Prune:
         from anysize.cli.notes import read_told
         from anysize.core.files import check_replaceable
         from anysize.core.model.exporting import EXPORT
+        from anysize.core.scratch import temporary_folder
         from anysize.sparse.formats import saelens
         from anysize.sparse.measuring.reconstruction import reconstruction, split_of
         from anysize.sparse.pruning.prune import prune
 
         check_replaceable(Path(self.out), EXPORT)
         sae = autoencoder(self.sae)
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            split = split_of(sae, read_told(self.data), Path(scratch))
+        with temporary_folder() as scratch:
+            split = split_of(sae, read_told(self.data), scratch)
             chosen = np.flatnonzero(~split.held)
             train, rest = split.rows[chosen[:: 1 + len(chosen) // _MOST]], split.rows[np.flatnonzero(split.held)]
             done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)

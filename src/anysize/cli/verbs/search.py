@@ -112,6 +112,8 @@ def _vector(path: str) -> Any:
 
     from anysize.core.errors import DataError
 
+    if not Path(path).is_file():  # reading a FIFO would wait for ever
+        raise DataError(f"{path} is no file; expected a .npy file of shape (d,)")
     try:
         return np.load(Path(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.manifest import MANIFEST, entries_at
+from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.nesting import Nesting, Size
 
 
@@ -69,8 +69,8 @@ def check_nested_model(
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            case = Case(model, example, plain, shape, atol, Path(scratch) / "model")
+        with torch.no_grad(), temporary_folder() as scratch:
+            case = Case(model, example, plain, shape, atol, scratch / "model")
             for promise in PROMISES:
                 _keep(promise, case)
     finally:

@@ -167,8 +167,10 @@ class NestedModel(torch.nn.Module):
         self._fingerprint = (value, self._versions())
 
     def _versions(self) -> tuple[tuple[str, int], ...]:
-        """Torch counts how often a tensor was written; moving it to another device does not count."""
-        return tuple((name, tensor._version) for name, tensor in self.saved_state().items())
+        """Torch counts how often a tensor was written (none of `inference_mode`); moving it does not count."""
+        return tuple(
+            (name, 0 if tensor.is_inference() else tensor._version) for name, tensor in self.saved_state().items()
+        )
 
     @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -194,6 +196,7 @@ class NestedModel(torch.nn.Module):
         remember({Path(path) / name: digest for name, digest in written.items()})
 
     @classmethod
+    @torch.inference_mode(False)  # weights made in that mode could not be trained, nor told from changed ones
     def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.

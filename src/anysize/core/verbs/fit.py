@@ -57,11 +57,11 @@ def fit(
     check_replaceable(target, method.marker)
     _check_ours(workdir)
     loaded = read(data)
-    if resume and target.exists() and not workdir.exists():
-        return _finished(named(method.loads)(target), target, workdir, method, loaded)
     first = _is_first_rank()
     if first:
         sweep(workdir)
+    if resume and target.exists() and not workdir.exists():
+        return _finished(named(method.loads)(target), target, workdir, method, loaded)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock(workdir / LOCK, f"another fit is writing {target}") if first else contextlib.nullcontext():
         if first:

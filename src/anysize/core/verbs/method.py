@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
+from anysize.core.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
@@ -55,8 +55,8 @@ class Method:
         Raises `DataError` if the data cannot be learnt from, `SizeError` if the sizes do not fit the model.
         """
         if workdir is None:
-            with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-                return self.fit(data, workdir=Path(scratch), resume=resume)
+            with temporary_folder() as scratch:
+                return self.fit(data, workdir=scratch, resume=resume)
         made = named(self.runs)(self, data, workdir, resume)
         made.about = {**made.about, **stamp(self, data)}
         return made

@@ -8,7 +8,6 @@ first, with floats in place of the codes: there it must give nearly what we give
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from anysize.core.child import run_child
 from anysize.core.engine_checks import TEXTS, Check, NotChecked, apart, version_of
 from anysize.core.errors import AnysizeError
+from anysize.core.scratch import temporary_folder
 
 ENGINE, PACKAGE = "llama.cpp (xllamacpp)", "xllamacpp"
 VECTORS, PROBABILITIES, CODES = 0.04, 0.002, 0.3
@@ -139,8 +139,8 @@ def _ask(file: Path, reading: Reading, texts: list[str], ids: list[list[int]], t
         "likeliest": LIKELIEST,
         "letter": reading.letter,
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        question, answer = Path(scratch) / "question.json", Path(scratch) / "answer.json"
+    with temporary_folder() as scratch:
+        question, answer = scratch / "question.json", scratch / "answer.json"
         question.write_text(json.dumps(asked), "utf-8")
         program = Path(__file__).with_name("llama_cpp_child.py")
         run_child(program, [question, answer], "llama.cpp", timeout=120 + file.stat().st_size / 1e6)

@@ -107,12 +107,11 @@ def embed_words(sae: SparseAutoencoder, words: Sequence[str], model: str | None)
 
     Raises `AnysizeError` if neither is known.
     """
-    import tempfile
-
+    from anysize.core.scratch import temporary_folder
     from anysize.sparse.rows.source import Source
 
     named = model or sae.about.get("options", {}).get("model")
     if named is None:
         raise AnysizeError("this autoencoder was fitted on vectors; name the model that made them with --model")
-    with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-        return np.asarray(Source(named).rows(list(words), Path(scratch))[:], np.float32)
+    with temporary_folder() as scratch:
+        return np.asarray(Source(named).rows(list(words), scratch)[:], np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import torch
 from anysize.core.child import run_child
 from anysize.core.engine_checks import TEXTS, Check, NotChecked, apart, version_of
 from anysize.core.quiet import quiet
+from anysize.core.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from anysize.sparse.autoencoder.model import SparseAutoencoder
@@ -25,8 +25,8 @@ def by_sae_lens(sae: SparseAutoencoder, directory: Path) -> Check | NotChecked:
     if version is None:
         return NotChecked("SAELens", "pip install sae-lens")
     rows = _rows(sae)
-    with tempfile.TemporaryDirectory() as scratch:
-        inputs, answer = Path(scratch) / "inputs.npy", Path(scratch) / "answer.npz"
+    with temporary_folder() as scratch:
+        inputs, answer = scratch / "inputs.npy", scratch / "answer.npz"
         np.save(inputs, rows)
         program = Path(__file__).with_name("sae_lens_child.py")
         run_child(program, [directory, inputs, answer], "SAELens", TIMEOUT)

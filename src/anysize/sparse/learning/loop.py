@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -51,8 +51,8 @@ def train(
     `workdir` keeps checkpoints, from the last of which `resume` continues. Raises `DivergedError` at the first loss
     or gradient that is not finite, before it reaches the weights.
     """
-    step, number, done = _restore(learners, workdir) if resume and workdir is not None else (0, 0, 0)
     logs: list[list[Log]] = [[] for _ in learners]
+    step, number, done = _restore(learners, logs, workdir) if resume and workdir is not None else (0, 0, 0)
     every, save = max(1, plan.steps // 20), max(1, plan.steps // max(1, plan.checkpoints))
     with bar(plan.steps, "training", " steps", done=step, show=place()[0] == 0) as shown:
         while step < plan.steps:
@@ -65,7 +65,7 @@ def train(
                 step, done = step + 1, done + 1
                 shown.update()
                 if workdir is not None and step % save == 0 and step < plan.steps:
-                    _save(learners, workdir, {"step": step, "pass": number, "batches": done})
+                    _save(learners, logs, workdir, {"step": step, "pass": number, "batches": done})
                 if step == plan.steps:
                     break
             if done == began == 0:
@@ -127,7 +127,7 @@ def last_checkpoint(workdir: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
-def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> None:
+def _save(learners: Sequence[Learner], logs: list[list[Log]], workdir: Path, note: dict[str, int]) -> None:
     if place()[0] == 0:
         (workdir / "checkpoints").mkdir(exist_ok=True)
         with new_directory(workdir / "checkpoints" / f"step-{note['step']}", marker=_NOTE) as directory:
@@ -137,15 +137,19 @@ def _save(learners: Sequence[Learner], workdir: Path, note: dict[str, int]) -> N
                 for name, value in learner.state().items()
             }
             save_file(state, directory / _STATE)
-            write_json(directory / _NOTE, note)
+            write_json(directory / _NOTE, {**note, "logs": [[asdict(entry) for entry in log] for log in logs]})
             seal(directory)
         for old in sorted((workdir / "checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))[:-2]:
             shutil.rmtree(old, ignore_errors=True)
     wait()
 
 
-def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]:
-    """Load the last checkpoint into the learners; its step, the pass over the data, and the batches of that pass."""
+def _restore(learners: Sequence[Learner], logs: list[list[Log]], workdir: Path) -> tuple[int, int, int]:
+    """
+    Load the last checkpoint into the learners and their logs.
+
+    Gives its step, the pass over the data, and the batches of that pass.
+    """
     last = last_checkpoint(workdir)
     if last is None:
         return 0, 0, 0
@@ -156,6 +160,8 @@ def _restore(learners: Sequence[Learner], workdir: Path) -> tuple[int, int, int]
         for number, learner in enumerate(learners):
             mine = {name.partition(".")[2]: value for name, value in state.items() if name.startswith(f"{number}.")}
             learner.load_state(mine)
+        for log, before in zip(logs, note.get("logs", []), strict=False):  # checkpoints of 0.2 hold none
+            log[:] = [Log(**entry) for entry in before]
         return int(note["step"]), int(note["pass"]), int(note["batches"])
     except Exception as error:
         raise CheckpointError(f"{last} cannot be read ({error}); delete it to resume from the one before") from None

@@ -7,7 +7,6 @@ averaged a ratio per sample, or got the denominator wrong; both are other quanti
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import ORIGINAL
 from anysize.core.frontier.timing import timed
 from anysize.core.progress import each_view
+from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.sparse.measuring.dense import DENSE
 from anysize.sparse.rows.source import Source
@@ -118,13 +118,13 @@ class ReconstructionEvaluator(Evaluator):
             raise AnysizeError(
                 f"the arm {dense[0]} rebuilds nothing; measure it by sparse-retrieval or sparse-accuracy"
             )
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
+        with temporary_folder() as scratch:
             model = next(iter(views.values()))[0]
             if held_out:
-                split = split_of(model, data, Path(scratch))
+                split = split_of(model, data, scratch)
                 rows: Any = split.rows[np.flatnonzero(split.held)]
             else:
-                rows = rows_of(model, data, Path(scratch))
+                rows = rows_of(model, data, scratch)
             one = torch.as_tensor(np.array(rows[:1]))
             records = [_record(view, arm, rows) for arm, view in each_view(views)]
             return timed(records, [partial(view.encode, one) for models in views.values() for view in models])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.scratch import temporary_folder
 from anysize.core.training.processes import device_of, joined
 from anysize.core.verbs.method import stamp
 from anysize.sparse.learning.calibration import calibrate
@@ -55,8 +55,8 @@ def fit_together(
     checkpoints. Raises `AnysizeError` if their options disagree about the data or the length of training.
     """
     if workdir is None:
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-            return fit_together(methods, data, workdir=Path(scratch))
+        with temporary_folder() as scratch:
+            return fit_together(methods, data, workdir=scratch)
     first = methods[0]
     for method in methods:
         for name in _SHARED:

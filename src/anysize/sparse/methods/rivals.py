@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
+from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.sparse.autoencoder.model import SparseAutoencoder
 from anysize.sparse.measuring.reconstruction import Split, split_of
@@ -62,8 +61,8 @@ def _cut(model: SparseAutoencoder, twin: SparseAutoencoder) -> list[SparseAutoen
 
 
 def _training_rows(model: SparseAutoencoder, data: Data) -> np.ndarray:
-    with tempfile.TemporaryDirectory(prefix="anysize-") as scratch:
-        return training_rows(split_of(model, data, Path(scratch)))
+    with temporary_folder() as scratch:
+        return training_rows(split_of(model, data, scratch))
 
 
 def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAutoencoder) -> SparseOptions:

@@ -37,15 +37,14 @@ class Pretrained:
 
     def sentence_transformer(self) -> Any:
         """An ordinary sentence-transformers model that takes the first token's state (CLS), as SMAE trains it."""
-        import tempfile
-
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.base.modules import Transformer
         from sentence_transformers.sentence_transformer.modules import Pooling
 
         from anysize.core.quiet import quiet
+        from anysize.core.scratch import temporary_folder
 
-        with tempfile.TemporaryDirectory(prefix="anysize-") as scratch, quiet():
+        with temporary_folder() as scratch, quiet():
             self.encoder.save_pretrained(scratch)
             self.tokenizer.save_pretrained(scratch)
             first = Transformer(scratch, max_seq_length=self.max_length)
