@@ -27,6 +27,7 @@ from anysize.evaluation.similarity import SimilarityEvaluator, similarity_metric
 from anysize.quantize import MatQuant
 from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.training.columns import columns as quantized_columns
+from anysize.quantize.training.fit import float_model
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
 from anysize.text.depth.fit import Columns, Training, training_columns
 from anysize.text.embedder.fit import training_features
@@ -278,7 +279,7 @@ def test_a_base_of_16_bits_learns_and_is_saved(name, method, tmp_path):
             model=str(path), task=[f"retrieval={written(tmp_path)}"], dims=(8, width), batch_size=4, learning_rate=1e-6
         ),
     }[method]()
-    floats = chosen.source() if method == "codes" else None
+    floats = float_model(chosen) if method == "codes" else None
     model = chosen.fit(DATA, workdir=tmp_path / "work")
     model.save(tmp_path / "saved")
     loaded = az.load(tmp_path / "saved")
