@@ -78,6 +78,21 @@ def test_a_long_list_is_cut_to_the_rows_that_its_prefix_ranks_first(index, metri
         assert read == count * 4 * (33 if count > 1050 else 32)
 
 
+def test_a_shortlist_that_the_prefix_cuts_finds_what_brute_force_finds(index):
+    (segment,) = index.segments
+    tier = segment.plans.tiers[0]
+    assert tier.scan == "codes"
+    assert 0 < tier.then < tier.keep
+    rows = segment.vectors(slice(0, ROWS))
+    queries = rows[::100] + 0.05 * np.random.default_rng(1).standard_normal((len(rows[::100]), WIDTH))
+    answers = index.search_many(queries, k=10)
+    found = [[int(hit.id) for hit in one.hits] for one in answers]
+    assert recall(truth(rows, queries), found, 10) >= 0.99
+    first, second = answers[0].stages
+    assert (first.candidates, first.kept, second.candidates, second.kept) == (ROWS, tier.then, tier.then, 10)
+    assert 32 * ROWS < first.multiply_adds <= 32 * (ROWS + tier.keep)
+
+
 @pytest.mark.parametrize("share", [0, 0.5, 0.9])
 def test_fewer_hits_begin_more_though_most_near_rows_are_deleted(index, tmp_path, share):
     (segment,) = index.segments
