@@ -293,7 +293,7 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
         *(segment("plans", value) for value in (3, "x", [], {"tiers": 3}, {"tiers": [], "graph": []})),
         *(
             plan(key, value)
-            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("hits", 7), ("recall", "x"))
+            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("then", 9999), ("hits", 7), ("recall", "x"))
         ),
         *(plans(key, value) for key, value in (("share", "x"), ("near", None), ("proposals", 3), ("why", 3), ("x", 1))),
     ]
