@@ -13,7 +13,7 @@ from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.choosing import stacks
 from anysize.quantize.making import prepared
 from anysize.quantize.objective import Training
-from anysize.quantize.omniquant import Call, _first_inputs, real_tokens
+from anysize.quantize.omniquant import Call, _first_inputs, _sample, real_tokens
 from anysize.quantize.tasks import cosent, in_batch_softmax
 from anysize.quantize.widths_asked import widths
 from anysize.testing import check_nested_model
@@ -65,6 +65,22 @@ def test_omniquant_leaves_padding_out(options):
     for (call,) in calls:
         assert torch.equal(real_tokens(state, call), mask)
         assert real_tokens(state[:1, :1], Call((), {})).all()
+
+
+def test_omniquant_looks_at_texts_on_the_side_of_their_column(options, pairs, texts):
+    method = MatQuant(**options)
+    model = prepared(method.source(), method.nesting(), modules="ffn")
+    data = read(pairs)
+    batches, _ = _sample(method, data, model)
+    learnt = data.training_pairs()
+    for side, column in zip(("query", "document"), learnt.columns, strict=True):
+        mine = [batch for batch in batches if batch.side == side]
+        assert all(len(batch) <= method.batch_size for batch in mine)
+        assert {text for batch in mine for text in batch} == set(column)
+    batches, _ = _sample(MatQuant(**options, sides="symmetric"), data, model)
+    assert {batch.side for batch in batches} == {None}
+    assert {text for batch in batches for text in batch} == {text for column in learnt.columns for text in column}
+    assert {batch.side for batch in _sample(method, read(texts), model)[0]} == {"document"}
 
 
 @pytest.mark.parametrize(("base", "rate", "epochs"), [("qat", 2e-3, 8), ("omniquant", 2e-2, 8)])
