@@ -25,7 +25,9 @@ class MRLClassifier:
     Learns a classifier for every size, over vectors or over the embeddings of a saved anysize model.
 
     Features are read as they are: prefixes of ordinary vectors are as good as their first coordinates happen to be, so
-    make the vectors nested first (`fit` with the method mrl), or train `MRLHead` together with the network.
+    make the vectors nested first (`fit` with the method mrl), or train `MRLHead` together with the network. Texts are
+    embedded on no side of a search (``encode``: neither queries nor documents), here and by the classifier: classes
+    have none.
     """
 
     model: str | None = None
