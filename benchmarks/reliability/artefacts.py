@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reliability.harness import command, forked
+from benchmarks.reliability.harness import command, taught
 
 WIDTH = 16
 WORDS = [a + b for a in ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi") for b in ("lan", "mer", "nis", "por", "quo")]
@@ -30,7 +30,7 @@ class Scratch:
     def __post_init__(self) -> None:
         for name, make in _MAKERS.items():
             if not (self.root / name).exists():
-                done = forked(lambda make=make: make(self.root), limit=300)
+                done = taught(lambda make=make: make(self.root), limit=300)
                 if not (self.root / name).exists():
                     raise RuntimeError(f"{name} could not be made:\n{done.err}")
 

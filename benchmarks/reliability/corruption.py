@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.reliability import use
 from benchmarks.reliability.artefacts import Scratch
-from benchmarks.reliability.harness import Ended, Tally, forked
+from benchmarks.reliability.harness import Ended, Tally, forked, taught
 from benchmarks.reliability.mutations import damages
 
 CLAIM = "A damaged file is refused in one sentence or changes nothing: no wrong answer in silence, no traceback"
@@ -36,7 +36,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
     right: dict[str, Ended] = {}
     for name, place in listed[:trials]:
         if name not in right:
-            right[name] = _used(name, scratch / name)
+            right[name] = taught(lambda name=name: use.answer(name, scratch / name), memory=MEMORY)
             if right[name].status:
                 raise RuntimeError(f"{name} cannot be used while it is whole:\n{right[name].err}")
         shutil.rmtree(room, ignore_errors=True)

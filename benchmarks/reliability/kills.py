@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability.artefacts import Scratch
-from benchmarks.reliability.harness import Ended, Tally, forked, listing
+from benchmarks.reliability.harness import Ended, Tally, forked, listing, taught
 from benchmarks.reliability.verbs import VERBS, Verb
 
 CLAIM = "A writer that is killed loses nothing: the old artefact stands or the new one whole, and the next run finishes"
@@ -51,7 +51,7 @@ def _undisturbed(verb: Verb, scratch: Scratch, room: Path, tally: Tally) -> Any:
     """What stands before and after a run that nothing disturbs, how long it takes and how often it writes."""
     verb.prepare(scratch, room)
     before = verb.state(room)
-    counted = forked(lambda: _counting(verb, room, None), limit=300)
+    counted = taught(lambda: _counting(verb, room, None), limit=300)
     if counted.status:
         tally.note(verb.name, "traceback" if counted.wrong else "stuck", f"undisturbed: {counted.cause}", counted.last)
     events = int((room / "tmp" / "events").read_text()) if (room / "tmp" / "events").exists() else 1

@@ -65,6 +65,26 @@ def test_a_failure_leaves_what_was_there(tmp_path, failure, before):
     assert list(tmp_path.iterdir()) == ([target] if before else [])
 
 
+def test_a_folder_that_cannot_be_flushed_undoes_nothing(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def failing(file):
+        if os.path.samestat(os.fstat(file), tmp_path.stat()):
+            raise OSError("no")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    for content in ("old", "new"):
+        fill(tmp_path / "model", content)
+        files.write_bytes(tmp_path / "file", content.encode())
+    assert contents(tmp_path / "model")["deep/file"] == "new"
+    assert (tmp_path / "file").read_text() == "new"
+    monkeypatch.setattr(os, "fsync", lambda file: failing(file) if file < 0 else (_ for _ in ()).throw(OSError("no")))
+    with pytest.raises(OSError, match="no"):
+        files.write_bytes(tmp_path / "file", b"a file that may be lost")
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_what_is_not_ours_is_not_replaced(tmp_path):
     target = tmp_path / "thesis"
     target.mkdir()

@@ -60,11 +60,12 @@ def test_codes_propose_the_same_first_rows_however_many_are_asked_for(index):
     assert cut  # there were ties at the cut
 
 
+@pytest.mark.parametrize("count", [900, 3000])
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
-def test_a_long_list_is_cut_to_the_rows_that_its_prefix_ranks_first(index, metric):
+def test_a_long_list_is_cut_to_the_rows_that_its_prefix_ranks_first(index, metric, count):
     (segment,) = index.segments
     rng, start = np.random.default_rng(0), 7
-    rows = np.sort(rng.choice(ROWS, 900, replace=False))
+    rows = np.sort(rng.choice(ROWS, count, replace=False))
     scorer = Scorer([segment], metric)
     scorer.starts = scorer.starts + start
     wide = segment.vectors(rows)[:, :32].astype(np.float64)
@@ -75,7 +76,22 @@ def test_a_long_list_is_cut_to_the_rows_that_its_prefix_ranks_first(index, metri
         best, read = scorer.narrow(query, rows + start, 32, 50, 0)
         assert (best.rows - start).tolist() == np.sort(rows[np.argsort(-scores, kind="stable")[:50]]).tolist()
         np.testing.assert_allclose(np.sort(best.scores), np.sort(scores)[-50:], rtol=1e-12)
-        assert read == 900 * 4 * 33
+        assert read == count * 4 * (33 if count > 1050 else 32)
+
+
+def test_a_shortlist_that_the_prefix_cuts_finds_what_brute_force_finds(index):
+    (segment,) = index.segments
+    tier = segment.plans.tiers[0]
+    assert tier.scan == "codes"
+    assert 0 < tier.then < tier.keep
+    rows = segment.vectors(slice(0, ROWS))
+    queries = rows[::100] + 0.05 * np.random.default_rng(1).standard_normal((len(rows[::100]), WIDTH))
+    answers = index.search_many(queries, k=10)
+    found = [[int(hit.id) for hit in one.hits] for one in answers]
+    assert recall(truth(rows, queries), found, 10) >= 0.99
+    first, second = answers[0].stages
+    assert (first.candidates, first.kept, second.candidates, second.kept) == (ROWS, tier.then, tier.then, 10)
+    assert 32 * ROWS < first.multiply_adds <= 32 * (ROWS + tier.keep)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.9])

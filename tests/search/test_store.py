@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -223,6 +225,33 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("change", ["build", "add", "delete", "compact"])
+def test_a_change_that_is_to_be_seen_does_not_raise(tmp_path, change, monkeypatch):
+    """The manifest has its name before the folder is flushed, so a disk that cannot flush it undoes nothing."""
+    path, rows = tmp_path / "i", vectors(5)
+    index = Index.build(path, None, rows, nesting=NESTING)
+    fsync, failed = os.fsync, []
+
+    def failing(file: int) -> None:
+        if os.path.samestat(os.fstat(file), path.stat()):
+            failed.append(file)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    if change == "build":
+        index = Index.build(path, None, rows[:2], nesting=NESTING)
+    elif change == "add":
+        index.add(vectors(7)[5:])
+    elif change == "delete":
+        index.delete(["0"])
+    else:
+        index.compact()
+    assert failed
+    count = {"build": 2, "add": 7, "delete": 4, "compact": 5}[change]
+    assert len(index) == len(Index.open(path)) == count
+
+
 def test_the_index_json_of_another_program_is_not_replaced(tmp_path):
     (tmp_path / "index.json").write_text('{"pages": []}')
     with pytest.raises(CheckpointError, match="not ours to replace"):
@@ -293,7 +322,7 @@ def test_a_forged_manifest_is_refused_in_a_sentence(tmp_path):
         *(segment("plans", value) for value in (3, "x", [], {"tiers": 3}, {"tiers": [], "graph": []})),
         *(
             plan(key, value)
-            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("hits", 7), ("recall", "x"))
+            for key, value in (("scan", "x"), ("keep", -5), ("keep", "5"), ("then", 9999), ("hits", 7), ("recall", "x"))
         ),
         *(plans(key, value) for key, value in (("share", "x"), ("near", None), ("proposals", 3), ("why", 3), ("x", 1))),
     ]

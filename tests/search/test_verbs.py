@@ -206,6 +206,24 @@ def test_many_queries_are_answered_in_order_from_a_file_or_standard_input(here, 
     assert ["t3" in blocks[0], "t9" in blocks[1], "t0" in blocks[2]] == [True] * 3
 
 
+def test_a_query_that_cannot_be_asked_takes_no_other_s_answer(here, capsys):
+    assert said(capsys, "index", "-", "corpus.npy", "--out", "idx", "--dims", "8,32")[0] == 0
+    rows = np.load("corpus.npy")[:300].copy()
+    rows[[200, 299]] = 0
+    np.save("asked.npy", rows)
+    status, out, err = said(capsys, "search", "idx", "--queries", "asked.npy", "-k", "1", "--json")
+    assert status == 2
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["query_id"] for one in found] == [str(row) for row in range(1, 300) if row != 201]
+    assert all(one["hits"][0]["id"] == str(int(one["query_id"]) - 1) for one in found)
+    assert f"2 of {len(rows)} queries got no answer (201, 300): 201: the query is a vector of zeros" in err
+    assert err.count("\n") == 1
+    np.save("asked.npy", rows[200:201])
+    status, out, err = said(capsys, "search", "idx", "--queries", "asked.npy")
+    assert (status, out) == (2, "")
+    assert "1 of 1 queries got no answer: 1: the query is a vector of zeros" in err
+
+
 def test_the_time_to_encode_holds_no_loading(here, texts, monkeypatch):
     """The encoder inside a model loads when it meets its first text, which no query may pay for."""
     clock = [0.0]

@@ -25,6 +25,11 @@ def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Class
     """
     Learn from labelled vectors, or labelled texts with a `model`; seconds, so `resume` just starts again.
 
+    Features are read as they are: prefixes of ordinary vectors are as good as their first coordinates happen to be, so
+    make the vectors nested first (`fit` with the method mrl), or train `MRLHead` together with the network. Texts are
+    embedded on no side of a search (``encode``: neither queries nor documents), here and by the classifier: classes
+    have none.
+
     Raises `DataError` if there are no labels, or texts without a model.
     """
     if data.labels is None:

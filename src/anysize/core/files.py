@@ -39,7 +39,7 @@ def new_directory(target: str | os.PathLike[str], *, marker: str) -> Iterator[Pa
             _exchange(scratch, final)
         else:
             os.replace(scratch, final)
-        flush(final.parent)
+        flush_names(final.parent)
 
 
 def check_replaceable(target: Path, marker: str) -> None:
@@ -89,7 +89,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
                 view = view[os.write(file, view) :]
             os.fsync(file)
     for folder in {path.parent for path in files}:
-        flush(folder)
+        flush_names(folder)
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -155,12 +155,22 @@ def sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Make a file, or the names in a folder, outlast a power cut."""
+    """Make a file, or the names in a folder, outlast a power cut. Raises `OSError` if the system cannot."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def flush_names(folder: Path) -> None:
+    """
+    Make the names in a folder outlast a power cut, if the system can.
+
+    What is to be seen has been renamed by then, so that to raise would say of a change that it did not happen.
+    """
+    with contextlib.suppress(OSError):
+        flush(folder)
 
 
 def _settle(folder: Path) -> None:

@@ -38,6 +38,7 @@ def nearest_others(rows: Any, vectors: Vectors, asked: Int64[np.ndarray, " q"], 
         here = np.flatnonzero((asked >= start) & (asked < start + len(block)))
         scores[here, asked[here] - start] = -np.inf
         best.take(scores, start)
+        del block, scores  # before the next are made: there is room for one block of scores
         start, step = start + step, min(2 * step, most)
     return best.places
 

@@ -19,8 +19,9 @@ def principal_rows(features: Float[np.ndarray, "n d"], dims: int) -> Float[torch
     squares = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
     for start in range(0, len(features), _ROWS):  # a block at a time: they may be a mapped file
         block = torch.from_numpy(np.require(features[start : start + _ROWS], np.float32, ["C", "W"])).double()
-        block = torch.nn.functional.normalize(block, dim=-1)
+        block /= block.norm(dim=-1, keepdim=True).clamp_min(1e-12)  # in place: the block is the most that is held
         squares += block.T @ block
+        del block
     _, vectors = torch.linalg.eigh(squares / max(1, len(features)))
     rows = vectors.flip(-1)[:, :dims].T
     # Fix the signs, which the decomposition leaves open, so that equal data give equal heads.

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 
 import anysize as az
@@ -13,13 +14,14 @@ from anysize.core.verbs.rivals import rival
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.model.making import prepared
-from anysize.quantize.training.columns import cosent, in_batch_softmax
+from anysize.quantize.training.columns import collate, columns, cosent, in_batch_softmax
 from anysize.quantize.training.fit import float_model
 from anysize.quantize.training.objective import Training
-from anysize.quantize.training.omniquant import Call, _first_inputs, real_tokens
+from anysize.quantize.training.omniquant import Call, _first_inputs, _sample, real_tokens
 from anysize.quantize.training.widths import widths
 from anysize.testing import check_nested_model
 from tests.conftest import WIDTH, WORDS, sentences, write_pairs
+from tests.text.bases import SIDED, Kind, make
 
 
 @pytest.fixture
@@ -67,6 +69,47 @@ def test_omniquant_leaves_padding_out(options):
     for (call,) in calls:
         assert torch.equal(real_tokens(state, call), mask)
         assert real_tokens(state[:1, :1], Call((), {})).all()
+
+
+def test_omniquant_looks_at_texts_on_the_side_of_their_column(options, pairs, texts):
+    method = MatQuant(**options)
+    model = prepared(method.source(), method.nesting(), modules="ffn")
+    data = read(pairs)
+    batches, _ = _sample(method, data, model)
+    learnt = data.training_pairs()
+    for side, column in zip(("query", "document"), learnt.columns, strict=True):
+        mine = [batch for batch in batches if batch.side == side]
+        assert all(len(batch) <= method.batch_size for batch in mine)
+        assert {text for batch in mine for text in batch} == set(column)
+    batches, _ = _sample(MatQuant(**options, sides="symmetric"), data, model)
+    assert {batch.side for batch in batches} == {None}
+    assert {text for batch in batches for text in batch} == {text for column in learnt.columns for text in column}
+    assert {batch.side for batch in _sample(method, read(texts), model)[0]} == {"document"}
+
+
+def test_embeddings_are_learnt_on_the_side_of_their_column(options, pairs, tmp_path):
+    base = make(Kind(settings=SIDED), tmp_path)
+    method = MatQuant(**{**options, "model": str(base), "bits": (8, 4), "learn_from": "embeddings"})
+    data = read(pairs)
+    learnt, rows = data.training_pairs(), columns(data, "embeddings", method.sides)
+    by_side = {side: {row.texts[0] for row in rows if row.side == side} for side in ("query", "document")}
+    assert by_side == {"query": set(learnt.columns[0]), "document": set(learnt.columns[1])}
+    assert {row.side for row in columns(data, "embeddings", "symmetric")} == {None}
+    floats = method.source()
+    model = prepared(method.source(), method.nesting(), bits=(8, 4), modules="linear")
+    batch = collate([rows[place] for place in (0, len(rows) - 1, 1)])
+    assert batch["first"] == ["query", "document", "query"]
+    loss = Training(model, method.widths(), 20.0, floats, rows.sides)(**batch)["loss"]
+    expected, weights = 0.0, method.widths().weights
+    plain = SentenceTransformer(str(base), device="cpu")
+    for (text,), side in zip(zip(*batch["columns"], strict=True), batch["first"], strict=True):
+        (wanted,) = getattr(plain, f"encode_{side}")([text], normalize_embeddings=True)
+        for bits in (8, 4):
+            (found,) = getattr(model.at(bits=bits), f"encode_{side}")([text])
+            expected += weights[bits] * (1 - float(found @ wanted)) / 3
+    assert loss.item() == pytest.approx(expected, abs=1e-5)
+    turned = Training(model, method.widths(), 20.0, floats, rows.sides)(batch["columns"])["loss"]
+    assert abs(loss.item() - turned.item()) > 1e-4  # as documents all
 
 
 @pytest.mark.parametrize(("base", "rate", "epochs"), [("qat", 2e-3, 8), ("omniquant", 2e-2, 8)])

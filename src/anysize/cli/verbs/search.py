@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,12 +57,37 @@ class Search:
         return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
 
     def _each(self, index: Any, ids: list[str], queries: Any) -> Iterator[FoundFor]:
+        from anysize.core.data.rows import short_list
+        from anysize.core.errors import DataError
+
+        refused: list[tuple[str, DataError]] = []
         for start in range(0, len(queries), _TOGETHER):
             part = queries[start : start + _TOGETHER]
-            answers = index.search_many(part, k=self.k, stages=self.stages, approximate=self.approximate)
-            for row, answer in enumerate(answers):
-                text = part[row] if isinstance(part[row], str) else None
-                yield FoundFor(answer, ids[start + row], text)
+            for row, answer in enumerate(self._answers(index, part)):
+                if isinstance(answer, DataError):
+                    refused.append((ids[start + row], answer))
+                else:
+                    yield FoundFor(answer, ids[start + row], part[row] if isinstance(part[row], str) else None)
+        if refused:
+            name, why = refused[0]
+            others = f" ({short_list(name for name, _ in refused)})" if len(refused) > 1 else ""
+            raise DataError(f"{len(refused)} of {len(queries)} queries got no answer{others}: {name}: {why}")
+
+    def _answers(self, index: Any, part: Any) -> list[Any]:
+        """Results for each query, or what it is refused for: one that cannot be asked takes no other's answer."""
+        from anysize.core.errors import DataError
+
+        ask = partial(index.search_many, k=self.k, stages=self.stages, approximate=self.approximate)
+        try:
+            return list(ask(part))
+        except DataError:
+            found: list[Any] = []
+            for row in range(len(part)):
+                try:
+                    found += ask(part[row : row + 1])
+                except DataError as error:
+                    found.append(error)
+            return found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -20,33 +20,44 @@ if TYPE_CHECKING:
     from anysize.core.data.data import Data
 
 
+class Row(NamedTuple):
+    """Texts that belong together, their score if there is one, and the side of the first."""
+
+    texts: list[str]
+    label: float | None
+    side: Side | None
+
+
 @dataclass(frozen=True)
 class Columns:
     """
     Texts in columns, row by row: a map-style data set. `labels` are scores, one a row, where people gave them.
 
-    `sides` says for each column where in a search it stands.
+    `sides` says for each column where in a search it stands, and `row_sides` for each of texts that stand alone.
     """
 
     columns: Sequence[Sequence[str]]
     labels: Sequence[float] | None
     what: str
     sides: Sequence[Side | None]
+    row_sides: Sequence[Side | None] | None = None
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
-    def __getitem__(self, index: int) -> tuple[list[str], float | None]:
-        return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
+    def __getitem__(self, index: int) -> Row:
+        label = None if self.labels is None else self.labels[index]
+        side = self.sides[0] if self.row_sides is None else self.row_sides[index]
+        return Row([column[index] for column in self.columns], label, side)
 
 
 def columns(data: Data, learn_from: str, sides: Sides = "retrieval") -> Columns:
     """
     What `data` offers: scored pairs, pairs or triplets with ``labels``; its texts with ``embeddings``.
 
-    `sides` says how pairs stand; texts alone are documents, scored pairs stand on no side. ``auto`` takes labels where
-    there are some. What is held out for measuring is left out. Raises `DataError` if labels are asked for and there are
-    none, or there is no text at all.
+    `sides` says how pairs stand, and their texts one by one; other texts are documents, scored pairs stand on no side.
+    ``auto`` takes labels where there are some. What is held out for measuring is left out. Raises `DataError` if labels
+    are asked for and there are none, or there is no text at all.
     """
     found: Columns | None = None
     if data.scored is not None:
@@ -61,18 +72,26 @@ def columns(data: Data, learn_from: str, sides: Sides = "retrieval") -> Columns:
         raise DataError(f"{data.name} has no labels to learn from; expected pairs, scored pairs or judgements")
     if found is not None and learn_from != "embeddings":
         return found
-    every = data.texts if found is None else [text for column in found.columns for text in column]
-    texts = [text for text in dict.fromkeys(every) if text.strip()]
-    if not texts:
+    alone = side_of_texts(sides)
+    if found is None:
+        every = [(alone, text) for text in data.texts]
+    else:
+        every = [(side, text) for side, column in zip(found.sides, found.columns, strict=True) for text in column]
+    distinct = [(side, text) for side, text in dict.fromkeys(every) if text.strip()]
+    if not distinct:
         raise DataError(f"{data.name} holds no text to learn from")
-    return Columns([texts], None, "texts", (side_of_texts(sides),))
+    return Columns([[text for _, text in distinct]], None, "texts", (alone,), [side for side, _ in distinct])
 
 
-def collate(rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:
-    """A batch: texts by column, and the scores."""
-    labels = [label for _, label in rows if label is not None]
-    listed = [list(column) for column in zip(*(texts for texts, _ in rows), strict=True)]
-    return {"columns": listed, "scores": torch.tensor(labels) if labels else None}
+def collate(rows: Sequence[Row]) -> dict[str, Any]:
+    """A batch: texts by column, the scores, and the side of each text of the first column."""
+    labels = [row.label for row in rows if row.label is not None]
+    listed = [list(column) for column in zip(*(row.texts for row in rows), strict=True)]
+    return {
+        "columns": listed,
+        "scores": torch.tensor(labels) if labels else None,
+        "first": [row.side for row in rows],
+    }
 
 
 def in_batch_softmax(columns: Sequence[torch.Tensor], scale: float) -> torch.Tensor:

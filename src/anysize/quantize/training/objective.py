@@ -81,13 +81,18 @@ class Training(NestedTraining):
         self.scale, self.sides = scale, sides
         self._teacher = (teacher,)  # in a tuple: it is not trained and not saved with a checkpoint
 
-    def forward(self, columns: list[list[str]], scores: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """The loss of one batch, summed over sizes."""
+    def forward(
+        self, columns: list[list[str]], scores: torch.Tensor | None = None, first: Sequence[Side | None] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The loss of one batch, summed over sizes; `first` are the sides of texts that stand alone, if they differ."""
         sides = self.sides or [None] * len(columns)
-        sided = [SidedTexts(texts, side) for texts, side in zip(columns, sides, strict=True)]
+        parts = [[SidedTexts(texts, side)] for texts, side in zip(columns, sides, strict=True)]
+        taught = None
+        if len(columns) == 1:
+            parts = [_by_side(columns[0], first or [sides[0]] * len(columns[0]))]
+            taught = torch.cat([self._taught(texts) for texts in parts[0]])
         with one_step():
-            by_column = [self.model.outputs(texts, self.sizes) for texts in sided]
-        taught = None if len(columns) > 1 else self._taught(sided[0])
+            by_column = [_joined([self.model.outputs(texts, self.sizes) for texts in part]) for part in parts]
 
         def loss_at(size: Size) -> torch.Tensor:
             vectors = [found[size] for found in by_column]
@@ -108,6 +113,18 @@ class Training(NestedTraining):
         teacher.to(next(self.model.parameters()).device)
         found: torch.Tensor = teacher.at()(texts)
         return found
+
+
+def _by_side(texts: Sequence[str], sides: Sequence[Side | None]) -> list[SidedTexts]:
+    """The texts of each side; their order is lost."""
+    return [
+        SidedTexts([text for text, other in zip(texts, sides, strict=True) if other == side], side)
+        for side in dict.fromkeys(sides)
+    ]
+
+
+def _joined(found: Sequence[dict[Size, torch.Tensor]]) -> dict[Size, torch.Tensor]:
+    return {size: torch.cat([one[size] for one in found]) for size in found[0]}
 
 
 def _prefix(vectors: torch.Tensor, dims: int) -> torch.Tensor:

@@ -23,7 +23,7 @@ from anysize.backbones.causal import CausalLM
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes
-from anysize.core.sides import SidedTexts, side_of_texts
+from anysize.core.sides import SidedTexts
 from anysize.quantize.codes.running import as_floats, running_at
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.layers.fake import FakeQuantLinear
@@ -63,10 +63,7 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is not None:
         model.to(accelerator)
-    sample, what = _sample(method, data, model)
-    batches = [sample[start : start + method.batch_size] for start in range(0, len(sample), method.batch_size)]
-    if not isinstance(sample, torch.Tensor):
-        batches = [SidedTexts(batch, side_of_texts(method.sides)) for batch in batches]
+    batches, what = _sample(method, data, model)
     blocks = list(found[0])
     states, calls = _first_inputs(model, blocks, batches)
     kept = workdir / "blocks"
@@ -89,19 +86,30 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
         losses.append({"step": place, "loss": final})
         with torch.no_grad(), running_at(prefix):
             states = [_run(block, state, call) for state, call in zip(states, calls[place], strict=True)]
-    return {"learnt_from": what, "rows": len(sample), "losses": losses, "inputs_at_bits": prefix}
+    return {"learnt_from": what, "rows": sum(map(len, batches)), "losses": losses, "inputs_at_bits": prefix}
 
 
-def _sample(method: MatQuant, data: Data, model: Quantized) -> tuple[Any, str]:
-    """What to look at, drawn by the seed: windows of tokens, or distinct texts, sorted so that batches pad little."""
+def _sample(method: MatQuant, data: Data, model: Quantized) -> tuple[list[Any], str]:
+    """
+    Batches to look at, drawn by the seed: windows of tokens, or distinct texts, sorted so that batches pad little.
+
+    All texts of a batch stand on one side of a search: that of the column that they came from.
+    """
     generator = torch.Generator().manual_seed(method.seed)
     if isinstance(model.inner, CausalLM):
         rows = language_windows(method, data, model.inner)[:, :-1]
-        return rows[torch.randperm(len(rows), generator=generator)[: method.calibration]], "windows of text"
-    texts = [text for column in columns(data, "auto").columns for text in column]
-    distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-    chosen = torch.randperm(len(distinct), generator=generator)[: method.calibration].tolist()
-    return sorted((distinct[place] for place in chosen), key=len), "texts"
+        chosen = rows[torch.randperm(len(rows), generator=generator)[: method.calibration]]
+        return list(chosen.split(method.batch_size)), "windows of text"
+    found = columns(data, "auto", method.sides)
+    sided = [(side, text) for side, column in zip(found.sides, found.columns, strict=True) for text in column]
+    distinct = [one for one in dict.fromkeys(sided) if one[1].strip()]
+    drawn = [distinct[place] for place in torch.randperm(len(distinct), generator=generator)[: method.calibration]]
+    batches: list[Any] = []
+    for side in dict.fromkeys(found.sides):
+        texts = sorted((text for other, text in drawn if other == side), key=len)
+        for start in range(0, len(texts), method.batch_size):
+            batches.append(SidedTexts(texts[start : start + method.batch_size], side))
+    return batches, "texts"
 
 
 def _first_inputs(

@@ -23,7 +23,8 @@ from anysize.search.scoring.pool import Pool
 from anysize.search.store.segment import Rows, Segment
 
 _CHUNK = 16384
-_FEW = 2
+_FEW = 1000
+"""Up to so many rows it takes no longer to sum all of them in float64 than to find out which need not be."""
 _ROUNDING = 2.0**-24
 _PLAIN = (1e-30, 1e30)
 """Lengths of rows between which products in float32 neither underflow nor overflow; other rows are left to float64."""
@@ -60,6 +61,8 @@ def merge(shortlists: Sequence[Shortlist], dims: int) -> Shortlist:
     """One shortlist from those of successive segments."""
     if not shortlists:
         return unscored(np.zeros(0, np.int64), dims)
+    if len(shortlists) == 1:
+        return shortlists[0]
     rows, dots, squares, scores = (
         np.concatenate([getattr(one, name) for one in shortlists]) for name in ("rows", "dots", "squares", "scores")
     )
@@ -125,7 +128,7 @@ class Scorer:
         """The best `keep` of some `rows` of segment `number`, ascending, by their first `dims` coordinates; bytes."""
         segment, start = self.segments[number], int(self.starts[number])
         local, read = rows - start, 0
-        if len(local) > _FEW * keep:  # what surely is not among the best need not be summed in float64
+        if len(local) > keep + _FEW:  # what surely is not among the best need not be summed in float64
             asked = directions(query[None, :dims]).astype(np.float32)
             upper, slack = self._bounds(segment, asked, dims, local)
             pool = Pool(keep, lambda places: self._scores_of(segment, query, dims, local[places]))
