@@ -73,7 +73,7 @@ def test_omniquant_leaves_padding_out(options):
 
 def test_omniquant_looks_at_texts_on_the_side_of_their_column(options, pairs, texts):
     method = MatQuant(**options)
-    model = prepared(method.source(), method.nesting(), modules="ffn")
+    model = prepared(float_model(method), method.nesting(), modules="ffn")
     data = read(pairs)
     batches, _ = _sample(method, data, model)
     learnt = data.training_pairs()
@@ -95,8 +95,8 @@ def test_embeddings_are_learnt_on_the_side_of_their_column(options, pairs, tmp_p
     by_side = {side: {row.texts[0] for row in rows if row.side == side} for side in ("query", "document")}
     assert by_side == {"query": set(learnt.columns[0]), "document": set(learnt.columns[1])}
     assert {row.side for row in columns(data, "embeddings", "symmetric")} == {None}
-    floats = method.source()
-    model = prepared(method.source(), method.nesting(), bits=(8, 4), modules="linear")
+    floats = float_model(method)
+    model = prepared(float_model(method), method.nesting(), bits=(8, 4), modules="linear")
     batch = collate([rows[place] for place in (0, len(rows) - 1, 1)])
     assert batch["first"] == ["query", "document", "query"]
     loss = Training(model, method.widths(), 20.0, floats, rows.sides)(**batch)["loss"]
