@@ -29,7 +29,7 @@ from anysize.quantize.learnt import Learnt
 from anysize.quantize.linear import FakeQuantLinear
 from anysize.quantize.qat import language_windows
 from anysize.quantize.tasks import columns
-from anysize.quantize.widths import FLOAT, running_at
+from anysize.quantize.widths import running_as_floats, running_at
 from anysize.quantize.widths_asked import Widths
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _first_inputs(
 
     handles = [block.register_forward_pre_hook(listen(n), with_kwargs=True) for n, block in enumerate(blocks)]
     try:
-        with torch.no_grad(), running_at(FLOAT):
+        with torch.no_grad(), running_as_floats():
             for batch in batches:
                 try:
                     model.inner.outputs(batch)
@@ -162,7 +162,7 @@ def _fit_block(
     if not parts:
         return 0.0
     widths = method.widths()
-    with torch.no_grad(), running_at(FLOAT):
+    with torch.no_grad(), running_as_floats():
         targets = [_run(block, state, call) for state, call in zip(states, calls, strict=True)]
     learnt = [parameter for part in parts.values() if part.learnt for parameter in part.learnt.parameters()]
     optimiser = torch.optim.AdamW(learnt, lr=method.learning_rate, weight_decay=0.0)

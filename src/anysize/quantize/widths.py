@@ -19,10 +19,23 @@ FLOAT = 0
 _CURRENT: ContextVar[int | Mapping[str, int] | None] = ContextVar("anysize_bits", default=None)
 
 
-@takes(bits=whole(FLOAT) | MAPPING)
+@takes(bits=whole() | MAPPING)
 @contextlib.contextmanager
 def running_at(bits: int | Mapping[str, int]) -> Iterator[None]:
     """Run every quantised layer at `bits`, or each at that of its name (a layer that is not named: at its widest)."""
+    with _at(bits):
+        yield
+
+
+@contextlib.contextmanager
+def running_as_floats() -> Iterator[None]:
+    """Run layers in training with weights that are not quantised at all."""
+    with _at(FLOAT):
+        yield
+
+
+@contextlib.contextmanager
+def _at(bits: int | Mapping[str, int]) -> Iterator[None]:
     token = _CURRENT.set(bits)
     try:
         yield
