@@ -23,19 +23,19 @@ _CURRENT: ContextVar[int | Mapping[str, int] | None] = ContextVar("anysize_bits"
 @contextlib.contextmanager
 def running_at(bits: int | Mapping[str, int]) -> Iterator[None]:
     """Run every quantised layer at `bits`, or each at that of its name (a layer that is not named: at its widest)."""
-    with _running(bits):
+    with _at(bits):
         yield
 
 
 @contextlib.contextmanager
-def as_floats() -> Iterator[None]:
-    """Run every layer in training with its weights as they are, not quantised."""
-    with _running(FLOAT):
+def running_as_floats() -> Iterator[None]:
+    """Run layers in training with weights that are not quantised at all."""
+    with _at(FLOAT):
         yield
 
 
 @contextlib.contextmanager
-def _running(bits: int | Mapping[str, int]) -> Iterator[None]:
+def _at(bits: int | Mapping[str, int]) -> Iterator[None]:
     token = _CURRENT.set(bits)
     try:
         yield

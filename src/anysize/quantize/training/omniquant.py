@@ -24,7 +24,7 @@ from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes
 from anysize.core.sides import SidedTexts
-from anysize.quantize.codes.running import as_floats, running_at
+from anysize.quantize.codes.running import running_as_floats, running_at
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.layers.fake import FakeQuantLinear
 from anysize.quantize.layers.learnt import Learnt
@@ -133,7 +133,7 @@ def _first_inputs(
 
     handles = [block.register_forward_pre_hook(listen(n), with_kwargs=True) for n, block in enumerate(blocks)]
     try:
-        with torch.no_grad(), as_floats():
+        with torch.no_grad(), running_as_floats():
             for batch in batches:
                 try:
                     model.inner.outputs(batch)
@@ -162,7 +162,7 @@ def _fit_block(
     if not parts:
         return 0.0
     widths = method.widths()
-    with torch.no_grad(), as_floats():
+    with torch.no_grad(), running_as_floats():
         targets = [_run(block, state, call) for state, call in zip(states, calls, strict=True)]
     learnt = [parameter for part in parts.values() if part.learnt for parameter in part.learnt.parameters()]
     optimiser = torch.optim.AdamW(learnt, lr=method.learning_rate, weight_decay=0.0)
