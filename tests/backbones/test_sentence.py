@@ -193,3 +193,24 @@ def test_what_is_saved_does_not_depend_on_what_was_read_before(encoder_path, tmp
     fresh.save(tmp_path / "fresh")
     used.save(tmp_path / "used")
     assert tree(tmp_path / "fresh") == tree(tmp_path / "used")
+
+
+def test_values_that_are_not_finite_are_no_vectors(encoder_path):
+    import torch
+
+    encoder = Encoder(encoder_path)
+    with torch.no_grad():
+        next(encoder.model.parameters()).fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not finite"):
+        encoder.encode(["balan"])
+
+
+def test_a_cut_model_does_not_depend_on_what_was_read_before(encoder_path, tmp_path):
+    from anysize.text import NestedEncoder
+
+    for name in ("fresh", "used"):
+        model = NestedEncoder.from_pretrained(encoder_path, layers=(1, 2), dims=(8, WIDTH))
+        if name == "used":
+            model.encoder.tokenizer(["balan"], max_length=9, truncation=True)
+        model.extract(layers=2, dims=WIDTH).save(str(tmp_path / name), create_model_card=False)
+    assert tree(tmp_path / "fresh") == tree(tmp_path / "used")

@@ -369,3 +369,12 @@ def test_forged_contents_are_refused_too(tmp_path):
     replaced(tmp_path / "s", "codes.rows", rows.tobytes())
     with pytest.raises(CheckpointError, match="rows that are not there"):
         Index.open(tmp_path / "s", SparseModel()).search(vectors(1, WIDTH)[0], k=1, stages=f"active=8:9,dims={WIDTH}")
+
+
+def test_a_folder_that_has_the_length_of_a_file_is_none(tmp_path):
+    from anysize.core.digests import Digest
+    from anysize.search.store.stored import Stored
+
+    (tmp_path / "ids.offsets").mkdir()
+    with pytest.raises(CheckpointError, match="is no file"):
+        Stored(str(tmp_path / "ids.offsets"), Digest((tmp_path / "ids.offsets").stat().st_size, "0" * 64))

@@ -200,9 +200,13 @@ class Backbone(nn.Module):
         return cls(transformer.eval(), [module_of(one) for one in config["tail"]], settings)
 
     def save_tokenizer(self, directory: Path) -> None:
-        """Write the tokenizer in its own format, which holds how it last cut and padded: as `tokens` does."""
-        self.tokens(["a"])
+        """Write the tokenizer in its own format."""
+        self._settle_tokenizer()
         self.tokenizer.save_pretrained(str(directory / TOKENIZER))
+
+    def _settle_tokenizer(self) -> None:
+        """A tokenizer also writes how it last cut and padded: after this that is the same, whatever it read before."""
+        self.tokens(["a"])
 
     def load_tokenizer(self, directory: Path) -> None:
         """Attach what `save_tokenizer` wrote."""
@@ -221,6 +225,7 @@ class Backbone(nn.Module):
             "default_prompt_name": self.settings["default_prompt"],
             "similarity_fn_name": self.settings.get("similarity"),
         }
+        self._settle_tokenizer()
         with temporary_folder() as scratch, quiet():
             layered.truncated(self.transformer, depth, self.stack).save_pretrained(scratch)
             self.tokenizer.save_pretrained(scratch)

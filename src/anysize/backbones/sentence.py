@@ -145,7 +145,10 @@ class Encoder(TwoSided):
             for rows in groups:
                 part = shorter[rows.start : rows.stop]
                 found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False, **how))
-        return np.concatenate(found).astype(np.float32)
+        vectors = np.concatenate(found).astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise CheckpointError(f"the model {self.name} gives values that are not finite; it may be damaged")
+        return vectors
 
     def save(self, directory: Path) -> None:
         """Write it as an ordinary sentence-transformers model."""

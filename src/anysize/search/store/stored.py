@@ -12,6 +12,7 @@ import errno
 import hashlib
 import mmap
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ class Stored:
 
     def __init__(self, path: str, digest: Digest) -> None:
         self.path, self.digest = path, digest
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a FIFO would wait for ever
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise CheckpointError(f"{path} is no file; build the index again")
             self._seen = Identity.of(file)
             if self._seen.bytes != digest.bytes:
                 raise CheckpointError(
