@@ -31,7 +31,7 @@ _RIGHT = (
     "fit data/vectors.npy --method csr --latents 32 --active 2,4 --steps 4 --batch-size 64 --out out",
     "fit data/labelled.jsonl --method mrl-classifier --model head --epochs 1 --out out",
     "fit none --method tasks --model base --dims 8,16 --steps 2 --task retrieval=data/pairs.jsonl --out out",
-    "pretrain data/texts.jsonl --model bert --epochs 1 --batch-size 16 --out out",
+    "fit data/texts.jsonl --method mlm --model bert --epochs 1 --batch-size 16 --out out",
     "measure head data/pairs.jsonl --dims 4,8 --arms truncate --within 1% --json f.json --html f.html",
     "measure sae data/vectors.npy --sizes 32:4 --by reconstruction",
     "choose head --within 1% --max-bytes 1KB --max-ms 5",
@@ -71,7 +71,7 @@ _OPTIONS = ("--out", "--size", "--dims", "--sizes", "--model", "--method", "--ta
             "--resume",
             "--approximate", "--max-bytes", "--max-ms", "--as-good-as", "--unknown", "-x", "--help", "--rows", "--show",
             "--concepts", "--texts", "--min-ratio", "--bits", "--keep", "--tune", "--scale", "--steps")  # fmt: skip
-_VERBS = ("fit", "pretrain", "measure", "choose", "cut", "prune", "concepts", "look", "index", "search", "info",
+_VERBS = ("fit", "measure", "choose", "cut", "prune", "concepts", "look", "index", "search", "info",
           "nothing",
           "", "Fit", "--version", "--help")  # fmt: skip
 

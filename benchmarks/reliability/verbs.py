@@ -152,7 +152,9 @@ VERBS = (
     _fit("classifier", "head", "base", old="projection"),
     _fit("sae", old="csr"),
     Verb(
-        "pretrain", "pretrain @data/texts.jsonl --model @bert --epochs 1 --batch-size 16 --out @out", ("data", "bert")
+        "fit mlm",
+        "fit @data/texts.jsonl --method mlm --model @bert --epochs 1 --batch-size 16 --out @out",
+        ("data", "bert"),
     ),
     Verb("cut head", "cut @head --size dims=8 --out @out", ("head", "base"), {"out": "cut-layered"}),
     Verb("cut saelens", "cut @sae --size latents=32 --out @out", ("sae",)),

@@ -140,11 +140,10 @@ def remember(files: Mapping[Path, Digest]) -> None:
     _cache.add([(identity, digest) for identity, digest in known if identity.settled()])
 
 
-def seal(folder: Path, *, but: str = "") -> None:
-    """Record every file of a folder, but those whose names begin so, in a file of its own there."""
+def seal(folder: Path) -> None:
+    """Record every file of a folder in a file of its own there."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
-    kept = [path for path in files if not but or not path.name.startswith(but)]
-    write_json(folder / SEAL, signed({str(path.relative_to(folder)): record(path).to_json() for path in kept}))
+    write_json(folder / SEAL, signed({str(path.relative_to(folder)): record(path).to_json() for path in files}))
 
 
 def check_seal(folder: Path) -> None:

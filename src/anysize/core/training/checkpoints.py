@@ -26,15 +26,17 @@ def check_checkpoint(checkpoint: Path) -> None:
 
 def sealing() -> Any:
     """A callback of a trainer that records the files of every checkpoint."""
+    import torch
     from transformers import TrainerCallback
 
     class Sealing(TrainerCallback):
-        """Record the files of every checkpoint; those of other processes may still be on their way."""
+        """Record the files of every checkpoint, once each process has written what it writes there."""
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.barrier()
             if state.is_world_process_zero:
-                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                seal(folder, but="rng_state_")
+                seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     return Sealing()
 
