@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -76,7 +77,9 @@ _VERBS = ("fit", "measure", "choose", "cut", "prune", "concepts", "look", "index
           "", "Fit", "--version", "--help")  # fmt: skip
 
 WRONG = ("traceback", "crash", "hang", "unclear", "exit 1", "half-written")
-APART: tuple[str, ...] = ()
+APART: tuple[str, ...] = ("long",)
+_PROGRESS = re.compile(r": [\d,]+ of [\d,]+ .*, about .* left")
+"""What a verb says of long work: who asks for a million epochs gets them, and is told how long it will take."""
 
 
 def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None:
@@ -90,6 +93,8 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
         ended = forked(lambda words=words: _in(room, words), limit=LIMIT)
         after = _stamps(room)
         outcome = "done" if ended.status == 0 else "refused" if ended.refused else ended.wrong or f"exit {ended.status}"
+        if outcome == "hang" and _PROGRESS.search(f"{ended.err} {ended.last}"):
+            outcome = "long"
         verb = words[0] if words[0] in _VERBS else "other"
         cause, example = _cause(words, ended), f"{_shown(words)} | {ended.last[:300]}"
         if ended.refused and after != before:

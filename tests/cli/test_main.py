@@ -141,7 +141,12 @@ def test_a_full_disk_is_one_sentence(ends, case):
 
 
 def test_the_machine_s_other_troubles_are_one_sentence(ends):
-    assert ends(MemoryError()).err.startswith("anysize: there is not enough memory")
+    torch_says = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+    )
+    for error in (MemoryError(), torch_says):
+        assert ends(error).status == 2
+        assert ends(error).err.startswith("anysize: there is not enough memory for what was asked")
     said = ends(PermissionError(errno.EACCES, "Permission denied", "/root/m"))
     assert (said.status, said.err) == (1, "anysize: /root/m: Permission denied\n")
 

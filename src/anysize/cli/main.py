@@ -74,6 +74,8 @@ def run(argv: list[str], signals: Signals | None = None) -> int:
     except Exception as error:
         if signals is not None and signals.number:
             return _stopped(signals)  # a library on the way made another error of it
+        if _lacks_memory(error):
+            return _complain("there is not enough memory for what was asked; ask for less or give less data", 2)
         trouble = _machine_trouble(error)
         if trouble is not None:
             return _complain(trouble, 1)
@@ -150,6 +152,14 @@ def _parse(verb: str, words: list[str]) -> Verb:
     return filled
 
 
+def _lacks_memory(error: Exception) -> bool:
+    """Whether Python, or torch in its own words, could not have the memory that it asked for."""
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
+    )
+
+
 def _machine_trouble(error: Exception) -> str | None:
     """One sentence if the machine failed, None if the input or the program did."""
     from anysize.core.files import disk_is_full
@@ -157,8 +167,6 @@ def _machine_trouble(error: Exception) -> str | None:
     if disk_is_full(error):
         how = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         return f"the disk is full; nothing that was there before is changed. Free some space and run it again{how}"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory; give less data at once"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return " ".join(str(error).split()) if isinstance(error, OSError) else None
