@@ -135,6 +135,7 @@ BAD_TENSORS = {
     "k of a half": ("AutoEncoderTopK", {"k": torch.tensor(2.5)}, "k=2.5"),
     "several k": ("AutoEncoderTopK", {"k": torch.tensor([1, 2])}, r"k=\[1, 2\]"),
     "nan in the encoder": ("AutoEncoder", {"W_enc": W.T * float("nan")}, "W_enc that are not finite"),
+    "a weight whose products overflow": ("AutoEncoder", {"W_enc": W.T * 1e30}, "W_enc that are not finite"),
     "inf in a bias": ("AutoEncoder", {"b_dec": C * float("inf")}, "b_dec that are not finite"),
     "nan in the threshold": ("BatchTopKSAE", {**STATE, "threshold": torch.tensor(float("nan"))}, "threshold"),
     "whole numbers as weights": ("AutoEncoder", {"W_dec": V.long()}, "W_dec that are not finite floats"),

@@ -128,7 +128,8 @@ def assembled(
     `active` is no number of latents.
     """
     for name, value in state.items():
-        if not value.is_floating_point() or not bool(value.float().isfinite().all()):
+        # The sum of squares is infinite too where a value is so large that products of it would be.
+        if not value.is_floating_point() or not bool(value.float().square().sum().isfinite()):
             raise CheckpointError(f"{where} holds values in {name} that are not finite floats; it may be damaged")
     if active is not None and (type(active) not in (int, float) or not 0 < active < math.inf):
         raise CheckpointError(f"{where} goes with k={active!r}; expected a number of latents, at least 1")
