@@ -147,6 +147,8 @@ def test_the_machine_s_other_troubles_are_one_sentence(ends):
     for error in (MemoryError(), torch_says):
         assert ends(error).status == 2
         assert ends(error).err.startswith("anysize: there is not enough memory for what was asked")
+    said = ends(OSError(errno.ENAMETOOLONG, "File name too long", "m" * 300))
+    assert (said.status, said.err.count("\n")) == (2, 1)
     said = ends(PermissionError(errno.EACCES, "Permission denied", "/root/m"))
     assert (said.status, said.err) == (1, "anysize: /root/m: Permission denied\n")
 

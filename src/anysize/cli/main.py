@@ -74,11 +74,16 @@ def run(argv: list[str], signals: Signals | None = None) -> int:
     except Exception as error:
         if signals is not None and signals.number:
             return _stopped(signals)  # a library on the way made another error of it
-        if _lacks_memory(error):
+        from errno import ENAMETOOLONG
+
+        from anysize.core.errors import lacks_memory
+
+        if lacks_memory(error):
             return _complain("there is not enough memory for what was asked; ask for less or give less data", 2)
         trouble = _machine_trouble(error)
         if trouble is not None:
-            return _complain(trouble, 1)
+            named_too_long = isinstance(error, OSError) and error.errno == ENAMETOOLONG
+            return _complain(trouble, 2 if named_too_long else 1)
         if not isinstance(error, ValueError):
             raise
         from anysize.core.errors import AnysizeError
@@ -150,14 +155,6 @@ def _parse(verb: str, words: list[str]) -> Verb:
     command = getattr(importlib.import_module(module), name)
     filled: Verb = parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
     return filled
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether Python, or torch in its own words, could not have the memory that it asked for."""
-    said = str(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
-    )
 
 
 def _machine_trouble(error: Exception) -> str | None:

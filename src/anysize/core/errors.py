@@ -47,3 +47,9 @@ def refused_as_damaged(what: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{what} ({reason}); it may be damaged") from error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether Python, or torch in its own words, could not have the memory that was asked for."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said

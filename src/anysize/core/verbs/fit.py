@@ -11,7 +11,7 @@ from typing import Any
 from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
-from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
+from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
 from anysize.core.options import configured
 from anysize.core.registry import find, named, names
@@ -69,7 +69,9 @@ def fit(
         with _saying_how_to_go_on():
             try:
                 made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
-            except AnysizeError as error:
+            except (AnysizeError, MemoryError, RuntimeError) as error:
+                if not isinstance(error, AnysizeError) and not lacks_memory(error):
+                    raise
                 # Bad input is not an unfinished run: nothing of it may stand in the way of the corrected one.
                 kept = isinstance(error, DivergedError) and error.checkpoint is not None
                 if first and not resume and not kept:
