@@ -84,9 +84,9 @@ def dense_arms(vectors: np.ndarray, queries: np.ndarray) -> tuple[dict[str, Any]
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
     truth = np.stack([flat.search(query[None], K)[1][0] for query in queries])
-    found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}  # noqa: F821
+    found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}
     say(f"exact: {found}")
-    del flat
+    flat.reset()  # its copy of the vectors is not needed any longer
     lists = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid = 6, 40
     lists.train(vectors[::40])

@@ -91,8 +91,8 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))
     for arm in ("smae", "mlm"):
         spent = []
+        windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"]
         for part in (steps // 5, steps):
-            windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"] if not spent else windows  # noqa: F821
             start = time.process_time()
             fit(few, method=pretrainer(arm, base, 0, part / (windows // BATCH)))
             spent.append(time.process_time() - start)

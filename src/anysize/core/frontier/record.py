@@ -92,8 +92,9 @@ class Record:
         made = cls(**given)
         costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
         for name, cost in costs.items():
-            missing = cost is None and name != "bytes"
-            if not missing and (type(cost) not in (int, float) or not 0 <= cost < math.inf):  # type: ignore[operator]
+            if cost is None and name != "bytes":
+                continue
+            if cost is None or type(cost) not in (int, float) or not 0 <= cost < math.inf:
                 raise CheckpointError(f"{name} of {made.arm} at {made.size} is {cost!r}")
         return made
 
