@@ -35,7 +35,6 @@ FLOORS = (
 ARROWS: set[tuple[str, str]] = set()
 LONG: set[str] = {
     "src/anysize/core/arguments.py",
-    "src/anysize/core/sizes/nesting.py",
     "src/anysize/cli/verbs/info.py",
 }
 FULL: set[str] = {"src/anysize/backbones"}

@@ -24,7 +24,7 @@ import numpy as np
 
 from anysize.core.data.data import Data
 from anysize.core.files import write_json
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.load import load
 from anysize.quantize import MatQuant, Quantized
 from anysize.quantize.training.rivals import floats_of

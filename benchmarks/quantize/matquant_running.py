@@ -27,7 +27,7 @@ import torch
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.model.checkpoint import WEIGHTS
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.export.onnx import SENTENCE, Graph, set_accuracy, write_onnx
 from benchmarks.evidence import write_row

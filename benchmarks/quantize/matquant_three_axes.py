@@ -24,7 +24,7 @@ from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.files import write_json
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
 from anysize.quantize.training.columns import columns

@@ -27,7 +27,8 @@ import anysize as az
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.files import write_json
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.text import NestedEncoder, Starbucks

@@ -22,7 +22,8 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.text.docstrings import collect, write_beir

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel as NestedModel
     from anysize.core.model.cost import Cost as Cost
     from anysize.core.sizes.nesting import Nesting as Nesting
-    from anysize.core.sizes.nesting import Size as Size
+    from anysize.core.sizes.size import Size as Size
     from anysize.core.verbs.load import load as load
     from anysize.core.version import __version__ as __version__
 

@@ -9,7 +9,8 @@ from anysize.core.errors import CheckpointError, DataError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.battery import check_nested_model
 from anysize.core.model.manifest import entries_at
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 KINDS = [{}, {"efficient": True}, {"efficient": True, "per_dim_bias": True}]
 X = np.random.default_rng(0).standard_normal((6, 20)).astype(np.float32)

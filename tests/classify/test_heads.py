@@ -5,7 +5,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anysize.classify import MRLHead, nested_cross_entropy
 from anysize.core.errors import DataError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 DIMS = (3, 8, 20)
 

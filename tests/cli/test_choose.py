@@ -11,7 +11,7 @@ from anysize.cli.verbs.choose import Choose, bytes_of, fraction
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from anysize.cli.verbs.info import Info
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 
 def told(path) -> tuple[dict, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 96))
 

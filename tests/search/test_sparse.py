@@ -10,7 +10,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.search import Index, Stage
 from anysize.search.store.sparse import prepared
 from tests.search.helpers import vectors

@@ -21,7 +21,8 @@ from anysize.core.model.cost import Cost
 from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.quiet import quiet
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 LENGTH = 256
 """Tokens of a window where nobody says otherwise; models that read fewer get their own limit."""

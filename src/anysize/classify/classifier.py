@@ -13,7 +13,8 @@ from anysize.core.arguments import ROWS, expect
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 class Classifier(NestedModel):

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from anysize.core.errors import DataError, SizeError
 from anysize.core.losses.nested import NestedTerms, nested_loss
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 class MRLHead(torch.nn.Module):

@@ -7,7 +7,7 @@ import pytest
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 NESTED = {32: (0.326, 0.9), 64: (0.444, 1.3), 128: (0.512, 2.2), 384: (0.545, 6.1)}
 TRUNCATED = {32: 0.231, 64: 0.356, 128: 0.419, 384: 0.472}

@@ -16,7 +16,7 @@ from anysize.core.frontier.intervals import (
     with_intervals,
 )
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.evaluation.correlation import paired_bootstrap, pearson, spearman
 
 OLD = Path(__file__).parent / "frontiers" / "without-intervals.json"

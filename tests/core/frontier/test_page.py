@@ -9,7 +9,7 @@ import pytest
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.page import page
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 EVIL = "</script><script>alert('x')</script>\"'&$title"
 VOID = {"meta", "input", "br", "link", "img"}

@@ -8,7 +8,7 @@ import pytest
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 pytest.importorskip("matplotlib")
 

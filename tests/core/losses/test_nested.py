@@ -6,7 +6,8 @@ from torch.nn import functional
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.losses.nested import All, Distill, Fixed, Random, Sandwich, nested_loss
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 NESTING = Nesting(dims=(2, 4, 8, 16, 32), weights=[1, 2, 3, 4, 5])
 SMALL = Nesting(dims=(2, 4), weights=[1.0, 3.0])

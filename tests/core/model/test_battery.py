@@ -8,7 +8,8 @@ import torch
 from anysize.core.model.battery import check_nested_model
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 class Projection(NestedModel):

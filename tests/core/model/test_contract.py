@@ -14,7 +14,8 @@ from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.manifest import MANIFEST
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.rivals import rival
 from tests.conftest import undigested
 from tests.core.model.test_battery import EXAMPLE, Projection, Shifted, filled

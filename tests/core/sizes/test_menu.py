@@ -2,7 +2,8 @@ import pytest
 
 from anysize.core.errors import SizeError
 from anysize.core.sizes.menu import diagonal, menu
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 def test_a_menu_reads_as_it_is_typed():

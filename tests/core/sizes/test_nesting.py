@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 axes = st.sampled_from(["dims", "layers", "bits", "tokens"])
 values = st.integers(1, 40)

@@ -7,7 +7,7 @@ from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.measure import measure
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, sentences, spread_vectors, write_pairs

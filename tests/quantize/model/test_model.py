@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 import anysize as az
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.model import checkpoint
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.quantize import Quantized, QuantizedEncoder, Scheme
 from anysize.quantize.codes.slicing import MODES
 from anysize.quantize.model.making import prepared

@@ -9,7 +9,8 @@ from torch.nn import functional
 import anysize as az
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.rivals import rival
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.layers.choosing import stacks

@@ -9,7 +9,8 @@ import torch
 
 import anysize
 from anysize.core.model.checkpoint import bytes_read
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.sparse import Codes, SparseAutoencoder
 from anysize.testing import check_nested_model
 from tests.sparse.helpers import LATENTS, WIDTH, filled, rows

@@ -14,7 +14,8 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.measure import measure
 from anysize.sparse.rows.stored import is_held_out
 from tests.conftest import sentences

@@ -12,7 +12,8 @@ import torch
 import anysize as az
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder, Starbucks, TwoDMSE
 from tests.conftest import sentences, write_pairs

@@ -10,7 +10,8 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.model.checkpoint import WEIGHTS
 from anysize.core.model.manifest import MANIFEST
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder
 from tests.conftest import WIDTH, sentences, undigested

@@ -8,7 +8,8 @@ from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.data.records import Items, Pairs
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
 from anysize.evaluation.nearest import neighbour_overlap, rank
 from anysize.text.embedder.fit import encoder_of, head, training_features

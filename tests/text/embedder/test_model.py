@@ -11,7 +11,8 @@ import torch
 from anysize import testing
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.model import checkpoint
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.load import load
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences, spread_vectors

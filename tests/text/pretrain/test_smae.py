@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from anysize.core.errors import AnysizeError, DataError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.text.pretrain.masks import IGNORED, NO_WORD, NestedWholeWordMask, nested_masks, word_groups
 from anysize.text.pretrain.mlm_head import NestedHead
 from anysize.text.pretrain.objective import SMAEObjective, losses_by_size

@@ -10,7 +10,8 @@ import tyro
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
-    from anysize.core.sizes.nesting import Nesting, Size
+    from anysize.core.sizes.nesting import Nesting
+    from anysize.core.sizes.size import Size
 
 
 PICTURES = (".png", ".svg", ".pdf")

@@ -17,7 +17,7 @@ from anysize.core.frontier.plot import draw
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import Records
 from anysize.core.frontier.table import render, sentence
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

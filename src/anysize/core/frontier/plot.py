@@ -27,7 +27,7 @@ from anysize.core.frontier.style import (
     number,
     title,
 )
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import numpy as np
 
 from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, CheckpointError
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 Span = tuple[float, float]
 """The low and the high end of an interval."""

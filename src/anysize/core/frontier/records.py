@@ -14,7 +14,7 @@ from typing import Any
 from anysize.core.arguments import TEXT, number, one_of, takes
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.record import Record
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 NESTED, ORIGINAL = "nested", "original"
 COSTS = ("bytes", "ms", "parameters", "flops")

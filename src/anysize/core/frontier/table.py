@@ -8,7 +8,7 @@ from anysize.core.frontier.intervals import decimals
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, by_size
 from anysize.core.frontier.style import milliseconds, number, percent, shown, title, with_interval
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 SAME = "~"
 

@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 import torch
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 class Schedule(Protocol):

@@ -21,7 +21,8 @@ from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.manifest import MANIFEST, entries_at
 from anysize.core.scratch import temporary_folder
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 @dataclass(frozen=True)

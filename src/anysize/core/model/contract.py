@@ -21,7 +21,8 @@ from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.version import __version__
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anysize.core.model.cost import Cost
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 
 class Sized(Protocol):

@@ -15,7 +15,8 @@ from anysize.core import digests
 from anysize.core.digests import Digest
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_json
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 MANIFEST = "anysize.json"
 """The file by which a folder is known to hold a model of ours."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from anysize.core.errors import SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 
 
 def menu(entries: str | Iterable[str | Sequence[int]], axes: Sequence[str] = ("layers", "dims")) -> Nesting:

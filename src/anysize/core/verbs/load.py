@@ -11,7 +11,7 @@ from anysize.core.errors import CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, names
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel

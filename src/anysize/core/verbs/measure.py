@@ -21,7 +21,7 @@ from anysize.core.verbs.rivals import rival
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
-    from anysize.core.sizes.nesting import Size
+    from anysize.core.sizes.size import Size
 
 
 @takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT)

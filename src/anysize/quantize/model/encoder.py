@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anysize.core.sides import TwoSided
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.quantize.model.inner import BITS
 from anysize.quantize.model.model import Quantized
 

@@ -9,7 +9,8 @@ import torch
 
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.quantize.layers.stored import Stored, StoredLinear
 
 BITS = "bits"

@@ -22,7 +22,8 @@ from anysize.core.model.contract import NestedModel, kept_at
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import Parts, read_manifest
 from anysize.core.registry import find
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.quantize.codes.running import running_at
 from anysize.quantize.codes.slicing import planes_needed
 from anysize.quantize.layers.names import resolve

@@ -15,7 +15,7 @@ from torch import nn
 from anysize.core.losses.nested import nested_loss
 from anysize.core.losses.tokens import divergence, next_token_loss
 from anysize.core.sides import Side, SidedTexts
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.quantize.codes.running import one_step
 from anysize.quantize.model.model import Quantized
 from anysize.quantize.training.columns import apart, cosent, in_batch_softmax

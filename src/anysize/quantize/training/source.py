@@ -11,7 +11,8 @@ from anysize.backbones.causal import CausalLM, is_causal_lm
 from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.load import load
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.search.intake.items import Encoder
 from anysize.search.store.manifest import Manifest
 

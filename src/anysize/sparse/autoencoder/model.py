@@ -20,7 +20,8 @@ from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.sides import SidedTexts
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.sparse.autoencoder.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.autoencoder.codes import Codes
 from anysize.sparse.autoencoder.decoding import decode_prefixes, decode_ranks, decode_sum

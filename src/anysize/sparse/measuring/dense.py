@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data

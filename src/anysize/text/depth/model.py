@@ -27,7 +27,8 @@ from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.sides import Side, TwoSided, side_of
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.text.embedder.head import as_tensor
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from anysize.core.errors import SizeError
 from anysize.core.sides import Sides
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
 from anysize.core.verbs.method import Method
 

@@ -23,7 +23,8 @@ from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.registry import named
 from anysize.core.sides import TwoSided, side_of
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.text.embedder.head import as_tensor
 
 ENCODER = "encoder"

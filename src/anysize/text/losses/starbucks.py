@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from anysize.core.errors import SizeError
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.text.losses.layered import KL, Cell, LayeredLoss, Step
 from anysize.text.losses.taps import unwrapped
 

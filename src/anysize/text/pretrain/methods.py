@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.menu import diagonal, menu, within
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
 
 

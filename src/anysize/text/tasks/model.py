@@ -21,7 +21,8 @@ from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
-from anysize.core.sizes.nesting import Nesting, Size
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.text.depth.model import TOKENS
 from anysize.text.tasks.adapters import TASKS, Adapters, LoRA, check_tasks
 from anysize.text.tasks.running import INSTRUCTIONS, SIDES, TaskRunning

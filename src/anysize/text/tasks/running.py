@@ -19,7 +19,7 @@ from anysize.backbones.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sides import Side, TwoSided, side_of
-from anysize.core.sizes.nesting import Size
+from anysize.core.sizes.size import Size
 from anysize.text.embedder.head import as_tensor
 from anysize.text.tasks.adapters import Adapters
 
