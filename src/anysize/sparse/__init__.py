@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anysize.sparse.measuring.geometry import rsa as rsa
     from anysize.sparse.measuring.probing import fit_probe as fit_probe
     from anysize.sparse.measuring.probing import preserved as preserved
-    from anysize.sparse.measuring.reconstruction import reconstruction as reconstruction
+    from anysize.sparse.measuring.rebuilt import reconstruction as reconstruction
     from anysize.sparse.methods.csr import CSR as CSR
     from anysize.sparse.methods.fit import fit_together as fit_together
     from anysize.sparse.methods.fixed import BatchTopK as BatchTopK
@@ -72,7 +72,7 @@ _HOMES = {
     "preserved": "anysize.sparse.measuring.probing",
     "prune": "anysize.sparse.pruning.prune",
     "recaptured": "anysize.sparse.pruning.granularity",
-    "reconstruction": "anysize.sparse.measuring.reconstruction",
+    "reconstruction": "anysize.sparse.measuring.rebuilt",
     "rsa": "anysize.sparse.measuring.geometry",
     "sort_by_importance": "anysize.sparse.pruning.prune",
     "threshold_for": "anysize.sparse.learning.calibration",
