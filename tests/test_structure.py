@@ -136,8 +136,17 @@ def test_files_and_folders_are_small():
     count: dict[str, int] = defaultdict(int)
     for file in source:
         count[str(file.parent.relative_to(ROOT))] += file.name != "__init__.py"
+    for file in (ROOT / "tests").rglob("*.py"):
+        count[str(file.parent.relative_to(ROOT))] += file.name != "__init__.py"
     full = {f"{name}: {many} files" for name, many in count.items() if many > 15 and name not in FULL}
     assert not full
+
+
+def test_the_tests_stand_in_the_same_tree():
+    for file in (ROOT / "tests").rglob("*.py"):
+        home = file.parent.relative_to(ROOT / "tests")
+        tops = ROOT if home.parts[:1] in (("benchmarks",), ("recipes",)) else SRC / "anysize"
+        assert (tops / home).is_dir() or home.parts == ("wrong_input",), f"{home} mirrors no folder of the package"
 
 
 def test_every_command_that_is_quoted_can_be_started():

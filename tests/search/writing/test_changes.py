@@ -16,7 +16,7 @@ from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.search import Index
 from anysize.search.writing import changes as changes_module
 from tests.search.helpers import NESTING, HashModel, scores, vectors
-from tests.search.test_sparse import WIDTH, SparseModel
+from tests.search.scoring.test_sparse import WIDTH, SparseModel
 
 pd = pytest.importorskip("pandas")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.reliability.harness import Ended, Tally, listing, one_sentence, row
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ENDINGS = """
 import json, os, signal, sys, time
 from anysize.core.errors import AnysizeError

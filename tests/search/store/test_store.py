@@ -22,7 +22,7 @@ from anysize.search.store.codes import MIN_ROWS
 from anysize.search.store.manifest import SEGMENTS, commit, read_manifest
 from anysize.search.store.stored import _mapped
 from tests.search.helpers import NESTING, HashModel, scores, vectors
-from tests.search.test_sparse import WIDTH, SparseModel
+from tests.search.scoring.test_sparse import WIDTH, SparseModel
 
 OLD = Path(__file__).parent / "data" / "old-indexes.zip"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRIALS = {"kills": 12, "corruption": 40, "malice": 25, "arguments": 30, "crowds": 100, "interrupts": 4, "full_disk": 8}
 """Of each campaign; together they take about half a minute on one core."""
 
