@@ -23,7 +23,7 @@ FLOORS = (
     ("core",),
     ("backbones",),
     ("evaluation",),
-    ("text", "sparse", "quantize", "classify", "search"),
+    ("text", "sparse", "quantize", "classify", "search", "tokens"),
     ("cli",),
     ("__init__",),
     ("benchmarks",),
