@@ -50,7 +50,7 @@ class FrameRate:
 
         Raises `SizeError` for a rate below 1, or one at which an item keeps no token.
         """
-        n, frames, width = values.shape
+        n, frames = values.shape[:2]
         if lengths is None:
             lengths = torch.full((n,), frames, device=values.device)
         if rate < 1:
@@ -65,9 +65,7 @@ class FrameRate:
         values = functional.pad(values, (0, 0, 0, more)) if more > 0 else values[:, : most * rate]
         there = functional.pad(there, (0, more)) if more > 0 else there[:, : most * rate]
         windows, filled = values.unflatten(1, (most, rate)), there.unflatten(1, (most, rate))
-        if self.mode == "stack":
-            kept = windows.flatten(2)
-        else:
-            kept = windows.sum(2) / filled.sum(2, keepdim=True).clamp(min=1)
+        mean = windows.sum(2) / filled.sum(2, keepdim=True).clamp(min=1)
+        kept = windows.flatten(2) if self.mode == "stack" else mean
         beyond = torch.arange(most, device=values.device) >= counts[:, None]
         return Frames(kept.masked_fill(beyond[..., None], 0.0), counts)

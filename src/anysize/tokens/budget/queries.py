@@ -54,7 +54,7 @@ class MatryoshkaQueryTransformer(nn.Module):
         self.shape, self.key_source = shape, key_source
         self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(queries, kv_dim), std=0.02))
         side = math.isqrt(queries - 1) + 1
-        self.register_buffer("positions", sincos(kv_dim, side))
+        self.register_buffer("positions", sincos(kv_dim, side), persistent=False)
         self.attn = nn.MultiheadAttention(kv_dim, heads, batch_first=True)
         self.ln_q, self.ln_k, self.ln_v = (nn.LayerNorm(kv_dim, eps=1e-6) for _ in range(3))
         self.proj = nn.Parameter(torch.randn(kv_dim, out_dim) * out_dim**-0.5)
