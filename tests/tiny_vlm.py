@@ -7,25 +7,8 @@ from typing import Any
 import torch
 
 WORDS = [
-    "<pad>",
-    "<s>",
-    "</s>",
-    "<unk>",
-    "<image>",
-    "what",
-    "is",
-    "there",
-    "how",
-    "many",
-    "yes",
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "red",
-    "green",
-    "blue",
+    *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "is", "there", "how", "many", "yes", "no"),
+    *("one", "two", "three", "four", "red", "green", "blue"),
 ]
 
 
