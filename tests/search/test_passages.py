@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from anysize.backbones import cut_texts
 from anysize.backbones.sentence import Encoder
-from anysize.backbones.window import Window
+from anysize.backbones.texts import cut_texts
+from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index

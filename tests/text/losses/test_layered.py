@@ -280,15 +280,44 @@ def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
         (lambda model: StarbucksLoss(model, ranking(model), [(2, 8, 1)]), "no .layers, dims. pair"),
         (lambda model: StarbucksLoss(model, ranking(model), Nesting(dims=(8,))), "layers and dims"),
         (lambda model: StarbucksLoss(model, ranking(model), [(3, 32)], kl_on="words"), "pooled, output, similarity"),
-        (lambda model: Matryoshka2dLoss(model, ranking(model), [8, 64]), "64, but the model"),
+        (lambda model: Matryoshka2dLoss(model, ranking(model), [8, 64]), "embedding dimension of 32; got 64"),
         (lambda model: Matryoshka2dLoss(model, ranking(model), [8], min_layer=3), "no layer below"),
         (lambda model: AdaptiveLayerLoss(model, ranking(model), 0), "number of layers"),
         (lambda model: AdaptiveLayerLoss(model, ranking(model), layer_weighting="cubic"), "uniform, log, linear"),
         (lambda model: StarbucksLoss(model, ranking(model), [(3, 32)], mini_batch_size=0), "at least 1"),
         (lambda model: StarbucksLoss(model, peers.CachedMultipleNegativesRankingLoss(model), [(3, 32)]), "uncached"),
-        (lambda model: StarbucksLoss(torch.nn.Linear(2, 2), ranking(model), [(3, 32)]), "SentenceTransformer"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(model, make, words):
     with pytest.raises((AnysizeError, SizeError), match=words):
         make(model)
+
+
+class Wrapper(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, Wrapper, lambda inner: Wrapper(Wrapper(inner))])
+def test_what_holds_no_encoder_is_of_the_wrong_type_and_named_with_what_is_inside(model, wrap):
+    loss = AdaptiveLayerLoss(model, ranking(model))
+    loss.model = wrap(torch.nn.Linear(2, 2))
+    for error in (TypeError, AnysizeError):
+        with pytest.raises(error, match=f"could not unwrap {type(loss.model).__name__} .*stopped at Linear"):
+            loss([], None)
+
+
+def test_layers_are_numbered_and_weighed_as_sentence_transformers_does(model):
+    asked = []
+
+    def weight(layer):
+        asked.append(layer)
+        return 0.5**layer
+
+    loss = AdaptiveLayerLoss(model, ranking(model), -1, layer_weighting=weight)
+    step = loss.plan()
+    assert asked == list(range(loss.depth))
+    shares = {layer: 0.5**layer / loss.depth for layer in asked}
+    assert step.terms == {(loss.depth, None): 1.0} | {(layer, None): share for layer, share in shares.items()}
+    assert Matryoshka2dLoss(model, ranking(model), [8], n_layers_per_step=-1).layers == tuple(range(1, loss.depth))

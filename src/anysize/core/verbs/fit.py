@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
+from anysize.core.arguments.options import configured
 from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
-from anysize.core.options import configured
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.method import Method, options_of

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anysize.backbones.cut_texts import say_cut
-from anysize.backbones.spans import Span, by_sentences, offsets
+from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.spans import Span, by_sentences, offsets
 from anysize.core.errors import AnysizeError
 
 _LEAST = 8
