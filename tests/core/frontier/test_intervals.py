@@ -20,8 +20,8 @@ from anysize.core.frontier.record import Record
 from anysize.core.sizes.size import Size
 from anysize.evaluation.correlation import paired_bootstrap, pearson, spearman
 
-OLD = Path(__file__).parent / "frontiers" / "without-intervals.json"
-NEGATIVE = Path(__file__).parent / "frontiers" / "with-negative-l0.json"
+OLD = Path(__file__).parents[2] / "data" / "without-intervals.json"
+NEGATIVE = OLD.with_name("with-negative-l0.json")
 
 
 def plain_bootstrap(draws: int, count: int, statistic, seed: int = 5) -> tuple[float, float]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.arguments import TEXT, expect, instance, many, takes
-from anysize.core.data.data import Data
 from anysize.core.data.identical import Rule
 from anysize.core.data.overlap import overlap_notes
-from anysize.core.data.read import read
+from anysize.core.data.read import Source, read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.intervals import FEW, count_of, with_intervals
@@ -26,6 +24,7 @@ from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.core.verbs.rivals import rival
 
 if TYPE_CHECKING:
+    from anysize.core.data.data import Data
     from anysize.core.model.contract import NestedModel
     from anysize.core.sizes.size import Size
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 @takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT | instance(Evaluator, words="an evaluator"))
 def measure(
     model: NestedModel,
-    data: str | Path | Data,
+    data: Source,
     *,
     arms: Iterable[str] | None = None,
     sizes: Iterable[Size] | None = None,
@@ -44,8 +43,8 @@ def measure(
     """
     Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
 
-    `by` names one of the model's evaluators, with `options` as its fields, or is an evaluator; without it, the first of
-    the model's that the data suffice for. Without `arms`, the rivals are the model's `usual` ones.
+    `data` is whatever `anysize.read` takes. `by` is an evaluator, or names one of the model's, with `options` as its
+    fields; without it, the first for which the data suffice. Without `arms`, the rivals are the model's `usual` ones.
 
     `identical` says what becomes of a document that is the query itself (`anysize.core.data.identical`). If the model
     was trained on this very data, only the part that training left out is used, where there is one. Intervals come from

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from anysize.core.arguments import ROWS, as_float32, takes
-from anysize.core.data.shards import Shards
+from anysize.core.data.files.shards import Shards
 from anysize.core.errors import DataError
 from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
