@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.arguments import TEXT, expect, instance, many, takes
+from anysize.core.arguments.options import configured
 from anysize.core.data.identical import Rule
 from anysize.core.data.overlap import overlap_notes
 from anysize.core.data.read import Source, read
@@ -16,7 +17,6 @@ from anysize.core.frontier.intervals import FEW, count_of, with_intervals
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.frontier.timing import timed
-from anysize.core.options import configured
 from anysize.core.progress import each_view
 from anysize.core.registry import find
 from anysize.core.scratch import temporary_folder
