@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from anysize.core.arguments import nearest
 from anysize.core.errors import AnysizeError, DataError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def check_task(task: str) -> None:
     """Raise `AnysizeError` for what is no task."""
     if task not in SHAPES:
         hint = "; retrieval trains both of its adapters" if task.startswith("retrieval.") else ""
-        raise AnysizeError(f"no task is called {task!r}; there are: {', '.join(SHAPES)}{hint}")
+        raise AnysizeError(f"no task is called {task!r}; {nearest(task, SHAPES)}{hint}")
 
 
 def task_set(task: str, data: Data) -> TaskSet:
