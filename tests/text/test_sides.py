@@ -14,7 +14,7 @@ from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 import anysize as az
-from anysize.backbones.prompts import prompt_of
+from anysize.backbones.texts.prompts import prompt_of
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.core.errors import AnysizeError

@@ -19,7 +19,7 @@ from anysize.core.frontier.record import Record
 from anysize.core.sizes.size import Size
 from anysize.evaluation.correlation import paired_bootstrap, pearson, spearman
 
-OLD = Path(__file__).parent / "frontiers" / "without-intervals.json"
+OLD = Path(__file__).parents[2] / "data" / "without-intervals.json"
 
 
 def plain_bootstrap(draws: int, count: int, statistic, seed: int = 5) -> tuple[float, float]:

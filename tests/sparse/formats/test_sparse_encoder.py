@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import anysize as az
-from anysize.backbones import cut_texts
 from anysize.backbones.packaged import packaged
 from anysize.backbones.sentence import Encoder
+from anysize.backbones.texts import cut_texts
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting

@@ -19,7 +19,7 @@ from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
 from anysize.testing import check_nested_model
 from tests.conftest import sentences
-from tests.sparse.helpers import features
+from tests.sparse.making import features
 
 D = 16
 SHORT = {"steps": 60, "batch_size": 128, "learning_rate": 3e-3}
