@@ -443,7 +443,7 @@ def test_tunes_the_base_on_pairs_first_where_there_are_any(encoder_path, given, 
     ("task", "words"),
     [
         ("poetry={pairs}", "no task is called 'poetry'; there are: retrieval, text-matching"),
-        ("retrieval.query={pairs}", "retrieval trains both of its adapters"),
+        ("retrieval.query={pairs}", "did you mean retrieval, which trains both of its adapters"),
         ("retrieval", "'retrieval' does not say task=DATA"),
         ("classification={pairs}", "pairs is no data for classification; expected text, label"),
         ("retrieval={labelled}", "labelled is no data for retrieval; expected anchor, positive"),

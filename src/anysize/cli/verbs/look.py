@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 
@@ -19,9 +18,9 @@ class Look:
     The page is one file that loads nothing. With texts, the encoder that the autoencoder was fitted on reads them.
     """
 
-    sae: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SAE")]
+    sae: Annotated[str, Positional("SAE")]
     """A sparse autoencoder."""
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """Texts, or the vectors that it reads."""
     html: Path
     """Where to write the page."""
