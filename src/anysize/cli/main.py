@@ -193,7 +193,9 @@ def _complain(message: str, status: int) -> int:
     said = printable(message)
     if len(said) > _LONGEST:  # a name or a value in it is of any length
         said = f"{said[: _LONGEST - 300]} … {said[-300:]}"
-    sys.stderr.write(f"anysize: {said}\n")
+    from anysize.cli.wrapping import for_a_terminal
+
+    sys.stderr.write(for_a_terminal(f"anysize: {said}", sys.stderr) + "\n")
     return status
 
 
