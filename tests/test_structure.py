@@ -24,7 +24,7 @@ FLOORS = (
     ("testing",),
     ("backbones",),
     ("evaluation",),
-    ("text", "sparse", "quantize", "classify", "search"),
+    ("text", "sparse", "quantize", "classify", "search", "tokens"),
     ("cli",),
     ("__init__",),
     ("benchmarks",),

@@ -66,7 +66,7 @@ class Look:
         return Written(str(self.html), len(looked.latents), looked.dead, looked.dense, len(content))
 
     def _inputs(self, data: Any, count: int) -> list[str]:
-        from anysize.core.data.unpacking import lines_of
+        from anysize.core.data.files.unpacking import lines_of
         from anysize.core.errors import DataError
 
         items = data.items()

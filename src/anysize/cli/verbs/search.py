@@ -57,7 +57,7 @@ class Search:
         return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
 
     def _each(self, index: Any, ids: list[str], queries: Any) -> Iterator[FoundFor]:
-        from anysize.core.data.rows import short_list
+        from anysize.core.data.files.rows import short_list
         from anysize.core.errors import DataError
 
         refused: list[tuple[str, DataError]] = []

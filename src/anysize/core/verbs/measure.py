@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anysize.core.arguments import TEXT, expect, instance, many, takes
-from anysize.core.data.data import Data
 from anysize.core.data.identical import Rule
 from anysize.core.data.overlap import overlap_notes
-from anysize.core.data.read import read
+from anysize.core.data.read import Source, read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.intervals import FEW, count_of, with_intervals
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 @takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT)
 def measure(
     model: NestedModel,
-    data: str | Path | Data,
+    data: Source,
     *,
     arms: Iterable[str] | None = None,
     sizes: Iterable[Size] | None = None,
@@ -37,8 +35,8 @@ def measure(
     """
     Quality and cost of a model at every trained size (or those given), beside rivals and the untouched original.
 
-    `by` names one of the model's evaluators; without it, the first that the data suffice for. Without `arms`, the
-    rivals are those that the evaluator or the model's kind names (`usual`).
+    `data` is whatever `anysize.read` takes. `by` names one of the model's evaluators; without it, the first that the
+    data suffice for. Without `arms`, the rivals are those that the evaluator or the model's kind names (`usual`).
 
     `identical` says what becomes of a document that is the query itself (`anysize.core.data.identical`). If the model
     was trained on this very data, only the part that training left out is used, where there is one. Intervals come from

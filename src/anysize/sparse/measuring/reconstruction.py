@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from anysize.core.arguments import ROWS, as_float32, takes
-from anysize.core.data.shards import Shards
+from anysize.core.data.files.shards import Shards
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import ORIGINAL

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anysize.core.data.files.shards import Shards
+from anysize.core.data.files.vectors import read_shards
 from anysize.core.data.read import read
-from anysize.core.data.shards import Shards
-from anysize.core.data.vectors import read_shards
 from anysize.core.errors import DataError
 
 

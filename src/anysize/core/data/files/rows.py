@@ -8,11 +8,11 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anysize.core.data.unpacking import lines_of
+from anysize.core.data.files.unpacking import lines_of
 from anysize.core.errors import DataError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -75,10 +75,7 @@ def _json(path: Path) -> Iterator[Row]:
             f"{path} is not JSON ({_why(error)}); expected a list of objects, or an object of lists"
         ) from None
     if isinstance(found, dict) and found and all(isinstance(column, list) for column in found.values()):
-        if len({len(column) for column in found.values()}) > 1:
-            lengths = short_list(f"{name}: {len(column)}" for name, column in found.items())
-            raise DataError(f"{path} holds lists of differing length ({lengths}); expected one value a row in each")
-        found = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+        found = list(by_row(found, path))
     if not isinstance(found, list):
         raise DataError(f"{path} holds one {type(found).__name__}; expected a list of objects, or an object of lists")
     for number, values in enumerate(found, start=1):
@@ -87,6 +84,14 @@ def _json(path: Path) -> Iterator[Row]:
                 f"{path} entry {number} is {type(values).__name__}, not an object; expected columns by name"
             )
         yield Row(f"{path} entry {number}", values)
+
+
+def by_row(columns: Mapping[str, Sequence[Any]], where: object) -> Iterator[dict[str, Any]]:
+    """Columns by name as rows by name. Raises `DataError` if they differ in length."""
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = short_list(f"{name}: {len(column)}" for name, column in columns.items())
+        raise DataError(f"{where} holds lists of differing length ({lengths}); expected one value a row in each")
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
 def _separated(path: Path, usual: str, notes: list[str]) -> Iterator[Row]:

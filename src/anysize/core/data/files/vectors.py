@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anysize.core.data.shards import Shards
-from anysize.core.data.unpacking import most_unpacked, too_large
+from anysize.core.data.files.shards import Shards
+from anysize.core.data.files.unpacking import most_unpacked, too_large
 from anysize.core.errors import DataError
 
 SUFFIXES = (".npy", ".npz", ".safetensors")

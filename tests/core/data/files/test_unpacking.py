@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from anysize.core.data import unpacking
+from anysize.core.data.files import unpacking
 from anysize.core.data.read import read
 from anysize.core.errors import DataError
 
