@@ -32,7 +32,7 @@ def test_all_that_is_registered_can_be_imported_and_fits_its_group(group):
         elif group == "methods":
             assert callable(thing().fit)
         else:
-            assert thing().metric
+            assert thing().needs
 
 
 def test_an_unknown_name_lists_those_there_are():

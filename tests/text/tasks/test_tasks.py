@@ -22,6 +22,7 @@ from anysize.text.tasks.data import read_task_sets
 from anysize.text.tasks.sampling import PlannedBatches
 from anysize.text.tasks.training import Column, TaskTraining, train_adapters
 from tests.conftest import WIDTH, WORDS, flips, sentences, undigested, write_pairs
+from tests.evaluation.measured import measured
 
 TEXTS = [*sentences(6), "", "balan"]
 MIXED = [TASKS[place % 5] for place in range(len(TEXTS))]
@@ -381,11 +382,11 @@ def test_measuring_runs_the_adapter_of_the_task(model, tmp_path, monkeypatch):
     monkeypatch.setattr(TaskEncoder, "features", lambda self, texts, *, task=None, **more: asked.append(task)
                         or features(self, texts, task=task, **more))  # fmt: skip
     model.about = {"options": {"model": "unused"}}
-    az.text.RetrievalEvaluator().evaluate({"nested": [model]}, read(write_pairs(tmp_path / "pairs.jsonl")))
+    measured(az.text.RetrievalEvaluator(), {"nested": [model]}, read(write_pairs(tmp_path / "pairs.jsonl")))
     assert asked == ["retrieval.passage", "retrieval.query"]
     asked.clear()
     scored = read(write_scored(tmp_path / "scored.jsonl"))
-    az.text.SimilarityEvaluator().evaluate({"nested": [model, model.for_task("separation")]}, scored)
+    measured(az.text.SimilarityEvaluator(), {"nested": [model, model.for_task("separation")]}, scored)
     assert asked == ["text-matching", None]
 
 

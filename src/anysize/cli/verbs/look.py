@@ -43,7 +43,7 @@ class Look:
         from anysize.core.scratch import temporary_folder
         from anysize.sparse.looking.gather import look
         from anysize.sparse.looking.page import page
-        from anysize.sparse.measuring.reconstruction import rows_of, split_of
+        from anysize.sparse.measuring.rebuilt import rows_of, split_of
 
         check_file(self.html)
         sae, data = autoencoder(self.sae), read_told(self.data)

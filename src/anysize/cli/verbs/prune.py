@@ -51,7 +51,7 @@ class Prune:
         from anysize.core.model.exporting import EXPORT
         from anysize.core.scratch import temporary_folder
         from anysize.sparse.formats import saelens
-        from anysize.sparse.measuring.reconstruction import reconstruction, split_of
+        from anysize.sparse.measuring.rebuilt import reconstruction, split_of
         from anysize.sparse.pruning.prune import prune
 
         check_replaceable(Path(self.out), EXPORT)
