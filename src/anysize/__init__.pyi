@@ -4,6 +4,7 @@ from anysize import search as search
 from anysize import sparse as sparse
 from anysize import testing as testing
 from anysize import text as text
+from anysize import tokens as tokens
 from anysize.core.data.data import Data as Data
 from anysize.core.data.read import read as read
 from anysize.core.errors import AnysizeError as AnysizeError

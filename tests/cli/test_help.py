@@ -51,7 +51,8 @@ def test_every_page_fits_the_terminal(anysize, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     for words in PAGES:
         for line in anysize(*words, "--help").out.splitlines():
-            assert len(line) <= min(columns, 100) or " " not in line.strip(), (words, line)
+            command = line.startswith("  ") and "anysize completion" in line  # which is typed as it stands
+            assert len(line) <= min(columns, 100) or " " not in line.strip() or command, (words, line)
     assert max(map(len, usage().splitlines())) <= columns
 
 

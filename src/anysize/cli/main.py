@@ -41,6 +41,7 @@ VERBS = {
     "index": ("anysize.cli.verbs.index:Index", "a corpus in, a searchable store out"),
     "search": ("anysize.cli.verbs.search:Search", "ask an index"),
     "methods": ("anysize.cli.verbs.methods:Methods", "what fit can do: papers, data, and what must be installed"),
+    "completion": ("anysize.cli.verbs.completion:Completion", "words for the Tab key of bash, zsh and fish"),
     "info": ("anysize.cli.verbs.info:Info", "what a path holds, its sizes and bytes"),
 }
 
@@ -105,12 +106,12 @@ def _run(argv: list[str], signals: Signals | None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        from anysize.core.arguments import nearest
+        from anysize.core.nearest import nearest
 
         return _complain(f"there is no verb {verb!r}; {nearest(verb, VERBS)}", 2)
     from anysize.cli.parsing import asks_help
 
-    command = _command(verb, rest)
+    command = command_of(verb, rest)
     if asks_help(rest):
         from anysize.cli.help import page
 
@@ -150,7 +151,7 @@ def _as_json(result: Result, indent: int | None) -> str:
     return printable_json(json.dumps(result.to_json(), ensure_ascii=False, indent=indent))
 
 
-def _command(verb: str, words: list[str]) -> Any:
+def command_of(verb: str, words: list[str]) -> Any:
     """The verb's dataclass; `fit` and `measure` make it of the words, which name whose options it takes too."""
     from anysize.core.registry import named
 
@@ -192,7 +193,9 @@ def _complain(message: str, status: int) -> int:
     said = printable(message)
     if len(said) > _LONGEST:  # a name or a value in it is of any length
         said = f"{said[: _LONGEST - 300]} … {said[-300:]}"
-    sys.stderr.write(f"anysize: {said}\n")
+    from anysize.cli.wrapping import for_a_terminal
+
+    sys.stderr.write(for_a_terminal(f"anysize: {said}", sys.stderr) + "\n")
     return status
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from anysize.cli.options import Option, inner, options
-from anysize.core.arguments import nearest
 from anysize.core.errors import AnysizeError
+from anysize.core.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,14 +55,14 @@ def _filled(command: type[Command], given: dict[tuple[str, str], Any], group: st
 def _given(known: Sequence[Option], words: Sequence[str]) -> tuple[dict[tuple[str, str], Any], bool]:
     """(Group, field) -> its value, of those that were given, and whether JSON is to be printed."""
     by_name = {name: one for one in known if not one.positional for name in (one.name, one.short) if name}
-    places = iter([one for one in known if one.positional])
+    places = [one for one in known if one.positional]
     found: dict[tuple[str, str], Any] = {}
     as_json = False
     for name, value in _pairs(words, by_name):
         if name is None:
-            one = next(places, None)
-            if one is None:
+            if not places:
                 raise AnysizeError(f"{value!r} is one word too many")
+            one = places[0] if places[0].several else places.pop(0)
         elif name == "--json" and value is None:
             as_json = True
             continue

@@ -14,8 +14,8 @@ import importlib.metadata
 import operator
 from typing import Any
 
-from anysize.core.arguments import nearest
 from anysize.core.errors import AnysizeError
+from anysize.core.nearest import nearest
 
 
 def names(group: str) -> list[str]:

@@ -62,7 +62,9 @@ def test_a_single_size_twin_can_be_measured(anysize):
 
 
 def test_options_of_an_evaluator_stand_beside_those_of_the_verb(anysize):
-    said = anysize("measure", "m", "v.npy", "--by", "neighbours", "--k", "5", "--sample", "20", "--arms", "pca", "--json")
+    said = anysize(
+        "measure", "m", "v.npy", "--by", "neighbours", "--k", "5", "--sample", "20", "--arms", "pca", "--json"
+    )
     assert said.json["metric"] == "neighbours@5"
     assert said.json["meta"]["task"] == "the 5 nearest neighbours of 20 items among 64, kept at each size"
     assert "--sample" in anysize("measure", "--by", "neighbours", "--help").out

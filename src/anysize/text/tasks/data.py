@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from anysize.core.arguments import nearest
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.nearest import nearest
 
 if TYPE_CHECKING:
     import torch
