@@ -16,7 +16,7 @@ from anysize.sparse.measuring.errors_of_rows import fvu_per_sample as fvu_per_sa
 from anysize.sparse.measuring.geometry import rsa as rsa
 from anysize.sparse.measuring.probing import fit_probe as fit_probe
 from anysize.sparse.measuring.probing import preserved as preserved
-from anysize.sparse.measuring.reconstruction import reconstruction as reconstruction
+from anysize.sparse.measuring.rebuilt import reconstruction as reconstruction
 from anysize.sparse.methods.csr import CSR as CSR
 from anysize.sparse.methods.fit import fit_together as fit_together
 from anysize.sparse.methods.fixed import BatchTopK as BatchTopK

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from anysize.cli.options import parse
+from anysize.cli.parsing import parse
 from anysize.cli.verbs.choose import Choose, bytes_of, fraction
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
@@ -40,7 +40,7 @@ def measured(tmp_path):
 )
 @pytest.mark.parametrize("place", ["", "frontier.json"])
 def test_choose_as_typed(measured, words, size, place):
-    chosen = parse(Choose, [str(measured / place), *words], prog="anysize choose").run()
+    chosen = parse(Choose, [str(measured / place), *words], prog="anysize choose")[0].run()
     assert chosen.text() == size
     assert chosen.to_json()["size"] == {"dims": Size.parse(size).dims}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.sparse.sample import Sample
-from benchmarks.sparse.sparse_images import images
-from benchmarks.sparse.sparse_residuals import residuals
-from benchmarks.sparse.sparse_texts import embedded, texts_of
+from benchmarks.sparse.samples.images import images
+from benchmarks.sparse.samples.residuals import residuals
+from benchmarks.sparse.samples.sample import Sample
+from benchmarks.sparse.samples.texts import embedded, texts_of
 
 
 def sample(on: str, data: Path, cache: Path) -> Sample:

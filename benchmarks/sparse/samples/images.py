@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.sparse.sample import Sample, kept_rows
+from benchmarks.sparse.samples.sample import Sample, kept_rows
 
 HELD_OUT, COUNT, SIDE, BATCH = 3000, 24_000, 128, 100
 PHOTOS = ("imagenet_1k_samples", "ants_bees", "coco_captions_mini", "flickr8k_mini")

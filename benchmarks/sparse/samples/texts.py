@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sparse.sample import Sample, kept_rows
+from benchmarks.sparse.samples.sample import Sample, kept_rows
 
 MODEL = "all-MiniLM-L6-v2"
 HELD_OUT = 3000

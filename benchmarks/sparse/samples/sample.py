@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items
-from anysize.core.files import write_json
 from anysize.sparse.rows.stored import is_held_out
+from benchmarks.common import arguments
 
 KINDS = ("texts", "images", "residuals")
 
@@ -65,11 +63,8 @@ class Sample:
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """The options that these benchmarks share."""
-    found = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--data", type=Path, required=True)
-    found.add_argument("--cache", type=Path, required=True, help="keeps rows and finished seeds")
+    found = arguments(doc, "data", "cache", seeds=3)
     found.add_argument("--on", choices=KINDS, default=KINDS[0], help="what the rows are")
-    found.add_argument("--seeds", type=int, default=3)
     return found
 
 
@@ -84,14 +79,6 @@ def command(module: str, on: str) -> str:
     kind = "" if on == KINDS[0] else f" --on {on}"
     call = f"python -m benchmarks.sparse.{module} --data DATA_DIR --cache CACHE_DIR{kind}"
     return first + call if on == "residuals" else call
-
-
-def kept(path: Path, run: Callable[[], Any]) -> Any:
-    """What a finished run found, else what it finds now, as JSON."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, run())
-    return json.loads(path.read_text("utf-8"))
 
 
 def kept_rows(path: Path, run: Callable[[], np.ndarray]) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from anysize.sparse.pruning.recapture import LanguageModelLoss
 from anysize.sparse.rows.source import Source
 from benchmarks.quantize import small_lm
-from benchmarks.sparse.sample import Sample, kept_rows
+from benchmarks.sparse.samples.sample import Sample, kept_rows
 
 SITE, TRAIN, HELD_OUT = "layers.1", 200_000, 8192
 PIECE = 400
