@@ -67,7 +67,7 @@ def test_m3_answers_as_the_model_whose_weights_it_has(tmp_path):
         torch.testing.assert_close(tokens[0], expected)
         ids = torch.tensor([[0, 5, 6]])
         torch.testing.assert_close(model.net(input_ids=ids).logits[..., : len(WORDS) - 1], theirs(input_ids=ids).logits)
-    assert len(model.answer([Asked(drawn(1)[0], "what is there")], max_new_tokens=3)) == 1
+    assert len(model.generate([Asked(drawn(1)[0], "what is there")], max_new_tokens=3)) == 1
 
 
 def test_mqt_looks_where_its_positions_say(tmp_path):
