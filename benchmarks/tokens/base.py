@@ -26,7 +26,7 @@ IDS = {word: place for place, word in enumerate(WORDS)}
 MARKER = "base.json"
 
 
-def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: int = 64) -> Path:
+def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1800, batch: int = 64) -> Path:
     """The folder of the trained model with its processor, made there if it is not."""
     if (folder / MARKER).exists():
         return folder
@@ -62,7 +62,7 @@ def processor() -> Any:
 def _model() -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    common = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": BLOCKS,
+    common: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": BLOCKS,
               "num_attention_heads": HEADS}  # fmt: skip
     vision = CLIPVisionConfig(**common, image_size=SIDE, patch_size=PIXELS)
     language = LlamaConfig(
