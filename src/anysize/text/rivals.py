@@ -47,7 +47,7 @@ def single(model: Embedder, data: Data) -> list[NestedModel]:
 
 
 def _cut(model: Embedder, base: Embedder) -> list[NestedModel]:
-    widths = [dims for dims in model.nesting.levels("dims") if dims <= base.nesting.full.dims]
+    widths = [dims for dims in model.nesting.values("dims") if dims <= base.nesting.full.dims]
     cut = _renested(base, tuple(widths))
     return [cut.at(dims=dims) for dims in widths]
 

@@ -67,7 +67,7 @@ class Record:
             }
             or None,
         }
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
+        fixed = {"size": self.size.to_json(), "arm": self.arm, "metrics": dict(self.metrics)}
         costs = {"bytes": self.bytes, "ms": self.ms}
         return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
 

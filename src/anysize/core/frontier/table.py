@@ -8,6 +8,7 @@ from anysize.core.frontier.intervals import decimals
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, by_size
 from anysize.core.frontier.style import milliseconds, number, percent, shown, title, with_interval
+from anysize.core.sizes.menu import written
 from anysize.core.sizes.size import Size
 
 SAME = "~"
@@ -88,7 +89,7 @@ def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, ti
     here = {record.arm: record for record in frontier.records if record.size == size}
     # Costs are the nested arm's, where it has the size.
     leader = here[next(arm for arm in frontier.arms if arm in here)]
-    cells = [str(size[axis]) if axis in size else "" for axis in axes] + [str(leader.bytes)]
+    cells = [written(size[axis]) if axis in size else "" for axis in axes] + [str(leader.bytes)]
     if timed:
         cells.append("" if leader.ms is None else milliseconds(leader))
     for arm in frontier.arms:

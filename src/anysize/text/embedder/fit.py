@@ -155,7 +155,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
                 plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
             ),
             train_dataset=Dataset.from_dict(columns),
-            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims"))),
+            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims"))),
         )
         training.use_plain_bar(trainer)
     losses = training.run(trainer, workdir, resume=resume)
