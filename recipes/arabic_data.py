@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anysize.core.data.data import Data
+from anysize.core.data.files.rows import rows_of
 from anysize.core.data.read import read
 from anysize.core.data.records import Pairs, ScoredPairs
-from anysize.core.data.rows import rows_of
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from anysize.text.arabic.translated import filter_translated_triplets
 
@@ -86,7 +86,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
             against[row["premise"]].append(row["hypothesis"])
             against[row["hypothesis"]].append(row["premise"])
     entailed = [row for row in rows if row["label"] == ENTAILMENT]
-    alike = defaultdict(set)
+    alike: dict[str, set[str]] = defaultdict(set)
     for row in entailed:
         alike[row["premise"]] |= {row["premise"], row["hypothesis"]}
     every = sorted({row["hypothesis"] for row in rows})
