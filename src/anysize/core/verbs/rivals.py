@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
