@@ -17,12 +17,20 @@ from anysize.core.frontier.plot import draw
 from anysize.core.frontier.record import Record, renamed
 from anysize.core.frontier.records import Records
 from anysize.core.frontier.table import render, sentence
+from anysize.core.shortly import shortly
 from anysize.core.sizes.size import Size
 
 
 @dataclass(frozen=True)
 class Frontier(Records):
     """Records of one data set: the nested arm, and whatever it is compared with; as a table, a picture, a page."""
+
+    @shortly
+    def __repr__(self) -> str:
+        span = dict.fromkeys(str(record.size) for record in sorted(self.records, key=lambda record: record.bytes))
+        told = [f"{self.metric} of {', '.join(self.arms)} at {len(span)} sizes, {next(iter(span))} to {[*span][-1]}"]
+        told += [f"{what} {self.meta[key]}" for key, what in (("model", "of"), ("data", "on")) if self.meta.get(key)]
+        return " ".join(told)
 
     def said(self, record: Record, *, metric: str | None = None) -> str:
         """A sentence on a record: its value, its loss against its arm's full size, and the interval of each."""

@@ -19,8 +19,10 @@ from anysize.core.errors import AnysizeError, CheckpointError, SizeError, refuse
 from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
+from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
+from anysize.core.shortly import shortly
 from anysize.core.sizes.menu import Value
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -112,6 +114,10 @@ class NestedModel(torch.nn.Module):
         """Attach what `save_parts` wrote; called after the weights are loaded."""
 
     # What follows from it
+
+    @shortly
+    def __repr__(self) -> str:
+        return in_words(self.nesting, self.size, (*self.parameters(), *self.buffers()), self.about)
 
     def forward(self, example: Any) -> torch.Tensor:
         """The output at this view's size."""
