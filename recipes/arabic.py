@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from anysize.backbones.kept import FeatureStore
@@ -131,11 +132,14 @@ def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str
 
 def gain(found: dict[str, list[Embedder]], data: Data, place: int) -> tuple[float, float, float]:
     """Nested minus untouched base, Spearman of cosine at one size, with its 95 % interval over the pairs."""
-    cosines = []
-    for arm in ("nested", "untouched, cut"):
-        left, right = (found[arm][place].encode(column) for column in (data.scored.first, data.scored.second))
-        cosines.append(pair_similarities(left, right)["cosine"])
-    return paired_bootstrap(*cosines, data.scored.scores)
+    pairs = data.scored
+    assert pairs is not None
+
+    def cosines(arm: str) -> np.ndarray:
+        left, right = (found[arm][place].encode(column) for column in (pairs.first, pairs.second))
+        return pair_similarities(left, right)["cosine"]
+
+    return paired_bootstrap(cosines("nested"), cosines("untouched, cut"), pairs.scores)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -181,6 +185,7 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
     make = arabic_bases.maker(base, args.model, corpus, seed, teacher)
     found = arms(make, corpus, settings, seed, single=base in ("bilingual", "scratch"))
     native = corpus.tests[NATIVE].scored
+    assert native is not None
     figures: Run = {
         "tables": {name: measured(found, data) for name, data in corpus.tests.items()},
         "valid": measured(found, corpus.valid)["spearman_cosine"]["plain, cut"],

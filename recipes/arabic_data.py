@@ -86,7 +86,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
             against[row["premise"]].append(row["hypothesis"])
             against[row["hypothesis"]].append(row["premise"])
     entailed = [row for row in rows if row["label"] == ENTAILMENT]
-    alike = defaultdict(set)
+    alike: dict[str, set[str]] = defaultdict(set)
     for row in entailed:
         alike[row["premise"]] |= {row["premise"], row["hypothesis"]}
     every = sorted({row["hypothesis"] for row in rows})

@@ -127,8 +127,8 @@ def nothing_but_losses(columns: list[list[str]], repeats: int) -> dict[str, floa
 def beside(model: SentenceTransformer) -> dict[str, tuple[torch.nn.Module, torch.nn.Module]]:
     """Ours in the mode that is sentence-transformers' class of the same name, and theirs."""
     inner = peers.MultipleNegativesRankingLoss(model)
-    both = {"n_layers_per_step": -1, "n_dims_per_step": -1}
-    one_each = {"n_layers_per_step": 1, "n_dims_per_step": 1}
+    both: dict[str, Any] = {"n_layers_per_step": -1, "n_dims_per_step": -1}
+    one_each: dict[str, Any] = {"n_layers_per_step": 1, "n_dims_per_step": 1}
     return {
         "2d, one layer and width": (
             Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **one_each),
@@ -179,7 +179,7 @@ def training(columns: list[list[str]], repeats: int) -> None:
     alone_told = {name: losses_alone[f"ours as theirs: {name}"] / losses_alone[f"theirs: {name}"] for name in twins}
     five = np.array(found["one size"]) + np.sum([found[name] for name in runs], axis=0)
     of_five = float(np.median(np.array(found["starbucks, 5 sizes"]) / five))
-    shared = {
+    shared: dict[str, Any] = {
         "metric": "processor time of forward and backward, one thread, as a share of one size's; median over turns",
         "values": {
             "share": shares,

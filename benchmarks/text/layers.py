@@ -50,12 +50,13 @@ def triplets(folder: Path) -> Data:
         for premise, labels in found.items()
         for follows, against in zip(labels["entailment"], labels["contradiction"], strict=False)
     ]
-    return Data("snli", "snli", pairs=Pairs(*(list(column) for column in zip(*rows, strict=True))))
+    anchors, positives, negatives = (list(column) for column in zip(*rows, strict=True))
+    return Data("snli", "snli", pairs=Pairs(anchors, positives, (negatives,)))
 
 
 def method(arm: str, seed: int, epochs: float) -> Any:
     """The method of an arm; ``depth 3`` is trained at full width of layer 3, ``true 3:96`` at that size alone."""
-    shared = {
+    shared: dict[str, Any] = {
         "model": MODEL, "seed": seed, "epochs": epochs, "batch_size": BATCH, "max_length": 64, "bf16": supports_bf16()
     }  # fmt: skip
     kind, _, size = arm.partition(" ")

@@ -45,7 +45,7 @@ ARMS = {
 }
 POOLINGS = ("cls", "mean")
 BATCH, LENGTH, PIECES = 64, 48, 4000
-TUNING = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
+TUNING: dict[str, Any] = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
 
 
 def text(folder: Path) -> Data:
@@ -59,13 +59,13 @@ def text(folder: Path) -> Data:
 def make_base(folder: Path, texts: list[str]) -> None:
     """A folder with a configuration and a tokenizer, whose vocabulary is learnt from `texts`; no weights."""
     from tokenizers.implementations import BertWordPieceTokenizer
-    from transformers import BertConfig, BertTokenizerFast
+    from transformers import BertConfig, BertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator(texts, vocab_size=PIECES, show_progress=False)
+    pieces.train_from_iterator(iter(texts), vocab_size=PIECES, show_progress=False)
     pieces.save_model(str(folder))
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
+    BertTokenizer(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
     BertConfig(
         vocab_size=pieces.get_vocab_size(),
         hidden_size=128,
