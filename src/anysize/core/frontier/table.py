@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from statistics import median
 
+from anysize.core.errors import AnysizeError
 from anysize.core.frontier.intervals import decimals
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, by_size
-from anysize.core.frontier.style import milliseconds, number, percent, shown, title, with_interval
+from anysize.core.frontier.style import (
+    UNITS,
+    drawn_cost,
+    milliseconds,
+    number,
+    percent,
+    shown,
+    title,
+    with_interval,
+)
 from anysize.core.sizes.size import Size
 
 SAME = "~"
@@ -78,10 +88,26 @@ def _legend(frontier: Records, metric: str, rows: list[list[str]], timed: bool) 
         if any(SAME in cell for row in rows[1:] for cell in row):
             said += f"; {SAME} not told apart from nested of that size (the paired interval holds 0)"
         lines.append(f"  {said}")
+    if len(known := areas(frontier, metric)) > 1:
+        shares = ", ".join(f"{arm} {number(value)}" for arm, value in known.items())
+        lines.append(f"  area under the curve over {UNITS[drawn_cost(frontier)]}, 1 for no loss at any size: {shares}")
     times = [record.ms for record in frontier.records if record.ms is not None]
     if times and not timed:
         lines.append(f"  about {sum(times) / len(times):.2g} ms/query at every size: the differences are noise")
     return lines
+
+
+def areas(frontier: Records, metric: str | None = None) -> dict[str, float]:
+    """The area of the nested arm, and of those that span the same costs; empty where it has none."""
+    cost, found = drawn_cost(frontier), {}
+    try:
+        ends = {arm: [getattr(frontier.arm(arm)[place], cost) for place in (0, -1)] for arm in frontier.arms}
+        for arm in frontier.arms:
+            if ends[arm] == ends.get(NESTED):
+                found[arm] = frontier.area(arm, cost, metric)
+    except AnysizeError:  # what is no share of a whole has no area
+        return {}
+    return found
 
 
 def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, timed: bool) -> list[str]:
