@@ -7,9 +7,11 @@ import pytest
 
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Pairs
-from anysize.core.errors import DataError
+from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.measure import measure
 from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
+from anysize.text.depth.model import NestedEncoder
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences, spread_vectors
 from tests.evaluation.measured import measured
@@ -151,3 +153,30 @@ def test_neighbours_need_enough_items():
 
     assert not NeighbourEvaluator().accepts(data(11))
     assert NeighbourEvaluator().accepts(data(12))
+
+
+def test_of_more_documents_more_may_be_asked_for():
+    data, model = judged(), Embedder(Nesting(dims=(16,)), WIDTH)
+    (record,) = measured(RetrievalEvaluator(k=3), views(model), data)
+    assert set(record.metrics) == {"ndcg@3", "recall@3", "recall@100", "mrr@3"}
+    (deeper,) = measured(RetrievalEvaluator(), views(model), data)
+    assert record.metrics["mrr@3"] <= deeper.metrics["mrr@10"]
+    with pytest.raises(AnysizeError, match="k must be above zero"):
+        RetrievalEvaluator(k=0)
+
+
+def test_queries_may_be_embedded_at_another_size_where_sizes_can_be_compared(encoder_path):
+    texts = sentences(24, 3)
+    documents, queries = Items(list("abcdefghijklmnop"), texts=texts[:16]), Items(["q", "r"], texts=texts[16:18])
+    data = Data("j", "f", documents, queries, {"test": {"q": {"a": 1.0}, "r": {"f": 1.0}}})
+    model = NestedEncoder.from_pretrained(str(encoder_path), layers=(1, 2), dims=(8, WIDTH))
+    frontier = measure(model, data, by="retrieval", query_sizes=["1:32"], arms=[])
+    assert frontier.arms == ("nested", "queries at layers=1,dims=32", "original")
+    (mixed,) = frontier.arm("queries at layers=1,dims=32")
+    assert (str(mixed.size), mixed.bytes) == ("layers=2,dims=32", 4 * WIDTH)
+    near = model.at(layers=1, dims=WIDTH).encode(queries.texts) @ model.encode(documents.texts).T
+    places = [list(np.argsort(-row)).index(place) for row, place in zip(near, (0, 5), strict=True)]
+    expected = np.mean([1 / (place + 1) if place < 10 else 0 for place in places])
+    assert mixed.metrics["mrr@10"] == pytest.approx(expected)
+    with pytest.raises(AnysizeError, match="queries of a embedder are compared at their own size alone"):
+        measure(Embedder(Nesting(dims=(4, 8)), WIDTH), judged(), by="retrieval", query_sizes=["4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anysize.core.data.records import Items
-    from anysize.core.model.faces import Corpus, Embeds, Scorer
+    from anysize.core.model.cost import Cost
+    from anysize.core.model.faces import Embeds, Scorer
+    from anysize.core.sizes.size import Size
+    from anysize.evaluation.once import FeaturesOnce
 
 
 class Search(Protocol):
@@ -40,12 +44,16 @@ class ByVectors:
     metrics: Mapping[str, float] = {}
     costs: Mapping[str, int] = {}
 
-    def __init__(self, view: Embeds, documents: np.ndarray, queries: np.ndarray, asked: Items) -> None:
+    def __init__(
+        self, view: Embeds, documents: np.ndarray, queries: np.ndarray, asked: Items, asks: Embeds | None = None
+    ) -> None:
         self.view, self.documents, self.queries, self.asked = view, documents, queries, asked
+        self.asks = view if asks is None else asks
+        """Embeds the queries."""
 
     def nearest(self, k: int) -> np.ndarray:
         """Every document is scored."""
-        corpus, queries = self.view.project(self.documents), self.view.project(self.queries)
+        corpus, queries = self.view.project(self.documents), self.asks.project(self.queries)
         return rank(queries, corpus, k=min(k, len(corpus)))[0]
 
     def one(self) -> Scan:
@@ -60,8 +68,8 @@ class ByVectors:
     def _over(self, rows: int) -> Callable[[], object]:
         import torch
 
-        view = self.view
-        corpus = torch.from_numpy(np.ascontiguousarray(view.project(self.documents[:rows])))
+        view = self.asks
+        corpus = torch.from_numpy(np.ascontiguousarray(self.view.project(self.documents[:rows])))
         k, first = min(10, len(corpus)), np.asarray(self.queries[:1])
         texts = sorted(self.asked.texts, key=len) if view.times_encoding and self.asked.texts else []
 
@@ -93,8 +101,27 @@ def _nearest(scorer: Scorer, queries: np.ndarray, documents: int, k: int) -> np.
     return rank_by(lambda rows: scorer.scores(queries[rows]), len(queries), documents, min(k, documents))[0]
 
 
-def search(view: Any, corpus: Corpus, queries: np.ndarray, asked: Items) -> Search:
-    """The search that a view offers, among features of documents and those of the queries that `asked` holds."""
+@dataclass(frozen=True)
+class Mixed:
+    """Documents embedded at one size, and queries at another."""
+
+    documents: Embeds
+    queries: Embeds
+
+    @property
+    def size(self) -> Size:
+        """That of the documents, which are what is stored."""
+        return self.documents.size
+
+    def cost(self) -> Cost:
+        """That of the documents."""
+        return self.documents.cost()
+
+
+def search(view: Any, features: FeaturesOnce, asked: Items) -> Search:
+    """The search that a view offers, among features of documents and of the queries that `asked` holds."""
     if isinstance(view, Searches):
-        return ByScores(view.scorer(corpus), len(corpus.rows), queries)
-    return ByVectors(view, corpus.rows, queries, asked)
+        corpus = features.corpus(view)
+        return ByScores(view.scorer(corpus), len(corpus.rows), features.of(view)[1])
+    stored, asks = (view.documents, view.queries) if isinstance(view, Mixed) else (view, view)
+    return ByVectors(stored, features.of(stored)[0], features.of(asks)[1], asked, asks)

@@ -48,6 +48,9 @@ class NestedModel(torch.nn.Module):
     usual: ClassVar[tuple[str, ...]] = ()
     """Those of its rivals that it is measured beside without being asked."""
 
+    mixes_sizes: ClassVar[bool] = False
+    """Whether a query may be embedded at one size and compared with documents of another."""
+
     exports: ClassVar[Mapping[str, str]] = {}
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
     which writes a view at its size. The first is the default."""
