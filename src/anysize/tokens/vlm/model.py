@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 
@@ -69,6 +69,12 @@ class NestedVLM(NestedModel):
 
     kind = "vlm"
     evaluators = ("answers",)
+    rivals: ClassVar[Mapping[str, str]] = {
+        "full-cut": "anysize.tokens.vlm.rivals:full_cut",
+        "single": "anysize.core.verbs.rivals:single",
+        "random": "anysize.tokens.vlm.rivals:random",
+    }
+    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
     net: Any
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
@@ -161,7 +167,7 @@ class NestedVLM(NestedModel):
         return said
 
     def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32) -> list[str]:
-        """Answers to questions about pictures, at this view's size. One that is too long is refused before anything is encoded."""
+        """Answers at this view's size. A question that is too long is refused before anything is encoded."""
         for row in items:
             self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
         return self.answers(self.read(items), max_new_tokens=max_new_tokens)
