@@ -81,6 +81,8 @@ class NestedVLM(NestedModel):
         super().__init__(nesting)
         if nesting.axes != ("tokens",):
             raise SizeError(f"a vision-language model is nested in tokens alone; got {', '.join(nesting.axes)}")
+        if nesting.open and budget["kind"] != "queries":
+            raise SizeError("only queries run at any number of tokens; a grid is pooled to those that are listed")
         self.spec = dict(budget)
         self.budget: TokenBudget
         if self.spec["kind"] == "pool":
@@ -91,7 +93,7 @@ class NestedVLM(NestedModel):
                 vlm.set_projector(_queries(vlm, self.spec), (self.spec["queries"],))
         else:
             raise AnysizeError(f"a budget is a pool or queries; got {self.spec['kind']!r}")
-        for tokens in nesting.levels("tokens"):
+        for tokens in nesting.values("tokens"):
             check(self.budget, tokens, vlm.shape)
         self.vlm = vlm
         self.net = vlm.model
