@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
@@ -24,7 +25,7 @@ def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     if method.model is None:
         raise AnysizeError("name the vision-language model to start from with --model")
-    vlm = VisionLanguage.open(method.model)
+    vlm = VisionLanguage.open(method.model) if method.tower is None else joined(method.tower, method.model)
     if isinstance(method, M3):
         tokens = method.tokens or usual(vlm.shape)
         return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
