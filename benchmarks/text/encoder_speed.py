@@ -251,9 +251,9 @@ def main() -> None:
     torch.set_num_threads(1)
     scored = read(args.data / "stsb/test.tsv").scored
     assert scored is not None
-    texts = list(dict.fromkeys([*scored.first, *scored.second]))
+    texts = list(dict.fromkeys([*scored["sentence1"], *scored["sentence2"]]))
     encoding(texts[:256], args.repeats)
-    training([scored.first[:32], scored.second[:32], scored.first[32:64]], args.repeats)
+    training([scored["sentence1"][:32], scored["sentence2"][:32], scored["sentence1"][32:64]], args.repeats)
 
 
 if __name__ == "__main__":

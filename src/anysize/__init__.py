@@ -19,6 +19,8 @@ _HOMES = {
     "Distill": "anysize.core.losses.nested",
     "Cost": "anysize.core.model.cost",
     "Data": "anysize.core.data.data",
+    "Items": "anysize.core.data.records",
+    "Table": "anysize.core.data.records",
     "read": "anysize.core.data.read",
     "Frontier": "anysize.core.frontier.frontier",
     "Record": "anysize.core.frontier.record",
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
     from anysize.core.data.data import Data as Data
     from anysize.core.data.read import read as read
+    from anysize.core.data.records import Items as Items
+    from anysize.core.data.records import Table as Table
     from anysize.core.errors import AnysizeError as AnysizeError
     from anysize.core.errors import CheckpointError as CheckpointError
     from anysize.core.errors import DataError as DataError

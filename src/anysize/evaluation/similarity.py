@@ -24,7 +24,7 @@ from anysize.evaluation.once import FeaturesOnce
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
-    from anysize.core.data.records import ScoredPairs
+    from anysize.core.data.records import Table
     from anysize.core.model.faces import Embeds
 
 __all__ = [
@@ -71,17 +71,17 @@ class SimilarityEvaluator(Evaluator):
     def evaluate(self, views: Mapping[str, Sequence[Embeds]], data: Data, *, held_out: bool = False) -> list[Record]:
         """One record per view; each encoder reads each distinct text once, whatever the number of sizes."""
         pairs = _pairs(data, held_out)
-        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}
-        left, right = ([place[text] for text in column] for column in (pairs.first, pairs.second))
-        items = Items([str(row) for row in place.values()], texts=list(place))
+        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs["sentence1"], *pairs["sentence2"]]))}
+        left, right = ([place[text] for text in column] for column in (pairs["sentence1"], pairs["sentence2"]))
+        items = Items([str(row) for row in place.values()], list(place))
         features = FeaturesOnce(items, tasks=("text-matching",))
         records = []
         for arm, model in each_view(views):
             (raw,) = features.of(model)
             z = model.project(raw, normalize=self.normalize == "after_truncation")
             u, v, cost = z[left], z[right], model.cost()
-            metrics = similarity_metrics(u, v, pairs.scores, normalize=self.normalize)
-            units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(pairs.scores))
+            metrics = similarity_metrics(u, v, pairs["score"], normalize=self.normalize)
+            units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(pairs["score"]))
             records.append(
                 Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
             )
@@ -160,7 +160,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values if not largest > 0 else np.round(values / largest, 12) * largest
 
 
-def _pairs(data: Data, held_out: bool) -> ScoredPairs:
+def _pairs(data: Data, held_out: bool) -> Table:
     pairs = data.similarity(held_out=held_out)
     if pairs is None:
         raise DataError(f"{data.name} holds no scored pairs; expected the columns sentence1, sentence2, score")
