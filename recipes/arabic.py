@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from anysize.backbones.kept import FeatureStore
@@ -35,6 +36,7 @@ from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
+from anysize.core.verbs.measure import records_of
 from anysize.evaluation.correlation import paired_bootstrap
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities
 from anysize.text.arabic.normalizer import ArabicNormalizer
@@ -121,7 +123,8 @@ def arms(
 def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str, dict[str, float]]]:
     """Metric -> arm -> size -> figure, of vectors that are merely cut, as the paper has them."""
     table: dict[str, dict[str, dict[str, float]]] = {metric: defaultdict(dict) for metric in METRICS}
-    for record in SimilarityEvaluator(normalize="none").evaluate(found, data):
+    evaluator = SimilarityEvaluator(normalize="none")
+    for record in records_of(evaluator, found, evaluator.prepare(data)):
         for metric, value in record.metrics.items():
             table[metric][record.arm][str(record.size)] = value
     return table
@@ -129,13 +132,14 @@ def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str
 
 def gain(found: dict[str, list[Embedder]], data: Data, place: int) -> tuple[float, float, float]:
     """Nested minus untouched base, Spearman of cosine at one size, with its 95 % interval over the pairs."""
-    cosines = []
-    for arm in ("nested", "untouched, cut"):
-        left, right = (
-            found[arm][place].encode(column) for column in (data.scored["sentence1"], data.scored["sentence2"])
-        )
-        cosines.append(pair_similarities(left, right)["cosine"])
-    return paired_bootstrap(*cosines, data.scored["score"])
+    pairs = data.scored
+    assert pairs is not None
+
+    def cosines(arm: str) -> np.ndarray:
+        left, right = (found[arm][place].encode(column) for column in (pairs["sentence1"], pairs["sentence2"]))
+        return pair_similarities(left, right)["cosine"]
+
+    return paired_bootstrap(cosines("nested"), cosines("untouched, cut"), pairs["score"])
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -181,6 +185,7 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
     make = arabic_bases.maker(base, args.model, corpus, seed, teacher)
     found = arms(make, corpus, settings, seed, single=base in ("bilingual", "scratch"))
     native = corpus.tests[NATIVE].scored
+    assert native is not None
     figures: Run = {
         "tables": {name: measured(found, data) for name, data in corpus.tests.items()},
         "valid": measured(found, corpus.valid)["spearman_cosine"]["plain, cut"],

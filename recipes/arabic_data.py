@@ -86,7 +86,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Table:
             against[row["premise"]].append(row["hypothesis"])
             against[row["hypothesis"]].append(row["premise"])
     entailed = [row for row in rows if row["label"] == ENTAILMENT]
-    alike = defaultdict(set)
+    alike: dict[str, set[str]] = defaultdict(set)
     for row in entailed:
         alike[row["premise"]] |= {row["premise"], row["hypothesis"]}
     every = sorted({row["hypothesis"] for row in rows})
@@ -116,8 +116,8 @@ def _normalised(data: Data, normalizer: ArabicNormalizer) -> Data:
         data.fingerprint,
         table=Table(
             {
-                "sentence1": normalizer(pairs["sentence1"]),
-                "sentence2": normalizer(pairs["sentence2"]),
+                "sentence1": normalizer(list(pairs["sentence1"])),
+                "sentence2": normalizer(list(pairs["sentence2"])),
                 "score": pairs["score"],
             }
         ),

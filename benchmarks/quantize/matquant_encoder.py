@@ -30,6 +30,7 @@ from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 
@@ -84,7 +85,7 @@ def some_pairs(file: Path, count: int) -> Data:
     data = read(file)
     assert data.scored is not None
     order = np.random.default_rng(0).permutation(len(data.scored["sentence1"]))
-    return dataclasses.replace(data, scored=data.scored.take(order[:count].tolist()))
+    return dataclasses.replace(data, table=data.scored.take(order[:count].tolist()))
 
 
 def cranfield_titles(folder: Path) -> Data:
@@ -114,11 +115,7 @@ def ndcg(view: Any, data: Data) -> float:
 
 def main() -> None:
     """Run what is missing, then write the rows of the seeds that are whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=150)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability.artefacts import Scratch
@@ -90,7 +91,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
         words = _line(rng)
         if before is None:
             before = _room(scratch, room)
-        ended = forked(lambda words=words: _in(room, words), limit=LIMIT)
+        ended = forked(partial(_in, room, words), limit=LIMIT)
         after = _stamps(room)
         outcome = "done" if ended.status == 0 else "refused" if ended.refused else ended.wrong or f"exit {ended.status}"
         if outcome == "hang" and _PROGRESS.search(f"{ended.err} {ended.last}"):

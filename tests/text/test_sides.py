@@ -33,6 +33,7 @@ from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskL
 from anysize.text.depth.fit import Training
 from anysize.text.embedder.fit import training_features
 from tests.conftest import sentences
+from tests.evaluation.measured import measured
 from tests.text.bases import DOCUMENT, KINDS, OTHER, QUERY, SIDED, TEXTS, WIDTH, Kind, by_side, make, unit
 
 PAIRS = Table({"anchor": sentences(12), "positive": sentences(12, seed=1), "negative": sentences(12, seed=2)})
@@ -204,18 +205,18 @@ def test_measuring_encodes_each_side_as_it_will_be_searched(sided, plain, layere
         scores = unit(encode(task.queries.texts)) @ unit(plain.encode_document(task.corpus.texts)).T
         by_query[name] = evaluate(task, np.argsort(-scores, axis=1), ("ndcg@10",))["ndcg@10"]
     assert abs(by_query["sides"] - by_query["alike"]) > 0.02
-    (record,) = RetrievalEvaluator().evaluate({"nested": [model]}, data)
+    (record,) = measured(RetrievalEvaluator(), {"nested": [model]}, data)
     assert record.metrics["ndcg@10"] == pytest.approx(by_query["sides"], abs=1e-9)
 
 
 def test_neighbours_are_those_of_documents_and_scored_pairs_are_on_no_side(sided, plain, monkeypatch):
     model = Embedder(Nesting(dims=(WIDTH,)), WIDTH, encoder=Encoder(str(sided)))
     asked = asked_of(model.encoder.model, monkeypatch)
-    NeighbourEvaluator().evaluate({"nested": [model]}, judged())
+    measured(NeighbourEvaluator(), {"nested": [model]}, judged())
     assert {prompt for prompts in asked.values() for prompt in prompts} == {DOCUMENT}
     scores = [float(row % 7) for row in range(12)]
     data = Data("s", "f", table=Table({"sentence1": PAIRS["anchor"], "sentence2": PAIRS["positive"], "score": scores}))
-    (record,) = SimilarityEvaluator().evaluate({"nested": [model]}, data)
+    (record,) = measured(SimilarityEvaluator(), {"nested": [model]}, data)
     expected = similarity_metrics(plain.encode(PAIRS["anchor"]), plain.encode(PAIRS["positive"]), scores)
     assert record.metrics["pearson_cosine"] == pytest.approx(expected["pearson_cosine"], abs=1e-5)
 

@@ -219,6 +219,7 @@ class Index:
         queries = many_queries(queries)
         if len(queries) == 0:
             return []
+        opened = time.perf_counter()
         if self.manifest.source != "vectors":
             self._load(isinstance(queries, list))
         begin = time.perf_counter()
@@ -226,11 +227,11 @@ class Index:
         encoded = time.perf_counter()
         encode = partial(codes_of, self.model) if self.manifest.sparse else None
         answers = self._searcher.search(vectors, int(k), stages, approximate, encode)
-        each = 1000 / max(1, len(answers))
+        each, load_ms = 1000 / max(1, len(answers)), 1000 * (begin - opened)
         encode_ms, ms = (encoded - begin) * each, (time.perf_counter() - encoded) * each
         return [
-            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms)
-            for hits, reports in answers
+            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms, load_ms * (not place))
+            for place, (hits, reports) in enumerate(answers)
         ]
 
     @takes(progress=FLAG)

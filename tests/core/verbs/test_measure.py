@@ -48,7 +48,7 @@ def test_only_the_sizes_that_are_asked_for(model):
 
 def test_arms_that_do_not_exist_or_come_twice(model):
     assert measure(model, vectors(), arms=["pca", "pca", "original"]).arms == ("nested", "pca", "original")
-    with pytest.raises(AnysizeError, match="truncate, pca, single, original"):
+    with pytest.raises(AnysizeError, match=r"truncate \(usual\), pca \(usual\), single, original"):
         measure(model, vectors(), arms=["best"])
 
 

@@ -19,7 +19,6 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.search.intake.items import embed
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats.sparse_encoder import module_of, write_sparse_encoder
-from anysize.sparse.measuring.searching import vectors_of
 from anysize.sparse.rows.source import Source
 from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
@@ -139,7 +138,7 @@ def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
     for side in ("query", "document"):
         rows = getattr(plain, f"encode_{side}")(TEXTS)
         np.testing.assert_allclose(embed(sae, TEXTS, side), rows, atol=1e-5)
-        np.testing.assert_allclose(vectors_of(sae, items, side), rows, atol=1e-5)
+        np.testing.assert_allclose(sae.vectors(items, side), rows, atol=1e-5)
         found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
         torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
     runner = Source(str(base)).runner()

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class Info:
     """Say what a path holds: a nested model, an index, a frontier, data, or an ordinary sentence-transformers model."""
 
-    path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
+    path: Annotated[Path, Positional("PATH")]
     """A file or a folder."""
     verify: bool = False
     """Of an index: read every byte and compare it with what was written. Other uses read what they need alone."""

@@ -1,6 +1,6 @@
 """What public functions are handed, checked where it comes in: a wrong thing is one sentence and not a traceback."""
 
-from anysize.core.arguments.kind import Kind, Unfit, expect, nearest, shown, takes
+from anysize.core.arguments.kind import Kind, Unfit, expect, shown, takes
 from anysize.core.arguments.rows import FINITE_ROWS, LABELS, NUMBERS, ROWS, TEXTS, VECTOR, as_float32
 from anysize.core.arguments.single import FLAG, MAPPING, PATH, TEXT, instance, many, number, one_of, whole
 
@@ -21,7 +21,6 @@ __all__ = [
     "expect",
     "instance",
     "many",
-    "nearest",
     "number",
     "one_of",
     "shown",

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from anysize.core.arguments import nearest, shown
+from anysize.core.arguments import shown
 from anysize.core.data.held_out import held_out, key_of
 from anysize.core.errors import DataError
+from anysize.core.nearest import nearest
 
 T = TypeVar("T")
 

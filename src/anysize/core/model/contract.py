@@ -38,8 +38,8 @@ class NestedModel(torch.nn.Module):
     kind: ClassVar[str]
     """The name under which the class is registered in the entry-point group ``anysize.models``."""
 
-    evaluators: ClassVar[tuple[str, ...]] = ()
-    """Registered evaluators that can measure it, the preferred first."""
+    evaluators: tuple[str, ...] = ()
+    """Registered evaluators that can measure it, the preferred first; the kind's, unless how it was made decides it."""
 
     rivals: ClassVar[Mapping[str, str]] = {}
     """What it can be measured beside: a rival's name -> ``"module:function"``, ``function(model, data)`` -> its views,
@@ -47,6 +47,9 @@ class NestedModel(torch.nn.Module):
 
     usual: ClassVar[tuple[str, ...]] = ()
     """Those of its rivals that it is measured beside without being asked."""
+
+    mixes_sizes: ClassVar[bool] = False
+    """Whether a query may be embedded at one size and compared with documents of another."""
 
     exports: ClassVar[Mapping[str, str]] = {}
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
@@ -86,10 +89,6 @@ class NestedModel(torch.nn.Module):
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
         return {}
-
-    def measured_by(self) -> tuple[str, ...]:
-        """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
-        return self.evaluators
 
     def owned_tensors(self) -> dict[str, Size]:
         """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""

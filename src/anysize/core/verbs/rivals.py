@@ -18,11 +18,17 @@ def rival(model: NestedModel, name: str, data: Data) -> list[NestedModel]:
 
     Raises `AnysizeError`, naming those that there are, for another name; or where the rival cannot be made.
     """
-    if name not in model.rivals:
-        there = ", ".join(model.rivals) or "none"
-        raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
+    check_known(model, name)
     views: list[NestedModel] = named(model.rivals[name])(model, data)
     return views
+
+
+def check_known(model: NestedModel, name: str) -> None:
+    """Raise `AnysizeError`, naming the rivals that a model has, if none is called `name`."""
+    if name in model.rivals:
+        return
+    there = ", ".join(f"{one} (usual)" if one in model.usual else one for one in model.rivals) or "none"
+    raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
 
 
 def single(model: NestedModel, data: Data) -> list[NestedModel]:

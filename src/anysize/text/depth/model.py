@@ -55,6 +55,7 @@ class NestedEncoder(TwoSided, NestedModel):
         "original": "anysize.text.depth.rivals:original",
     }
     usual = ("truncate", "pca")
+    mixes_sizes = True
     exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
     times_encoding = True
     """Whether a size decides how long a text takes to encode."""
