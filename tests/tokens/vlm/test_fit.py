@@ -41,7 +41,7 @@ def shown(folder, count, seed):
         "answer": words,
         "kind": ["colour" if word in WORDS[:3] else "number" for word in words],
     }
-    return Data("shown", f"shown {seed}", table=Table(columns, {"image": "image"}))
+    return Data("shown", f"in {folder}", table=Table(columns, {"image": "image"}))
 
 
 def test_m3_is_fitted_saved_and_measured_beside_its_rivals(model, data, tmp_path):
@@ -70,12 +70,12 @@ def test_mqt_aligns_its_queries_first(model, data, tmp_path):
     assert load(tmp_path / "eye").generate([[{"image": drawn(1)[0]}, {"text": "what"}]], max_new_tokens=1)
 
 
-def test_one_pass_of_the_tower_measures_every_size(model, data):
+def test_one_pass_of_the_tower_measures_every_size(model, data, tmp_path):
     made = fit(data, method=M3(model=model, tokens=(1, 4, 16), epochs=1.0, batch_size=6))
     seen = []
     made.net.model.vision_tower.register_forward_hook(lambda *given: seen.append(len(given[2][0])))
-    measure(made, data)
-    assert seen[0] == len(set(data.table["image"])) // 10
+    measure(made, shown(tmp_path, 20, 2))
+    assert seen[0] == 20
     assert set(seen[1:]) <= {1}  # the rest are questions that are timed, one at a time
 
 
