@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import anysize
-from anysize.core.model.checkpoint import bytes_read
+from anysize.core.model.manifest import bytes_read
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.sparse import SparseAutoencoder

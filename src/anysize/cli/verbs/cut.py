@@ -81,5 +81,5 @@ class WasCut:
 
     def to_json(self) -> dict[str, Any]:
         """Place, size, format, bytes, checks and notes."""
-        told = {"out": self.out, "size": dict(self.size), "format": self.made.format, "bytes": self.bytes}
+        told = {"out": self.out, "size": self.size.to_json(), "format": self.made.format, "bytes": self.bytes}
         return {**told, **self.made.told()}

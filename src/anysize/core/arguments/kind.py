@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from anysize.core.errors import AnysizeError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LONGEST = 60
