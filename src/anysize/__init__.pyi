@@ -1,4 +1,5 @@
 from anysize import classify as classify
+from anysize import extending as extending
 from anysize import quantize as quantize
 from anysize import search as search
 from anysize import sparse as sparse

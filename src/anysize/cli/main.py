@@ -106,7 +106,7 @@ def _run(argv: list[str], signals: Signals | None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        from anysize.core.nearest import nearest
+        from anysize.core.errors import nearest
 
         return _complain(f"there is no verb {verb!r}; {nearest(verb, VERBS)}", 2)
     from anysize.cli.parsing import asks_help

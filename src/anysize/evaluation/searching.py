@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from anysize.backbones.sentence import Encoder
 from anysize.core.frontier.timing import Scan
 from anysize.core.model.faces import Searches
 from anysize.evaluation.nearest import rank, rank_by
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from anysize.core.data.records import Items
     from anysize.core.model.cost import Cost
     from anysize.core.model.faces import Embeds, Scorer
+    from anysize.core.sides import Side
     from anysize.core.sizes.size import Size
     from anysize.evaluation.once import FeaturesOnce
 
@@ -45,11 +47,19 @@ class ByVectors:
     costs: Mapping[str, int] = {}
 
     def __init__(
-        self, view: Embeds, documents: np.ndarray, queries: np.ndarray, asked: Items, asks: Embeds | None = None
+        self,
+        view: Embeds,
+        documents: np.ndarray,
+        queries: np.ndarray,
+        asked: Items,
+        *,
+        asks: Embeds | None = None,
+        side: Side = "query",
     ) -> None:
         self.view, self.documents, self.queries, self.asked = view, documents, queries, asked
         self.asks = view if asks is None else asks
         """Embeds the queries."""
+        self.side = side
 
     def nearest(self, k: int) -> np.ndarray:
         """Every document is scored."""
@@ -60,10 +70,17 @@ class ByVectors:
         """
         Its projection and the scan of all documents.
 
-        Encoding the query's text is part of it where the size decides how long that takes; elsewhere it comes on top.
+        Encoding the query's text is part of it where the size decides how long that takes; elsewhere it comes on top,
+        and is timed apart.
         """
-        width = self.view.project(np.asarray(self.documents[:1])).shape[1]
-        return Scan(len(self.documents), width, self._over)
+        width, text = self.view.project(np.asarray(self.documents[:1])).shape[1], self._text()
+        scan = Scan(len(self.documents), width, self._over)
+        if text is None or self.asks.times_encoding:
+            return scan
+        encoder = self.asks.encoder  # not through `encode`, which may know the text already
+        read = encoder.run if isinstance(encoder, Encoder) else self.asks.features
+        encode = partial(read, [text], side=self.side)
+        return replace(scan, encode=encode, encoder=self.asks.origin)
 
     def _over(self, rows: int) -> Callable[[], object]:
         import torch
@@ -71,13 +88,18 @@ class ByVectors:
         view = self.asks
         corpus = torch.from_numpy(np.ascontiguousarray(self.view.project(self.documents[:rows])))
         k, first = min(10, len(corpus)), np.asarray(self.queries[:1])
-        texts = sorted(self.asked.texts, key=len) if view.times_encoding and self.asked.texts else []
+        text = self._text() if view.times_encoding else None
 
         def answer() -> object:
-            query = view.encode([texts[len(texts) // 2]], side="query") if texts else view.project(first)
+            query = view.project(first) if text is None else view.encode([text], side=self.side)
             return torch.topk(corpus @ torch.from_numpy(query[0]), k)
 
         return answer
+
+    def _text(self) -> str | None:
+        """A query of middling length; None where queries are vectors."""
+        texts = sorted(self.asked.texts or (), key=len)
+        return texts[len(texts) // 2] if texts else None
 
 
 class ByScores:
@@ -124,4 +146,4 @@ def search(view: Any, features: FeaturesOnce, asked: Items) -> Search:
         corpus = features.corpus(view)
         return ByScores(view.scorer(corpus), len(corpus.rows), features.of(view)[1])
     stored, asks = (view.documents, view.queries) if isinstance(view, Mixed) else (view, view)
-    return ByVectors(stored, features.of(stored)[0], features.of(asks)[1], asked, asks)
+    return ByVectors(stored, features.of(stored)[0], features.of(asks)[1], asked, asks=asks)

@@ -18,6 +18,7 @@ import numpy as np
 
 from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
 from anysize.core.errors import CheckpointError, DataError
+from anysize.core.shortly import shortly
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
@@ -28,7 +29,7 @@ from anysize.search.intake.models import at_size, check_model, load_model, model
 from anysize.search.intake.passages import say_cut
 from anysize.search.intake.queries import check_queries
 from anysize.search.scoring.searcher import Searcher
-from anysize.search.store.manifest import Manifest, read_manifest
+from anysize.search.store.manifest import Manifest, in_words, read_manifest
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.store.sparse import codes_of
 from anysize.search.writing.build import METRICS, Plan, build
@@ -52,6 +53,10 @@ class Index:
             self.refresh()
         else:
             self._show(opened)
+
+    @shortly
+    def __repr__(self) -> str:
+        return f"{self.path}: {in_words(self.manifest)}"
 
     @classmethod
     @takes(

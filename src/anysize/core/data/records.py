@@ -10,8 +10,7 @@ import numpy as np
 
 from anysize.core.arguments import shown
 from anysize.core.data.held_out import held_out, key_of
-from anysize.core.errors import DataError
-from anysize.core.nearest import nearest
+from anysize.core.errors import DataError, nearest
 
 T = TypeVar("T")
 

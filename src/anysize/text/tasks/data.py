@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from anysize.core.errors import AnysizeError, DataError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, DataError, nearest
 
 if TYPE_CHECKING:
     import torch
