@@ -10,7 +10,6 @@ from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
-    from anysize.core.data.data import Data
     from anysize.core.frontier.record import Record
 
 
@@ -253,7 +252,7 @@ def _data(path: Path) -> About:
     data = read(path)
     held = {split: sum(map(len, judged.values())) for split, judged in data.qrels.items()}
     facts = {
-        "holds": _holds(data),
+        "holds": data.holds,
         "queries": len(data.queries) if data.queries else None,
         "judgements": ", ".join(f"{count} {split}" for split, count in held.items()) or None,
         "labels": len(set(data.labels)) if data.labels else None,
@@ -261,13 +260,6 @@ def _data(path: Path) -> About:
         "fingerprint": data.fingerprint,
     }
     return About(path, "data", facts, hint=f"anysize fit {path} --out MODEL")
-
-
-def _holds(data: Data) -> str:
-    if data.table is not None:
-        return f"{len(data.table)} {data.table.what}"
-    items = data.items()
-    return f"{len(items)} texts" if items.vectors is None else f"{len(items)} vectors of {items.vectors.shape[1]} dims"
 
 
 def _optional(path: Path) -> dict[str, Any]:
