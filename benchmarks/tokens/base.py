@@ -21,12 +21,12 @@ from benchmarks.tokens.digits import CELLS, PIXELS, SIDE, WORDS, Composites, ask
 WIDTH, BLOCKS, HEADS = 64, 2, 4
 TOGETHER = 8
 """Questions about a picture in one sequence."""
-MIXED = ("which", "which", "which", "many", "any", "ink")
+MIXED = ("which", "which", "which", "many", "any", "full")
 IDS = {word: place for place, word in enumerate(WORDS)}
 MARKER = "base.json"
 
 
-def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1800, batch: int = 64) -> Path:
+def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: int = 64) -> Path:
     """The folder of the trained model with its processor, made there if it is not."""
     if (folder / MARKER).exists():
         return folder
@@ -76,6 +76,7 @@ def _model() -> Any:
             image_token_index=IDS["<image>"],
             image_seq_length=CELLS**2,
             vision_feature_layer=-1,
+            initializer_range=WIDTH**-0.5,
         )
     )
 
