@@ -58,7 +58,7 @@ def trained(args: argparse.Namespace, corpora: Corpora) -> TaskEncoder:
 
 def measured(model: TaskEncoder, base: str, corpora: Corpora) -> Scores:
     """Each task with its own adapter, beside the base as it was and after its first stage."""
-    half, dims = supports_bf16(), model.nesting.levels("dims")
+    half, dims = supports_bf16(), model.nesting.values("dims")
     plain = Encoder(base)
     if model.encoder.settings["max_length"] < (plain.model.max_seq_length or 0):
         plain.model.max_seq_length = model.encoder.settings["max_length"]

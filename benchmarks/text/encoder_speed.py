@@ -35,7 +35,7 @@ def encoding(texts: list[str], repeats: int) -> None:
     """Rows: fewer layers take less time; all sizes take hardly more than one."""
     model = NestedEncoder.from_pretrained(MODEL, layers=(1, 2, 3, 4, 5, 6), dims=DIMS)
     plain = Encoder(MODEL).model
-    views = {f"layers={n}": model.at(layers=n, dims=384) for n in model.levels}
+    views = {f"layers={n}": model.at(layers=n, dims=384) for n in model.depths}
     arms: dict[str, Callable[[], Any]] = {name: partial(view.encode, texts) for name, view in views.items()}
     arms["all sizes"] = lambda: model.encode(texts, sizes=model.nesting)
     arms["sentence-transformers"] = lambda: plain.encode(texts, batch_size=64, show_progress_bar=False)

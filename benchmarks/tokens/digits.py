@@ -1,7 +1,7 @@
 """
 Questions about composites of real handwritten digits, some of which need many tokens of the picture and some few.
 
-Each picture shows up to 36 of scikit-learn's digits (1,797 scans of 8 x 8 pixels) on a grid of 6 x 6 cells, of five of
+Each picture shows up to 16 of scikit-learn's digits (1,797 scans of 8 x 8 pixels) on a grid of 4 x 4 cells, of five of
 the ten classes; the scans of training and test pictures are disjoint. Four kinds of question: what stands in a cell
 (fine), how many of a digit there are, whether there is one (coarser), and which half holds more ink (one token
 suffices).
@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-CELLS, PIXELS = 6, 8
+CELLS, PIXELS = 4, 8
 SIDE = CELLS * PIXELS
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 KINDS = ("which", "many", "any", "ink")
 WORDS = (
     *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "at", "how", "many", "is", "there"),
     *("which", "half", "has", "more", "ink", "left", "right", "yes", "no", *NAMES),
-    *(f"{row}{column}" for row in "abcdef" for column in "123456"),
+    *(f"{row}{column}" for row in "abcd" for column in "1234"),
 )
 
 
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     """One question about one picture."""
 
     picture: np.ndarray
-    """(48, 48, 3), uint8."""
+    """(32, 32, 3), uint8."""
     question: str
     answer: str
     kind: str
@@ -47,9 +47,9 @@ class Composites(NamedTuple):
     """Pictures and what they show."""
 
     pictures: np.ndarray
-    """(n, 48, 48), uint8."""
+    """(n, 32, 32), uint8."""
     digits: np.ndarray
-    """(n, 6, 6): which digit is in each cell, -1 for none."""
+    """(n, 4, 4): which digit is in each cell, -1 for none."""
 
 
 def composites(count: int, *, test: bool, seed: int) -> Composites:
@@ -91,7 +91,7 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
     if kind == "which":
         row, column = (int(one) for one in rng.integers(0, CELLS, 2))
         digit = digits[row, column]
-        return None if digit < 0 else (f"what at {'abcdef'[row]}{column + 1}", NAMES[digit])
+        return None if digit < 0 else (f"what at {'abcd'[row]}{column + 1}", NAMES[digit])
     if kind == "ink":
         left, right = picture[:, : SIDE // 2].sum(dtype=int), picture[:, SIDE // 2 :].sum(dtype=int)
         if abs(left - right) < 0.1 * (left + right):
@@ -100,7 +100,7 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
     there = np.bincount(digits[digits >= 0], minlength=10)
     digit = int(rng.integers(10))
     if kind == "many":
-        wanted = int(rng.integers(1, 8))
+        wanted = int(rng.integers(1, 6))
         fitting = np.flatnonzero(there == wanted)
         if len(fitting) == 0:
             return None

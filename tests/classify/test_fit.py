@@ -53,7 +53,7 @@ def test_labels_of_words_and_the_default_sizes():
     x, y = blobs()
     model = fit_classifier(x, [f"class {label}" for label in y], epochs=1)
     assert model.classes == ("class 0", "class 1", "class 2", "class 3")
-    assert model.nesting.levels("dims") == (8, 12)
+    assert model.nesting.values("dims") == (8, 12)
     assert default_dims(64) == (8, 16, 32, 64)
     assert default_dims(5) == (5,)
 

@@ -9,6 +9,12 @@ def pre_activations(x, W_enc, b_enc, b_dec):
     return (x - b_dec) @ W_enc + b_enc
 
 
+def inputs_of(sae, x):
+    """What an autoencoder's activations are made from, of vectors as they are given."""
+    rows = (torch.as_tensor(x) - sae.mean) * sae.scale
+    return pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec).detach()
+
+
 def topk(pre, k):
     """The k largest of each row, then ReLU."""
     kept = torch.zeros_like(pre).scatter(1, pre.topk(min(k, pre.shape[1])).indices, 1.0)

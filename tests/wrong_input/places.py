@@ -24,7 +24,7 @@ def _sizes() -> Iterator[Place]:
     )
     yield Place("Nesting.pairs", lambda s, x: az.Nesting.pairs(x), "None, zero, [None], a text, an object")
     yield Place("Nesting.from_json", lambda s, x: az.Nesting.from_json(x), "None, a text, an empty mapping, [1]")
-    yield Place("Nesting.levels", lambda s, x: s.embedder.nesting.levels(x), "None, a text, an object")
+    yield Place("Nesting.values", lambda s, x: s.embedder.nesting.values(x), "None, a text, an object")
     yield Place("Nesting.up_to", lambda s, x: s.embedder.nesting.up_to(x), "a text, an object, zero")
     yield Place("at", lambda s, x: s.embedder.at(x), NOT_SIZES)
     yield Place("at(dims=)", lambda s, x: s.embedder.at(dims=x), NUMBERS + ", zero")

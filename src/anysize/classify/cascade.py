@@ -52,7 +52,7 @@ class AdaptiveClassifier:
     """
 
     def __init__(self, dims: Sequence[int], classifier: Classifier | None = None) -> None:
-        self.dims = Nesting(dims=dims).levels("dims")
+        self.dims = Nesting(dims=dims).values("dims")
         self.classifier = classifier
         self.thresholds: tuple[float, ...] | None = None
         """One per size but the last; a row stops where its confidence is above. None before fitting."""

@@ -40,7 +40,7 @@ class MRLHead(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.nesting = Nesting(dims=dims)
-        self.dims = self.nesting.levels("dims")
+        self.dims = self.nesting.values("dims")
         if self.dims[-1] > in_features:
             raise SizeError(f"size {self.dims[-1]} exceeds the {in_features} features; give dims up to {in_features}")
         if num_classes < 2:

@@ -11,7 +11,6 @@ import numpy as np
 from anysize.core.data.identical import say, spare
 from anysize.core.errors import AnysizeError
 from anysize.core.model.faces import Embeds
-from anysize.core.sizes.menu import menu
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.evaluation.neighbourhoods import kept, nearest_others
 from anysize.evaluation.once import FeaturesOnce
@@ -51,8 +50,8 @@ class RetrievalEvaluator(Evaluator):
         if self.query_sizes and not model.mixes_sizes:
             raise AnysizeError(f"queries of a {model.kind} are compared at their own size alone; leave out query-sizes")
         found = {}
-        for entry in self.query_sizes or ():
-            asks: Any = model.at(menu([entry], model.nesting.axes)[0])
+        for asked in model.nesting.resolve_all(",".join(self.query_sizes)) if self.query_sizes else ():
+            asks: Any = model.at(asked)
             alike = [size for size in sizes if size.get("dims") == asks.size.get("dims") and size != asks.size]
             stored: list[Any] = [model.at(size) for size in alike]
             found[f"queries at {asks.size}"] = [Mixed(one, asks) for one in stored]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,10 +60,15 @@ class ByVectors:
         """
         Its projection and the scan of all documents.
 
-        Encoding the query's text is part of it where the size decides how long that takes; elsewhere it comes on top.
+        Encoding the query's text is part of it where the size decides how long that takes; elsewhere it comes on top,
+        and is timed apart.
         """
-        width = self.view.project(np.asarray(self.documents[:1])).shape[1]
-        return Scan(len(self.documents), width, self._over)
+        width, text = self.view.project(np.asarray(self.documents[:1])).shape[1], self._text()
+        scan = Scan(len(self.documents), width, self._over)
+        if text is None or self.asks.times_encoding:
+            return scan
+        encode = partial(self.asks.features, [text], side="query")
+        return replace(scan, encode=encode, encoder=self.asks.origin)
 
     def _over(self, rows: int) -> Callable[[], object]:
         import torch
@@ -71,13 +76,18 @@ class ByVectors:
         view = self.asks
         corpus = torch.from_numpy(np.ascontiguousarray(self.view.project(self.documents[:rows])))
         k, first = min(10, len(corpus)), np.asarray(self.queries[:1])
-        texts = sorted(self.asked.texts, key=len) if view.times_encoding and self.asked.texts else []
+        text = self._text() if view.times_encoding else None
 
         def answer() -> object:
-            query = view.encode([texts[len(texts) // 2]], side="query") if texts else view.project(first)
+            query = view.project(first) if text is None else view.encode([text], side="query")
             return torch.topk(corpus @ torch.from_numpy(query[0]), k)
 
         return answer
+
+    def _text(self) -> str | None:
+        """A query of middling length; None where queries are vectors."""
+        texts = sorted(self.asked.texts or (), key=len)
+        return texts[len(texts) // 2] if texts else None
 
 
 class ByScores:

@@ -110,3 +110,7 @@ class MQT(_Answers):
     """Heads of the attention by which queries look at patches."""
     key_source: Literal["content+position", "position"] = "content+position"
     """What queries look at: what a patch shows and where it is, or, as in the released weights, where it is alone."""
+
+    def nesting(self) -> Nesting:
+        """The sizes to train, where they were named; any other number up to the largest runs too."""
+        return Nesting.pairs(list(super().nesting()), open=("tokens",))

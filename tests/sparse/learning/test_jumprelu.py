@@ -142,7 +142,7 @@ def test_options_that_do_not_go_together_are_refused():
         JumpReLU(l0_rise=2)
     with pytest.raises(SizeError, match="several numbers of active latents need topk"):
         JumpReLU(active=(2, 4)).nesting(16)
-    assert JumpReLU().nesting(384).levels("latents") == (2048,)
+    assert JumpReLU().nesting(384).values("latents") == (2048,)
     assert JumpReLU(l0=0.1).recipe(16).active is None
 
 

@@ -20,7 +20,7 @@ def pooled(**text):
 
 
 def queried():
-    return NestedVLM(Nesting(tokens=(1, 3, 8)), VisionLanguage(*tiny_llava()), QUERIES).eval()
+    return NestedVLM(Nesting(tokens=(1, 3, 8), open=("tokens",)), VisionLanguage(*tiny_llava()), QUERIES).eval()
 
 
 def plain(model):
@@ -87,6 +87,8 @@ def test_budgets_that_the_grid_has_not_are_refused():
         NestedVLM(Nesting(tokens=(1, 5)), vlm, POOL)
     with pytest.raises(SizeError, match="nested in tokens alone"):
         NestedVLM(Nesting(dims=(1, 4)), vlm, POOL)
+    with pytest.raises(SizeError, match="only queries run at any number of tokens"):
+        NestedVLM(Nesting(tokens=(1, 4, 16), open=("tokens",)), VisionLanguage(*tiny_llava()), POOL)
     with pytest.raises(AnysizeError, match="pool or queries"):
         NestedVLM(Nesting(tokens=(1, 4)), vlm, {"kind": "magic"})
     with pytest.raises(SizeError, match=r"9 tokens cannot be kept of 8; expected any whole number from 1 to 8"):

@@ -87,5 +87,10 @@ class WasCut:
 
     def to_json(self) -> dict[str, Any]:
         """Place, size, format, bytes, what there was before and after, checks and notes."""
-        told = {"out": self.out, "size": dict(self.size), "format": self.made.format, "bytes": self.shrunk.after.bytes}
+        told = {
+            "out": self.out,
+            "size": self.size.to_json(),
+            "format": self.made.format,
+            "bytes": self.shrunk.after.bytes,
+        }
         return {**told, **self.shrunk.to_json(), **self.made.told()}

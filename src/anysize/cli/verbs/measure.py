@@ -12,8 +12,6 @@ from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
-    from anysize.core.sizes.nesting import Nesting
-    from anysize.core.sizes.size import Size
 
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -33,10 +31,8 @@ class Measure:
     """A model that `anysize fit` wrote."""
     data: Annotated[str, Positional("DATA")]
     """What to measure on; the same kinds as for fit."""
-    dims: tuple[int, ...] | None = None
-    """Only these sizes."""
-    sizes: tuple[str, ...] | None = None
-    """Only these, by name or as a menu in the order of the model's axes: 2:24,4:96."""
+    sizes: str | None = None
+    """Only these, by name or as they are typed: 64,128 or, of a model with several axes, 2:24,4:96."""
     arms: tuple[str, ...] | None = None
     """Rivals to measure beside it, in place of the usual ones of its kind; `--arms list` names those there are."""
     by: str | None = None
@@ -80,7 +76,7 @@ class Measure:
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = for_task(load(self.model), self.task, self.model)
-        sizes = self._sizes(model.nesting)
+        sizes = model.nesting.resolve_all(self.sizes)
         data = read_told(self.data)
         more = {} if self.options is None else vars(self.options)
         frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, **more)
@@ -94,32 +90,6 @@ class Measure:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
         write_together(files)
         return Measured(self.model, frontier, within, [file for file in files if file != beside])
-
-    def _sizes(self, nesting: Nesting) -> list[Size] | None:
-        """The sizes asked for, or None for all."""
-        from anysize.core.errors import SizeError
-        from anysize.core.sizes.menu import menu
-
-        if self.dims is not None and "dims" not in nesting.axes:
-            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
-        if self.sizes is None:
-            return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
-        if self.dims is not None:
-            raise SizeError("give either --dims or --sizes; not both")
-        return [
-            nesting.resolve(entry)
-            if entry in (nesting.names or ())
-            else nesting.resolve(menu([entry], nesting.axes)[0])
-            for entry in self.sizes
-        ]
-
-
-def _known(nesting: Nesting, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The widths as they are; `SizeError` if the model was not trained for one."""
-    for width in dims:
-        if width not in nesting.levels("dims"):
-            nesting.resolve(dims=width)
-    return dims
 
 
 def command(words: Sequence[str]) -> type[Measure]:

@@ -16,7 +16,8 @@ from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import draw
 from anysize.core.frontier.record import Record, renamed
 from anysize.core.frontier.records import Records
-from anysize.core.frontier.table import render, sentence
+from anysize.core.frontier.style import drawn_cost
+from anysize.core.frontier.table import areas, render, sentence
 from anysize.core.shortly import shortly
 from anysize.core.sizes.size import Size
 
@@ -52,11 +53,12 @@ class Frontier(Records):
 
     @takes(path=PATH)
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """As plain JSON values, also written to `path` if one is given."""
+        """As plain JSON values, the arms' areas with them, also written to `path` if one is given."""
         value = {
             "records": [record.to_json() for record in self.records],
             "metric": self.metric,
             "meta": dict(self.meta),
+            **({"area": {"cost": drawn_cost(self), "arms": found}} if (found := areas(self)) else {}),
         }
         if path is not None:
             write_json(Path(path), signed(value))

@@ -15,7 +15,7 @@ import torch
 from anysize.core.arguments import PATH, takes
 from anysize.core.digests import remember
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError, refused_as_damaged
 from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
@@ -23,6 +23,7 @@ from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
 from anysize.core.shortly import shortly
+from anysize.core.sizes.menu import Value
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.version import __version__
@@ -60,8 +61,14 @@ class NestedModel(torch.nn.Module):
     later: ClassVar[tuple[str, ...]] = ()
     """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
 
+    shares: ClassVar[tuple[str, ...]] = ()
+    """Axes of which it runs a share, as ``audio=1/16``; all others it counts in whole numbers."""
+
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
+        for axis in nesting.full.shares:
+            if axis not in self.shares:
+                raise SizeError(f"{type(self).__name__} counts {axis} in whole numbers; got {nesting.full}")
         self.nesting = nesting
         self.size = nesting.full
         self.about: dict[str, Any] = {}
@@ -116,9 +123,10 @@ class NestedModel(torch.nn.Module):
         """The output at this view's size."""
         return self.outputs(example, (self.size,))[self.size]
 
-    def at(self, size: Size | str | None = None, /, **axes: int) -> Self:
+    def at(self, size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
-        A view at a trained size, or a named one, that shares these weights and runs only what that size needs.
+        A view at a trained size, as numbers (``dims=64``, ``audio="1/16"``), text or a name, that shares these weights
+        and runs only what that size needs.
 
         Raises `SizeError`, naming the trained sizes, for any other.
         """
@@ -126,7 +134,7 @@ class NestedModel(torch.nn.Module):
         view.size = self.nesting.resolve(size, **axes)
         return view
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Any:
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
@@ -182,7 +190,7 @@ class NestedModel(torch.nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
         nested = self.nested_tensors()
-        cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
+        cuts = {name: checkpoint.Cuts(dim, self.nesting.values(axis)) for name, (axis, dim) in nested.items()}
         with new_directory(path, marker=MANIFEST) as directory:
             entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
             self.save_parts(directory)
@@ -194,7 +202,7 @@ class NestedModel(torch.nn.Module):
                 "about": self.about,
                 "fingerprint": self.fingerprint,
                 "nested": {name: list(where) for name, where in nested.items()},
-                "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
+                "owned": {name: size.to_json() for name, size in self.owned_tensors().items()},
                 "tensors": entries,
             }
             header = checkpoint.header_digest(directory)
@@ -203,7 +211,7 @@ class NestedModel(torch.nn.Module):
 
     @classmethod
     @torch.inference_mode(False)  # weights made in that mode could not be trained, nor told from changed ones
-    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.
 

@@ -149,12 +149,6 @@ class SparseAutoencoder(Searched):
             raise DataError("the vectors hold NaN or infinite values; remove those rows")
         return (rows.to(self.W_enc) - self.mean) * self.scale
 
-    @torch.no_grad()
-    @takes(x=ROWS)
-    def pre_activations(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """``(x' - b_dec) W_enc + b_enc`` at this view's latents: (n, m)."""
-        return self._pre(self.standardize(x), self.latents)
-
     def _pre(self, x: torch.Tensor, latents: int) -> torch.Tensor:
         return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
 

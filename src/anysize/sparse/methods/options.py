@@ -251,7 +251,7 @@ class MSAE(SparseOptions):
         """Those given, else by --weighting."""
         if self.weights is not None or self.weighting == "uniform":
             return super().level_weights(nesting)
-        levels = nesting.levels("active")
+        levels = nesting.values("active")
         return tuple(float(len(levels) - levels.index(size["active"])) for size in nesting)
 
     def more(self) -> dict[str, object]:

@@ -70,6 +70,7 @@ def training_features(
         return {"vector": items.vectors}
     encoder = encoder or encoder_of(method)
     encoder.store = encoder.store or FeatureStore(workdir)
+    encoder.keep()  # for `measure`, which comes next and asks for the same texts
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
@@ -155,7 +156,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
                 plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
             ),
             train_dataset=Dataset.from_dict(columns),
-            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims"))),
+            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims"))),
         )
         training.use_plain_bar(trainer)
     losses = training.run(trainer, workdir, resume=resume)

@@ -59,7 +59,7 @@ class MRL(Method):
         """The sizes to train for this width. Raises `SizeError` if they do not increase or one exceeds it."""
         if self.dims is None:
             return default_dims(width)
-        levels = Nesting(dims=self.dims).levels("dims")
+        levels = Nesting(dims=self.dims).values("dims")
         if levels[-1] > width:
             raise SizeError(f"dims={levels[-1]} exceeds the model, whose embeddings have {width} dimensions")
         return levels

@@ -31,7 +31,7 @@ def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:
     encoder = TaskLoRA(
         base.model,
         adapters_of(sets),
-        dims=method.nesting(base.dimension).levels("dims"),
+        dims=method.nesting(base.dimension).values("dims"),
         r=method.r,
         lora_alpha=method.lora_alpha,
         lora_dropout=method.lora_dropout,
@@ -133,7 +133,7 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
     base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where", side="document")
     temperature = method.temperature or 0.05
     inner = (TripletInfoNCELoss if pairs.negatives else InfoNCELoss)(model, temperature)
-    dims = list(method.nesting(base.dimension).levels("dims"))
+    dims = list(method.nesting(base.dimension).values("dims"))
     nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
     training = Training(model, nested, columns.sides)
     plan = TrainingPlan(

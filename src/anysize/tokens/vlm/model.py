@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 
@@ -69,12 +69,20 @@ class NestedVLM(NestedModel):
 
     kind = "vlm"
     evaluators = ("answers",)
+    rivals: ClassVar[Mapping[str, str]] = {
+        "full-cut": "anysize.tokens.vlm.rivals:full_cut",
+        "single": "anysize.core.verbs.rivals:single",
+        "random": "anysize.tokens.vlm.rivals:random",
+    }
+    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
     net: Any
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
         super().__init__(nesting)
         if nesting.axes != ("tokens",):
             raise SizeError(f"a vision-language model is nested in tokens alone; got {', '.join(nesting.axes)}")
+        if nesting.open and budget["kind"] != "queries":
+            raise SizeError("only queries run at any number of tokens; a grid is pooled to those that are listed")
         self.spec = dict(budget)
         self.budget: TokenBudget
         if self.spec["kind"] == "pool":
@@ -85,7 +93,7 @@ class NestedVLM(NestedModel):
                 vlm.set_projector(_queries(vlm, self.spec), (self.spec["queries"],))
         else:
             raise AnysizeError(f"a budget is a pool or queries; got {self.spec['kind']!r}")
-        for tokens in nesting.levels("tokens"):
+        for tokens in nesting.values("tokens"):
             check(self.budget, tokens, vlm.shape)
         self.vlm = vlm
         self.net = vlm.model
@@ -159,7 +167,7 @@ class NestedVLM(NestedModel):
         return said
 
     def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32) -> list[str]:
-        """Answers to questions about pictures, at this view's size. One that is too long is refused before anything is encoded."""
+        """Answers at this view's size. A question that is too long is refused before anything is encoded."""
         for row in items:
             self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
         return self.answers(self.read(items), max_new_tokens=max_new_tokens)

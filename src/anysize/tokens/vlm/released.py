@@ -92,7 +92,7 @@ def open_released(folder: str | os.PathLike[str], tower: str | os.PathLike[str])
     else:
         listed = tuple(size for size in MQT_SIZES if size < len(queries))
         spec = {"kind": "queries", "queries": len(queries), "heads": HEADS, "key_source": "position"}
-        model = NestedVLM(Nesting(tokens=(*listed, len(queries))), vlm, spec)
+        model = NestedVLM(Nesting(tokens=(*listed, len(queries)), open=("tokens",)), vlm, spec)
         if table is not None and not torch.allclose(table.float(), sincos(queries.shape[1], round(len(table) ** 0.5))):
             raise CheckpointError(f"{path} has positions of queries that are no sines and cosines")
     there = model.net.state_dict()
