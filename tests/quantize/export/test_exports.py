@@ -246,7 +246,7 @@ def test_the_verb_writes_every_format(anysize, encoder, tmp_path):
         assert said.status == 0, said
         assert (tmp_path / form / there).exists()
     said = anysize("cut", tmp_path / "q", "--size", "bits=4", "--out", tmp_path / "no", "--format", "tflite")
-    said.refused("--format tflite", "expected one of safetensors, onnx, gguf, compressed-tensors")
+    said.refused("no format 'tflite'; there are: safetensors, onnx, gguf, compressed-tensors")
     said = anysize("cut", tmp_path / "q", "--size", "bits=4", "--out", tmp_path / "q", "--format", "gguf")
     said.refused("holds no anysize-export.json")
 
