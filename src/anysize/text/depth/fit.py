@@ -44,7 +44,7 @@ class Columns(torch.utils.data.Dataset):
         return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
 
 
-class Training(torch.nn.Module):
+class TextTraining(torch.nn.Module):
     """The model and its loss, as the trainer wants them: the loss of a batch of texts."""
 
     def __init__(self, model: SentenceTransformer, loss: LayeredLoss, sides: Sequence[Side | None]) -> None:
@@ -109,7 +109,7 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> Neste
     )
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
-    training = Training(model, method.loss(model, inner), columns.sides)
+    training = TextTraining(model, method.loss(model, inner), columns.sides)
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=min(method.batch_size, len(columns)),
