@@ -264,10 +264,8 @@ def _data(path: Path) -> About:
 
 
 def _holds(data: Data) -> str:
-    if data.pairs is not None:
-        return f"{len(data.pairs)} {data.pairs.kind}"
-    if data.scored is not None:
-        return f"{len(data.scored)} scored pairs"
+    if data.table is not None:
+        return f"{len(data.table)} {data.table.what}"
     items = data.items()
     return f"{len(items)} texts" if items.vectors is None else f"{len(items)} vectors of {items.vectors.shape[1]} dims"
 
