@@ -82,8 +82,8 @@ def row(cache: Path, seeds: int) -> None:
     rise = {kind: np.array(found["16"]) - np.array(found["1"]) for kind, found in kinds.items()}
     write_row(
         "mqt-kinds",
-        claim="questions about single cells gain at least .15 from 1 to 16 tokens, and more than three times as much as "
-        "the question how full the picture is",
+        claim="questions about single cells gain at least .15 from 1 to 16 tokens, and more than three times as much "
+        "as the question how full the picture is",
         reported="2 tokens lose 3 % on ScienceQA and 6 % on MMMU, and 16 on VQAv2 (points, from 576)",
         arms=["mqt"],
         values=kinds,
