@@ -69,16 +69,12 @@ def _model() -> Any:
         **common, num_key_value_heads=HEADS, vocab_size=len(WORDS), max_position_embeddings=512, pad_token_id=0,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    return LlavaForConditionalGeneration(
-        LlavaConfig(
-            vision_config=vision.to_dict(),
-            text_config=language.to_dict(),
-            image_token_index=IDS["<image>"],
-            image_seq_length=CELLS**2,
-            vision_feature_layer=-1,
-            initializer_range=WIDTH**-0.5,
-        )
-    )
+    joint: dict[str, Any] = {"image_seq_length": CELLS**2, "initializer_range": WIDTH**-0.5}
+    config = LlavaConfig(
+        vision_config=vision.to_dict(), text_config=language.to_dict(), image_token_index=IDS["<image>"],
+        vision_feature_layer=-1, **joint,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(config)
 
 
 def _pixels(made: Composites) -> torch.Tensor:
