@@ -26,12 +26,12 @@ IDS = {word: place for place, word in enumerate(WORDS)}
 MARKER = "base.json"
 
 
-def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: int = 64) -> Path:
+def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: int = 64, pictures: int = 6000) -> Path:
     """The folder of the trained model with its processor, made there if it is not."""
     if (folder / MARKER).exists():
         return folder
     torch.manual_seed(seed)
-    made = composites(6000, test=False, seed=seed)
+    made = composites(pictures, test=False, seed=seed)
     model = _model()
     _warm(model, made, warm, seed)
     losses = _learn(model, made, steps, batch, seed)
@@ -115,7 +115,7 @@ def _learn(model: Any, made: Composites, steps: int, batch: int, seed: int) -> l
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
-    return [float(np.mean(part)) for part in np.array_split(losses, 20)]
+    return [float(np.mean(part)) for part in np.array_split(losses, min(20, steps))]
 
 
 def _sequences(made: Composites, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,9 @@ the ten classes; the scans of training and test pictures are disjoint. Four kind
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -108,3 +110,20 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
     if len(fitting) == 0:
         return None
     return f"is there {NAMES[int(rng.choice(fitting))]}", "yes" if wanted else "no"
+
+
+def write(folder: Path, name: str, pictures: int, each: int, *, test: bool, seed: int = 0) -> Path:
+    """A table `name`.jsonl of questions, `each` of every kind, with its pictures beside it; gives its path."""
+    from PIL import Image
+
+    made = composites(pictures, test=test, seed=seed)
+    (folder / name).mkdir(parents=True)
+    rows, known = [], dict[bytes, str]()
+    for one in questions(made, each, seed=seed):
+        place = known.setdefault(one.picture.tobytes(), f"{name}/{name}{len(known)}.png")
+        if not (folder / place).exists():
+            Image.fromarray(one.picture).save(folder / place)
+        rows.append({"image": place, "question": one.question, "answer": one.answer, "kind": one.kind})
+    table = folder / f"{name}.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return table
