@@ -9,6 +9,12 @@ def pre_activations(x, W_enc, b_enc, b_dec):
     return (x - b_dec) @ W_enc + b_enc
 
 
+def pre_of(sae, x):
+    """What an autoencoder compares with its threshold, (n, latents)."""
+    latents = sae.latents
+    return pre_activations(sae.standardize(x), sae.W_enc[:, :latents], sae.b_enc[:latents], sae.b_dec).detach()
+
+
 def topk(pre, k):
     """The k largest of each row, then ReLU."""
     kept = torch.zeros_like(pre).scatter(1, pre.topk(min(k, pre.shape[1])).indices, 1.0)

@@ -30,12 +30,11 @@ class Cut:
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
-        from anysize.cli.tasks import for_task
         from anysize.core.engine_checks import Exported
         from anysize.core.errors import AnysizeError
         from anysize.core.verbs.load import load
 
-        model = for_task(load(self.model, self.size), self.task, self.model)
+        model = load(self.model, self.size).for_task(self.task)
         if self.format is not None and self.format not in model.exports:
             there = ", ".join(model.exports)
             choice = f"expected one of {there}" if there else "which has one format; leave out --format"

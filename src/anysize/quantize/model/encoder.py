@@ -17,6 +17,7 @@ class QuantizedEncoder(TwoSided, Quantized):
     """Embeds texts with codes for weights: ``at(bits=4).encode(texts)``; also with layers and dims, where trained."""
 
     kind = "quantized-encoder"
+    reads = ("text",)
     evaluators = ("retrieval", "similarity", "neighbours")
 
     @property

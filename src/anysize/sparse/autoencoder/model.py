@@ -19,17 +19,19 @@ from anysize.core.arguments import ROWS, TEXTS, as_float32, expect, instance, ta
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.sides import SidedTexts
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.sparse.autoencoder.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.autoencoder.codes import Codes
 from anysize.sparse.autoencoder.decoding import decode_prefixes, decode_ranks, decode_sum
+from anysize.sparse.autoencoder.reading import TextRows
+from anysize.sparse.rows.source import Source
 
 _CHUNK = 1 << 22  # pre-activations held at a time: 16 MB of float32
 
 
-class SparseAutoencoder(NestedModel):
+class SparseAutoencoder(TextRows, NestedModel):
     """
     Encodes vectors into few active latents of a dictionary, and back, at any trained size.
 
@@ -41,6 +43,8 @@ class SparseAutoencoder(NestedModel):
     """
 
     kind = "sae"
+    reads = ("vector", "text")
+    gives = "codes"
     evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
     rivals: ClassVar[Mapping[str, str]] = {
         "batchtopk": "anysize.sparse.methods.rivals:batchtopk",
@@ -59,6 +63,7 @@ class SparseAutoencoder(NestedModel):
         "saelens": "anysize.sparse.formats.saelens:export",
         "sparse-encoder": "anysize.sparse.formats.sparse_encoder:write_sparse_encoder",
     }
+    converts: ClassVar[Mapping[str, str]] = {"sparse-encoder": "anysize.sparse.formats.sparse_encoder:sparse_encoder"}
 
     W_enc: torch.nn.Parameter
     W_dec: torch.nn.Parameter
@@ -100,7 +105,6 @@ class SparseAutoencoder(NestedModel):
         if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
             raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
         self.width, self.activation, self.active = width, activation, active
-        self._encoder: Any = None
         self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
         self.b_enc = torch.nn.Parameter(torch.zeros(full))
         self.W_dec = torch.nn.Parameter(torch.zeros(full, width))
@@ -127,6 +131,11 @@ class SparseAutoencoder(NestedModel):
         latents = self._latents(size)
         return min(math.ceil(self._active(size) or latents), latents)
 
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        """Latents of a code at this view's size, and how many of them are active at most."""
+        return self.latents, self._within(self.size)
+
     # Running
 
     def standardize(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -145,25 +154,29 @@ class SparseAutoencoder(NestedModel):
             raise DataError("the vectors hold NaN or infinite values; remove those rows")
         return (rows.to(self.W_enc) - self.mean) * self.scale
 
-    @torch.no_grad()
-    @takes(x=ROWS)
-    def pre_activations(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """``(x' - b_dec) W_enc + b_enc`` at this view's latents: (n, m)."""
-        return self._pre(self.standardize(x), self.latents)
-
     def _pre(self, x: torch.Tensor, latents: int) -> torch.Tensor:
+        """``(x' - b_dec) W_enc + b_enc`` at so many latents: (n, m)."""
         return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
 
     @torch.no_grad()
-    @takes(x=ROWS)
-    def encode(self, x: np.ndarray | torch.Tensor) -> Codes:
-        """Vectors (n, d) to codes over this view's latents; the dense (n, m) is never held whole."""
-        return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(x)])
+    @takes(x=TEXTS | ROWS)
+    def encode(self, x: Sequence[str] | np.ndarray | torch.Tensor, *, side: Side | None = None) -> Codes:
+        """
+        Vectors (n, d), or texts as `features` reads them, to codes over this view's latents.
+
+        The dense (n, m) is never held whole.
+        """
+        rows = x if isinstance(x, np.ndarray | torch.Tensor) else self.features(x, side=side)
+        return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(rows)])
 
     @takes(x=ROWS)
     def encode_dense(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Vectors (n, d) to codes (n, m) with their zeros."""
         return self.encode(x).dense()
+
+    def run(self, items: Sequence[str] | np.ndarray, *, side: Side | None = None) -> Codes:
+        """The code of each item: `encode`."""
+        return self.encode(items, side=side)
 
     def _parts(self, x: np.ndarray | torch.Tensor) -> Iterator[torch.Tensor]:
         """Standardised rows, so many at a time that their pre-activations stay small."""
@@ -177,32 +190,6 @@ class SparseAutoencoder(NestedModel):
             assert active is not None
             return strongest(pre, active)
         return above(pre, self.threshold[: pre.shape[1]])
-
-    @takes(texts=TEXTS)
-    def features(self, texts: Sequence[str]) -> np.ndarray:
-        """
-        The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
-
-        It was fitted on documents, so that is what texts are unless they are `SidedTexts`. Raises `AnysizeError` if it
-        was fitted on vectors, and so knows of none.
-        """
-        from anysize.sparse.rows.source import embedded
-
-        return embedded(self._loaded_encoder(), texts if isinstance(texts, SidedTexts) else list(texts))
-
-    def window(self) -> Any:
-        """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
-        return self._loaded_encoder().window()
-
-    def _loaded_encoder(self) -> Any:
-        from anysize.sparse.rows.source import Source
-
-        options = self.about.get("options", {})
-        if options.get("site") is not None:
-            raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
-        if self._encoder is None:
-            self._encoder = Source(options.get("model")).encoder()
-        return self._encoder
 
     @torch.no_grad()
     @takes(codes=instance(Codes, torch.Tensor, words="codes, or a tensor of dense ones"))
@@ -220,16 +207,13 @@ class SparseAutoencoder(NestedModel):
 
     @torch.no_grad()
     @takes(example=ROWS)
-    def outputs(
-        self, example: np.ndarray | torch.Tensor, sizes: tuple[Size, ...] | None = None
-    ) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: np.ndarray | torch.Tensor, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """The reconstruction at every size: one product with the encoder, and one sparse decode of the largest."""
-        asked = self.nesting.resolve_all(sizes)
         widest = self.at(max(asked, key=self._latents))
         parts = [self._reconstructions(widest._pre(part, widest.latents), asked) for part in widest._parts(example)]
         return {size: self._unstandardize(torch.cat([part[size] for part in parts]) + self.b_dec) for size in asked}
 
-    def _reconstructions(self, pre: torch.Tensor, asked: list[Size]) -> dict[Size, torch.Tensor]:
+    def _reconstructions(self, pre: torch.Tensor, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """``z W_dec`` at every size asked for."""
         found: dict[Size, torch.Tensor] = {}
         if self.activation != "topk":
@@ -264,21 +248,20 @@ class SparseAutoencoder(NestedModel):
         return tuple(dict.fromkeys((*first, *self.evaluators)))
 
     def config(self) -> dict[str, Any]:
-        """Width, activation, and the numbers that no axis of the nesting says."""
+        """Width, activation, the numbers that no axis of the nesting says, and what makes rows of texts."""
         latents = None if "latents" in self.nesting.axes else self.b_enc.shape[0]
         active = None if "active" in self.nesting.axes else self.active
-        return {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
+        said = {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
+        return said if self.source == Source() else {**said, "source": self.source.to_json()}
 
     @classmethod
     def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
         """An autoencoder of that shape, all zeros."""
-        return cls(
-            nesting,
-            config["width"],
-            activation=config["activation"],
-            latents=config["latents"],
-            active=config["active"],
-        )
+        shape = {name: config[name] for name in ("activation", "latents", "active")}
+        made = cls(nesting, config["width"], **shape)
+        if config.get("source") is not None:
+            made.source = Source.from_json(config["source"])
+        return made
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Whatever belongs to a latent is cut along the latents, where they nest."""

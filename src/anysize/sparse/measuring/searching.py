@@ -19,7 +19,7 @@ from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import ORIGINAL
 from anysize.core.frontier.timing import timed
 from anysize.core.progress import each_view
-from anysize.core.sides import Side, SidedTexts
+from anysize.core.sides import Side
 from anysize.core.verbs.evaluator import Evaluator
 from anysize.evaluation.nearest import rank_by
 from anysize.evaluation.ranking import evaluate_each
@@ -110,10 +110,10 @@ def vectors_of(model: SparseAutoencoder, items: Items, side: Side = "document") 
     """
     if items.vectors is not None:
         found = np.asarray(items.vectors, np.float32)
-    elif model.about.get("options", {}).get("model") is None:
+    elif model.source.model is None:
         raise DataError("this autoencoder was fitted on vectors and knows of no encoder; give it vectors, not texts")
     else:
-        found = model.features(SidedTexts(items.texts or [], side))
+        found = model.features(items.texts or [], side=side)
     model.standardize(found[:1])
     return found
 
