@@ -25,6 +25,7 @@ _HOMES = {
     "load": "anysize.core.verbs.load",
     "fit": "anysize.core.verbs.fit",
     "measure": "anysize.core.verbs.measure",
+    "run": "anysize.core.verbs.run",
     "__version__": "anysize.core.version",
     "Index": "anysize.search",
     "Stage": "anysize.search",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from anysize.core.sizes.nesting import Nesting as Nesting
     from anysize.core.sizes.size import Size as Size
     from anysize.core.verbs.load import load as load
+    from anysize.core.verbs.run import run as run
     from anysize.core.version import __version__ as __version__
 
 __all__ = list(_HOMES)

@@ -1,0 +1,130 @@
+"""What a model is to be run on: texts or vectors in memory, a file of them, or one text."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.arguments import ROWS, TEXTS, expect
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
+from anysize.core.data.records import Items
+from anysize.core.data.rows import SUFFIXES as ROW_FILES
+from anysize.core.data.rows import lines_of
+from anysize.core.data.vectors import SUFFIXES as VECTOR_FILES
+from anysize.core.errors import AnysizeError, DataError
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+LINES = (".txt", ".txt.gz")
+_MEDIA = {
+    "an image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".m4a"),
+    "video": (".mp4", ".mkv", ".avi", ".mov", ".webm"),
+}
+_PLURAL = {"vector": "vectors"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Items, what they are called in a sentence, and what tells them from others."""
+
+    items: Items
+    name: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What they are, for a sentence."""
+        return f"{self.name} holds {_several(self.of)}"
+
+    @property
+    def of(self) -> str:
+        """What kind of thing they are, as a model's `reads` names it."""
+        return "text" if self.items.texts is not None else "vector"
+
+    def rows(self, part: slice) -> Any:
+        """Some of the texts, or of the vectors."""
+        rows: Any = self.items.texts if self.items.texts is not None else self.items.vectors
+        return rows[part]
+
+
+def inputs_of(given: Any) -> Inputs:
+    """
+    `given`: texts, vectors, `Items`, `Data`, or a path: of a .txt file (an item a line), or of what `read` takes.
+
+    A string that is no path of a file or folder is itself the one text. Raises `DataError` for what is none of these,
+    for what looks like a path and is not there, and for a file that holds nothing.
+    """
+    if isinstance(given, os.PathLike):
+        return _file(Path(given))
+    if isinstance(given, str):
+        if os.path.exists(given):
+            return _file(Path(given))
+        _refuse_a_path(given)
+        return held(Items(["0"], texts=[given], numbered=True), "what was given")
+    if isinstance(given, Data):
+        return Inputs(given.items(), given.name, given.fingerprint, given.notes)
+    if isinstance(given, Items):
+        return held(given, "the items")
+    listed = expect(given, TEXTS | ROWS, "run: items")
+    ids = [str(place) for place in range(len(listed))]
+    if isinstance(listed, list):
+        return held(Items(ids, texts=listed, numbered=True), "the list")
+    return held(Items(ids, vectors=np.asarray(listed, np.float32), numbered=True), "the array")
+
+
+def media_of(given: Any) -> str | None:
+    """What a path names that is neither text nor numbers, by the end of its name: "an image"; None for others."""
+    if not isinstance(given, str | os.PathLike):
+        return None
+    return next((kind for kind, ends in _MEDIA.items() if os.fspath(given).lower().endswith(ends)), None)
+
+
+def check_reads(model: NestedModel, name: str, kind: str, what: str) -> None:
+    """Raise `AnysizeError` if a model called `name` does not read that kind of thing, of which `what` tells."""
+    if kind not in model.reads:
+        raise AnysizeError(f"{name} reads {' and '.join(map(_several, model.reads))}; {what}")
+
+
+def _several(kind: str) -> str:
+    return _PLURAL.get(kind, kind)
+
+
+def _file(path: Path) -> Inputs:
+    if path.is_file() and path.name.lower().endswith(LINES):
+        lines = [(number, line.strip()) for number, line in lines_of(path) if line.strip()]
+        if not lines:
+            raise DataError(f"{path} holds no text; expected one a line")
+        return held(Items([str(number) for number, _ in lines], texts=[line for _, line in lines]), str(path))
+    data = read(path)
+    return Inputs(data.items(), str(path), data.fingerprint, data.notes)
+
+
+def _refuse_a_path(text: str) -> None:
+    known = (*LINES, *ROW_FILES, *VECTOR_FILES, *(end for ends in _MEDIA.values() for end in ends))
+    if not text.strip():
+        raise DataError("the text to run on is empty; give some words, a file, or - for standard input")
+    if len(text.split()) == 1 and (text.lower().endswith(known) or text.startswith((".", "/", "~"))):
+        raise DataError(f"{text} does not exist; expected a file, or a text that is not written like the name of one")
+
+
+def held(items: Items, name: str) -> Inputs:
+    """`Inputs` of items in memory. Raises `DataError` if there are none."""
+    if not len(items):
+        raise DataError(f"{name} holds nothing to run on")
+    digest = hashlib.sha256("\0".join([f"{len(items)}", *items.ids]).encode("utf-8", "surrogatepass"))
+    if items.texts is not None:
+        for text in items.texts:
+            digest.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
+    else:
+        vectors = np.ascontiguousarray(items.vectors)
+        digest.update(f"{vectors.shape} {vectors.dtype}".encode() + vectors.tobytes())
+    return Inputs(items, name, digest.hexdigest())
