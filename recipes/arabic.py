@@ -35,6 +35,7 @@ from anysize.core.data.records import Pairs
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
+from anysize.core.verbs.measure import records_of
 from anysize.evaluation.correlation import paired_bootstrap
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities
 from anysize.text.arabic.normalizer import ArabicNormalizer
@@ -121,7 +122,8 @@ def arms(
 def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str, dict[str, float]]]:
     """Metric -> arm -> size -> figure, of vectors that are merely cut, as the paper has them."""
     table: dict[str, dict[str, dict[str, float]]] = {metric: defaultdict(dict) for metric in METRICS}
-    for record in SimilarityEvaluator(normalize="none").evaluate(found, data):
+    evaluator = SimilarityEvaluator(normalize="none")
+    for record in records_of(evaluator, found, evaluator.prepare(data)):
         for metric, value in record.metrics.items():
             table[metric][record.arm][str(record.size)] = value
     return table

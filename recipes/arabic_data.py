@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anysize.core.data.data import Data
+from anysize.core.data.files.rows import rows_of
 from anysize.core.data.read import read
 from anysize.core.data.records import Pairs, ScoredPairs
-from anysize.core.data.rows import rows_of
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from anysize.text.arabic.translated import filter_translated_triplets
 

@@ -16,7 +16,6 @@ recall@1 of the other view among held-out pictures is measured. The trunk is 512
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import math
 import time
@@ -28,6 +27,7 @@ import torch
 from torch.nn import functional
 
 from anysize.core.losses.prefix import nested_info_nce
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (8, 16, 32, 64, 128)
@@ -107,14 +107,9 @@ def recall(queries: torch.Tensor, documents: torch.Tensor) -> float:
 
 def main() -> None:
     """Run all arms and write the row of evidence."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=256)
+    parser = arguments(__doc__, "data", steps=300, batch=256, held_out=3000, seeds=3)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--scale", type=float, default=10.0)
-    parser.add_argument("--held-out", type=int, default=3000)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="arms to train, for trying things; writes nothing")
     o = parser.parse_args()
     learn = pictures(o.data, "train-images-idx3-ubyte.gz")

@@ -30,6 +30,7 @@ from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 
@@ -112,11 +113,7 @@ def ndcg(view: Any, data: Data) -> float:
 
 def main() -> None:
     """Run what is missing, then write the rows of the seeds that are whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=150)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)

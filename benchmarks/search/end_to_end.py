@@ -32,10 +32,11 @@ from anysize.core.sizes.size import Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.text import NestedEncoder, Starbucks
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
-from benchmarks.text.encoder_speed import ratio, taking_turns
 from benchmarks.text.finetune import shorter
 from benchmarks.text.retrieval import docstrings
+from benchmarks.timing import ratio, taking_turns
 
 LAYERS, DIMS, WITHIN = (2, 3, 4, 5, 6), (96, 192, 384), 0.02
 FULL, HALF = Size(layers=6, dims=384), Size(layers=3, dims=192)
@@ -120,13 +121,9 @@ def serving(nested: NestedEncoder, plain: NestedEncoder, size: Size, tasks: dict
 
 def main() -> None:
     """Three seeds of quality, then one run of speed with the last seed's models."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, seeds=3, items=3000, held_out=1000, tokens=64)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/anysize-end-to-end"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--items", type=int, default=3000)
-    parser.add_argument("--held-out", type=int, default=1000)
     parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--tokens", type=int, default=64)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     data = docstrings(args.items, args.held_out)

@@ -14,7 +14,6 @@ build. Times are CPU milliseconds of single queries, the median of 200. Embeddin
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import os
@@ -32,6 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
+from benchmarks.common import arguments
 from benchmarks.evidence import RESULTS, write_row
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
@@ -265,10 +265,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Measure, print, and write the row of evidence."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = arguments(__doc__, rows=1_000_000)
     options.add_argument("--data", type=Path, required=True, help="directory with npl/, ag_news/ and multi30k/")
     options.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "anysize-search-benchmark")
-    options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--part", type=int, default=200_000, help="rows of the smaller synthetic set")
     options.add_argument("--unseen", action="store_true", help="run the last part alone and add it to the row there is")
     chosen = options.parse_args()

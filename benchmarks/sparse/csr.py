@@ -10,7 +10,6 @@ without labels. Embeddings and finished runs are kept in --cache.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
 import time
@@ -35,8 +34,8 @@ from anysize.text.embedder.fit import head as fit_head
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments, kept, per_seed
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import kept
 
 PAPER = "Wen et al. 2025, Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation, arXiv 2503.01776"
 COMMAND = "python -m benchmarks.sparse.csr --data DATA_DIR --cache CACHE_DIR"
@@ -100,7 +99,7 @@ def _ndcg(task: Retrieval, ranked: np.ndarray) -> float:
     return evaluate(task, ranked, ("ndcg@10",))["ndcg@10"]
 
 
-def one_seed(task: Task, seed: int) -> dict[str, Any]:
+def one_seed(seed: int, task: Task) -> dict[str, Any]:
     """Quality of every arm at every size, and training seconds."""
     quality: dict[str, dict[str, float]] = {arm: {} for arm in (*SPARSE, *DENSE)}
     seconds: dict[str, float] = {}
@@ -197,19 +196,14 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Run what is not finished, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = arguments(__doc__, "data", "cache")
     options = parser.parse_args()
     torch.set_num_threads(1)
     runs: dict[str, list[Any]] = {}
     every = tasks(options.data, options.cache)
     for task in every:
-        runs[task.name] = [
-            kept(options.cache / f"csr-{task.name}-{seed}.json", lambda task=task, seed=seed: one_seed(task, seed))
-            for seed in SEEDS
-        ]
-    row(runs, kept(options.cache / "csr-scoring.json", lambda: scoring_ms(every[0])))
+        runs[task.name] = per_seed(options.cache, f"csr-{task.name}", SEEDS, one_seed, task)
+    row(runs, kept(options.cache / "csr-scoring.json", scoring_ms, every[0]))
 
 
 def row(runs: dict[str, list[Any]], ms: dict[str, dict[str, float]]) -> None:

@@ -8,7 +8,7 @@ that a latent fires on most. On residuals also the loss of the language model th
     # 20 minutes on one core
     python -m benchmarks.sparse.progressive_coding --data DATA_DIR --cache CACHE_DIR [--on images]
 
-DATA_DIR holds what `benchmarks.sparse.sparse_texts`, `sparse_images` or `sparse_residuals` read.
+DATA_DIR holds what `benchmarks.sparse.samples.texts`, `sparse_images` or `sparse_residuals` read.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from anysize.sparse.pruning.granularity import Loss, granularity_curve
 from anysize.sparse.pruning.importance import importance
 from anysize.sparse.pruning.powerlaw import fit_power_law
 from anysize.sparse.pruning.prune import prune, sort_by_importance
+from benchmarks.common import per_seed
 from benchmarks.sparse.progressive_rows import write_rows
-from benchmarks.sparse.rows import sample
-from benchmarks.sparse.sample import Sample, kept, named, parser
+from benchmarks.sparse.samples.kinds import sample
+from benchmarks.sparse.samples.sample import Sample, named, parser
 
 SIZES = (64, 128, 256, 512, 1024)
 ACTIVE, RATE = 32, 1e-3
@@ -179,14 +180,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, plan, loss = sample(options.on, options.data, options.cache), PLANS[options.on], None
     if options.on == "residuals":
-        from benchmarks.sparse.sparse_residuals import lost
+        from benchmarks.sparse.samples.residuals import lost
 
         loss = lost(options.data, options.cache)
     file = named("progressive", options.on)
-    seeds = [
-        kept(options.cache / f"{file}-{seed}.json", lambda seed=seed: measure(seed, rows, plan, loss))
-        for seed in range(options.seeds)
-    ]
+    seeds = per_seed(options.cache, file, range(options.seeds), measure, rows, plan, loss)
     data = (
         f"{rows.about}; {SIZES[-1]:,} latents, {ACTIVE} active, {plan.steps} steps of {plan.batch} rows for every arm"
     )

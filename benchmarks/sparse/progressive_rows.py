@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import command, named
+from benchmarks.sparse.samples.sample import command, named
 
 READINGS, KINDS = ("mask", "reselect"), ("topk", "batchtopk")
 MEASURED = ("energy", "frequency", "contribution", "greedy")

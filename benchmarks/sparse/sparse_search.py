@@ -12,11 +12,9 @@ Vectors are real MiniLM embeddings plus noise with the covariance of real neighb
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -26,9 +24,10 @@ from anysize.core.data.data import Data
 from anysize.core.data.records import Items
 from anysize.search import Index
 from anysize.sparse import CSR
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.search.search import Synthetic
-from benchmarks.sparse.sparse_texts import embedded, texts_of
+from benchmarks.sparse.samples.texts import embedded, texts_of
 
 K, LATENTS, ACTIVE, STEPS = 10, 1024, 32, 500
 SHORTLISTS = (200, 1000, 4000)
@@ -36,11 +35,7 @@ SHORTLISTS = (200, 1000, 4000)
 
 def main() -> None:
     """Build, search, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=60)
+    parser = arguments(__doc__, "data", "cache", count=1_000_000, queries=60)
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
     made = Synthetic(embedded(texts_of(options.data), options.cache, "texts").vectors)

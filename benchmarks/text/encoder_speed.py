@@ -8,12 +8,9 @@ Processor time of one thread, medians over repeats in which the arms take turns,
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,29 +23,12 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.data.read import read
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, NestedEncoder, Starbucks, StarbucksLoss
 from anysize.text.depth.fit import base_of
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
+from benchmarks.timing import ratio, taking_turns
 
 MODEL, DIMS = "all-MiniLM-L6-v2", (24, 48, 96, 192, 384)
 MENU = [(1, 24), (2, 48), (3, 96), (4, 192), (6, 384)]
-
-
-def taking_turns(
-    arms: dict[str, Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.process_time
-) -> dict[str, list[float]]:
-    """Milliseconds of each arm (of the processor, unless told otherwise), `repeats` times, one after another."""
-    found: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(repeats + 1):
-        for name, run in arms.items():
-            begin = clock()
-            run()
-            if turn:
-                found[name].append(1000 * (clock() - begin))
-    return found
-
-
-def ratio(found: dict[str, list[float]], arm: str, base: str) -> float:
-    """Median over turns of one arm's time by another's."""
-    return float(np.median(np.array(found[arm]) / np.array(found[base])))
 
 
 def encoding(texts: list[str], repeats: int) -> None:
@@ -244,9 +224,7 @@ def training(columns: list[list[str]], repeats: int) -> None:
 
 def main() -> None:
     """Measure and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser = arguments(__doc__, "data", repeats=7)
     args = parser.parse_args()
     torch.set_num_threads(1)
     scored = read(args.data / "stsb/test.tsv").scored

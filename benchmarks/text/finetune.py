@@ -11,18 +11,17 @@ number of steps at the same rate: once for all sizes, and once for each size alo
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments, kept
 from benchmarks.evidence import write_row
 from benchmarks.text.retrieval import DIMS, MODEL, docstrings, halves, judge, score
 
@@ -64,13 +63,9 @@ def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, fl
 
 def main() -> None:
     """Run what is missing and write one row of evidence per data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, "data", "cache", seeds=3, tokens=64)
     parser.add_argument("--sets", default="docstrings,cranfield")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=3000, help="docstring pairs, half of them to learn from")
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--cache", type=Path, required=True)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     base = shorter(args.tokens, args.cache / f"base-{args.tokens}")
@@ -79,10 +74,8 @@ def main() -> None:
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for seed in range(args.seeds):
             for one in ("truncate", "pca", "nested", *(f"single {size}" for size in DIMS)):
-                kept = args.cache / f"{name}-{seed}-{one.replace(' ', '-')}.json"
-                if not kept.exists():
-                    write_json(kept, arm(one, base, data, seed, PLANS[name]))
-                for size, value in json.loads(kept.read_text("utf-8")).items():
+                file = args.cache / f"{name}-{seed}-{one.replace(' ', '-')}.json"
+                for size, value in kept(file, arm, one, base, data, seed, PLANS[name]).items():
                     values[one.split(" ")[0]][size].append(value)
         report(name, data, values, args)
 

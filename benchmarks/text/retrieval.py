@@ -10,7 +10,6 @@ pairs, steps and learning rate.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from collections import defaultdict
@@ -31,6 +30,7 @@ from anysize.text.embedder.fit import head, training_features
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (8, 16, 32, 64, 128, 256, 384)
@@ -97,10 +97,7 @@ def arms(data: Data, encoder: Encoder, seed: int, options: dict) -> dict[str, di
 
 def main() -> None:
     """Run and write one row of evidence per data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=8000)
+    parser = arguments(__doc__, "data", seeds=3, limit=8000)
     parser.add_argument("--sets", default="docstrings,cranfield,cisi,npl")
     parser.add_argument("--cache", type=Path, help="a folder in which embeddings are kept between runs")
     args = parser.parse_args()

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from anysize.backbones import cut_texts
-from anysize.backbones.cut_texts import cut_share, say_cut
 from anysize.backbones.sentence import Encoder
+from anysize.backbones.texts import cut_texts
+from anysize.backbones.texts.cut_texts import cut_share, say_cut
 from anysize.core.data.data import Data
 from anysize.core.data.records import Pairs
 from anysize.text.depth.methods import Starbucks

@@ -12,6 +12,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.retrieval import NeighbourEvaluator, RetrievalEvaluator
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences, spread_vectors
+from tests.evaluation.measured import measured
 
 
 def judged(seed: int = 0) -> Data:
@@ -49,7 +50,7 @@ def plain_ndcg(data: Data, dims: int) -> float:
 
 def test_retrieval_agrees_with_a_plain_computation_at_each_size():
     data = judged()
-    records = RetrievalEvaluator().evaluate(views(Embedder(Nesting(dims=(4, 16, WIDTH)), WIDTH)), data)
+    records = measured(RetrievalEvaluator(), views(Embedder(Nesting(dims=(4, 16, WIDTH)), WIDTH)), data)
     assert [(record.arm, record.size.dims, record.bytes) for record in records] == [
         ("nested", 4, 16),
         ("nested", 16, 64),
@@ -74,7 +75,7 @@ def test_retrieval_reads_each_text_once_for_all_sizes(encoder, monkeypatch):
     data = Data("p", "f", pairs=Pairs(texts[:7], texts[7:]))
     model = Embedder(Nesting(dims=(4, 8, 16)), WIDTH, encoder=encoder)
     monkeypatch.setattr(encoder.model, "encode", spy)
-    RetrievalEvaluator().evaluate({"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
+    measured(RetrievalEvaluator(), {"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
     assert sorted(reached) == sorted(texts)
 
 
@@ -85,18 +86,18 @@ def test_held_out_keeps_only_the_anchors_that_training_did_not_see(encoder):
     left = 40 - len(data.training_pairs())
     evaluator = RetrievalEvaluator()
     assert 0 < left < 40
-    held = evaluator.describe(data, held_out=True)["task"]
+    held = evaluator.prepare(data, True).said
     assert held == f"retrieval: {left} queries held out from training over 40 documents"
-    assert evaluator.describe(data, held_out=False)["task"] == "retrieval: 40 queries over 40 documents"
-    assert len(evaluator.evaluate(views(model), data, held_out=True)) == 1
+    assert evaluator.prepare(data, False).said == "retrieval: 40 queries over 40 documents"
+    assert len(measured(evaluator, views(model), data, held_out=True)) == 1
 
 
 def test_the_test_split_comes_before_dev():
     data = judged()
     both = Data("j", "f", data.corpus, data.queries, {"dev": {"q0": {"d1": 1.0}}, "test": data.qrels["test"]})
     only = Data("j", "f", data.corpus, data.queries, {"dev": {"q0": {"d1": 1.0}}})
-    assert RetrievalEvaluator().describe(both, held_out=False)["task"].startswith("retrieval: 6 queries")
-    assert RetrievalEvaluator().describe(only, held_out=False)["task"].startswith("retrieval: 1 queries")
+    assert RetrievalEvaluator().prepare(both, False).said.startswith("retrieval: 6 queries")
+    assert RetrievalEvaluator().prepare(only, False).said.startswith("retrieval: 1 queries")
 
 
 def test_what_retrieval_accepts():
@@ -111,14 +112,14 @@ def test_judgements_that_find_nothing_relevant_are_refused():
     data = judged()
     none = Data("j", "f", data.corpus, data.queries, {"test": {"q0": {"d0": 0.0}}})
     with pytest.raises(DataError, match="relevant"):
-        RetrievalEvaluator().evaluate(views(Embedder(Nesting(dims=(4,)), WIDTH)), none)
+        measured(RetrievalEvaluator(), views(Embedder(Nesting(dims=(4,)), WIDTH)), none)
 
 
 def test_neighbours_agree_with_a_plain_computation():
     vectors = spread_vectors(40)
     data = Data("v", "f", corpus=Items([str(row) for row in range(40)], vectors=vectors))
     evaluator = NeighbourEvaluator()
-    records = evaluator.evaluate(views(Embedder(Nesting(dims=(4, 28, WIDTH)), WIDTH)), data)
+    records = measured(evaluator, views(Embedder(Nesting(dims=(4, 28, WIDTH)), WIDTH)), data)
 
     def nearest(rows):
         unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
@@ -131,17 +132,17 @@ def test_neighbours_agree_with_a_plain_computation():
         expected = np.mean([len(one & other) / 10 for one, other in pairs])
         assert record.metrics == {"neighbours@10": pytest.approx(expected, abs=1e-6)}
     assert records[-1].metrics["neighbours@10"] == 1.0
-    assert "40 items among 40" in evaluator.describe(data, held_out=False)["task"]
+    assert "40 items among 40" in evaluator.prepare(data, False).said
 
 
-def test_a_sample_of_items_asks_but_all_answer(monkeypatch):
-    monkeypatch.setattr(NeighbourEvaluator, "sample", 5)
+def test_a_sample_of_items_asks_but_all_answer():
     vectors = spread_vectors(60)
     data = Data("v", "f", corpus=Items([str(row) for row in range(60)], vectors=vectors))
-    (record,) = NeighbourEvaluator().evaluate(views(Embedder(Nesting(dims=(28,)), WIDTH)), data)
+    evaluator = NeighbourEvaluator(sample=5)
+    (record,) = measured(evaluator, views(Embedder(Nesting(dims=(28,)), WIDTH)), data)
     kept = record.metrics["neighbours@10"]
     assert round(kept * 50) == pytest.approx(kept * 50)
-    assert "5 items among 60" in NeighbourEvaluator().describe(data, held_out=False)["task"]
+    assert "5 items among 60" in evaluator.prepare(data).said
 
 
 def test_neighbours_need_enough_items():

@@ -14,6 +14,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities, similarity_metrics
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences
+from tests.evaluation.measured import measured
 
 DIMS = (4, 16, WIDTH)
 
@@ -119,7 +120,9 @@ def test_the_evaluator_agrees_with_that_of_sentence_transformers(encoder, normal
         return np.stack([known[text][:truncate_dim] for text in texts])
 
     monkeypatch.setattr(encoder.model, "encode", encode)
-    records = SimilarityEvaluator(normalize).evaluate(views(Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)), data)
+    records = measured(
+        SimilarityEvaluator(normalize), views(Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)), data
+    )
     assert [(record.arm, record.size.dims, record.bytes) for record in records] == [
         ("nested", dims, 4 * dims) for dims in DIMS
     ]
@@ -159,7 +162,7 @@ def test_each_distinct_text_is_read_once_for_all_sizes_and_arms(encoder, monkeyp
     data = Data("s", "f", scored=ScoredPairs([a, a, c], [b, c, d], [1.0, 2.0, 0.0]))
     model = Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)
     monkeypatch.setattr(encoder.model, "encode", spy)
-    SimilarityEvaluator().evaluate({"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
+    measured(SimilarityEvaluator(), {"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
     assert sorted(reached) == sorted([a, b, c, d])
 
 
@@ -190,4 +193,4 @@ def test_what_similarity_accepts():
     texts = Data("t", "f", corpus=Items(["0"], texts=["a"]))
     assert not evaluator.accepts(texts)
     with pytest.raises(DataError, match="t holds no scored pairs"):
-        evaluator.evaluate({}, texts)
+        measured(evaluator, {}, texts)

@@ -14,7 +14,7 @@ from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 import anysize as az
-from anysize.backbones.prompts import prompt_of
+from anysize.backbones.texts.prompts import prompt_of
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Pairs, ScoredPairs
 from anysize.core.errors import AnysizeError
@@ -32,6 +32,7 @@ from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskL
 from anysize.text.depth.fit import Columns, Training, training_columns
 from anysize.text.embedder.fit import training_features
 from tests.conftest import sentences
+from tests.evaluation.measured import measured
 from tests.text.bases import DOCUMENT, KINDS, OTHER, QUERY, SIDED, TEXTS, WIDTH, Kind, by_side, make, unit
 
 PAIRS = Pairs(sentences(12), sentences(12, seed=1), sentences(12, seed=2))
@@ -194,18 +195,18 @@ def test_measuring_encodes_each_side_as_it_will_be_searched(sided, plain, layere
         scores = unit(encode(task.queries.texts)) @ unit(plain.encode_document(task.corpus.texts)).T
         by_query[name] = evaluate(task, np.argsort(-scores, axis=1), ("ndcg@10",))["ndcg@10"]
     assert abs(by_query["sides"] - by_query["alike"]) > 0.02
-    (record,) = RetrievalEvaluator().evaluate({"nested": [model]}, data)
+    (record,) = measured(RetrievalEvaluator(), {"nested": [model]}, data)
     assert record.metrics["ndcg@10"] == pytest.approx(by_query["sides"], abs=1e-9)
 
 
 def test_neighbours_are_those_of_documents_and_scored_pairs_are_on_no_side(sided, plain, monkeypatch):
     model = Embedder(Nesting(dims=(WIDTH,)), WIDTH, encoder=Encoder(str(sided)))
     asked = asked_of(model.encoder.model, monkeypatch)
-    NeighbourEvaluator().evaluate({"nested": [model]}, judged())
+    measured(NeighbourEvaluator(), {"nested": [model]}, judged())
     assert {prompt for prompts in asked.values() for prompt in prompts} == {DOCUMENT}
     scores = [float(row % 7) for row in range(12)]
     data = Data("s", "f", scored=ScoredPairs(PAIRS.anchors, PAIRS.positives, scores))
-    (record,) = SimilarityEvaluator().evaluate({"nested": [model]}, data)
+    (record,) = measured(SimilarityEvaluator(), {"nested": [model]}, data)
     expected = similarity_metrics(plain.encode(PAIRS.anchors), plain.encode(PAIRS.positives), scores)
     assert record.metrics["pearson_cosine"] == pytest.approx(expected["pearson_cosine"], abs=1e-5)
 

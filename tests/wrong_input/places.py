@@ -11,7 +11,7 @@ import anysize as az
 from anysize import classify, quantize, search, sparse, text
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Pairs, ScoredPairs
-from tests.wrong_input.zoo import NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
+from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
 def _sizes() -> Iterator[Place]:
@@ -34,10 +34,10 @@ def _sizes() -> Iterator[Place]:
 
 
 def _verbs() -> Iterator[Place]:
-    yield Place("read", lambda s, x: az.read(x), NOT_PATHS + ", a path, an empty text, bytes, a generator")
+    yield Place("read", lambda s, x: az.read(x), NOT_DATA + ", an empty text, bytes, a text and None")
     yield Place("load", lambda s, x: az.load(x), NOT_PATHS + ", a path, a text, an empty text")
     yield Place("load(size)", lambda s, x: az.load(_saved(s), x), NOT_SIZES)
-    yield Place("fit", lambda s, x: az.fit(x, dims=(8, 32)), NOT_PATHS + ", a path")
+    yield Place("fit", lambda s, x: az.fit(x, dims=(8, 32)), NOT_DATA + ", a frame")
     yield Place("fit(method=)", lambda s, x: az.fit(_vectors(s), method=x), "None, zero, a text, an object, a class")
     yield Place("fit(out=)", lambda s, x: az.fit(_vectors(s), out=x, resume=True), "None, zero, an object")
     yield Place("fit(dims=)", lambda s, x: az.fit(_vectors(s), dims=x, epochs=1), "zero, a text, [None], an object")
@@ -61,7 +61,7 @@ def _verbs() -> Iterator[Place]:
         "fit(latnts=)", lambda s, x: az.fit(_vectors(s), method="matryoshka-sae", latnts=x), "None, [1], a text"
     )
     yield Place("measure", lambda s, x: az.measure(x, _vectors(s)), "None, zero, a text, an object, a class")
-    yield Place("measure(data)", lambda s, x: az.measure(s.embedder, x, arms=[]), NOT_PATHS + ", a path")
+    yield Place("measure(data)", lambda s, x: az.measure(s.embedder, x, arms=[]), NOT_DATA + ", a frame")
     yield Place(
         "measure(arms=)", lambda s, x: az.measure(s.embedder, _vectors(s), arms=x), "zero, a text, [None], an object"
     )

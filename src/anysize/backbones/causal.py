@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from anysize.backbones.cut_texts import say_shortened
 from anysize.backbones.generating import Generating, continued, picking
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
 from anysize.backbones.packaged import packaged
+from anysize.backbones.texts.cut_texts import say_shortened
 from anysize.core.arguments import PATH, TEXT, TEXTS, expect, many, number, takes, whole
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anysize.backbones.prompts import kept_prompts
+from anysize.backbones.texts.prompts import kept_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

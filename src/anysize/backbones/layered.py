@@ -18,11 +18,11 @@ from torch import nn
 
 from anysize.backbones import blocks as layered
 from anysize.backbones.cut import assembled, cut_to
-from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
-from anysize.backbones.prompts import prompt_of
 from anysize.backbones.tail import described, finish, module_of, pooled, tail_of
-from anysize.backbones.window import Window
+from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.prompts import prompt_of
+from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet
 from anysize.core.scratch import temporary_folder

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.backbones.batching import batches, estimated_lengths
-from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.huggingface import check_tokenizers, needs_code
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
-from anysize.backbones.prompts import kept_prompts, prompt_in
-from anysize.backbones.window import Window
+from anysize.backbones.texts.batching import batches, estimated_lengths
+from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.prompts import kept_prompts, prompt_in
+from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, TEXTS, shown, takes, whole
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object

@@ -14,6 +14,7 @@ import operator
 from typing import Any
 
 from anysize.core.errors import AnysizeError
+from anysize.core.nearest import nearest
 
 
 def names(group: str) -> list[str]:
@@ -22,10 +23,10 @@ def names(group: str) -> list[str]:
 
 
 def find(group: str, name: str) -> Any:
-    """Import what is registered under a name. Raises `AnysizeError`, listing the names there are."""
+    """Import what is registered under a name. Raises `AnysizeError`, naming the nearest there is, or all."""
     found = list(importlib.metadata.entry_points(group=f"anysize.{group}", name=name))
     if not found:
-        raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; there are: {', '.join(names(group))}")
+        raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; {nearest(name, names(group))}")
     return found[0].load()
 
 

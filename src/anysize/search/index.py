@@ -21,7 +21,7 @@ from anysize.core.errors import CheckpointError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
-from anysize.search.intake.given import check_vectors, many_queries, one_query
+from anysize.search.intake.given import check_vectors, items_of, many_queries, one_query
 from anysize.search.intake.ids import ids_of
 from anysize.search.intake.items import Encoder, embed
 from anysize.search.intake.models import at_size, check_model, load_model, model_of
@@ -90,7 +90,8 @@ class Index:
             path: Directory of the index.
             model: What encodes the items and later queries, or the path of one. None: the items are vectors and are
                 stored as they are.
-            items: Texts, vectors (n, d), `Items`, or an iterable of batches of these.
+            items: Texts, vectors (n, d), `Items`, or an iterable of batches of these; or a table with a column of texts
+                or vectors (rows as dicts, a DataFrame, a `datasets.Dataset`) and perhaps ids.
             ids: One id an item; without them, an `Items`' own, or consecutive numbers.
             block: Least width of a coordinate block; blocks end at sizes of the nesting.
             codes: Keep 4-bit codes of the first stage's prefix, for a faster shortlist.
@@ -117,6 +118,7 @@ class Index:
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
         plan = Plan(nesting, block, codes, hnsw, metric, vectors, passages)
+        items = items_of(items)
         if not passages:
             say_cut(encoder, items)
         return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
@@ -253,6 +255,7 @@ class Index:
 
     def _append(self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool) -> None:
         model = self.model if self.manifest.model_size is not None else None
+        items = items_of(items)
         if not self.manifest.passages:
             say_cut(model, items)
         self._show(append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.sparse import Codes, SparseAutoencoder
 from anysize.testing import check_nested_model
-from tests.sparse.helpers import LATENTS, WIDTH, filled, rows
 
+WIDTH, LATENTS = 6, 16
 PREFIXES = Nesting(latents=(4, 8, 16))
 RANKS = Nesting(active=(1, 3, 16))
 CASES = [
@@ -25,6 +26,23 @@ CASES = [
     (RANKS, {"activation": "topk", "latents": LATENTS}),
     (Nesting(latents=(4, 16), active=(2, 5)), {"activation": "topk"}),
 ]
+
+
+def filled(nesting: Nesting, *, seed: int = 0, **options: Any) -> SparseAutoencoder:
+    """An autoencoder of width 6 whose every tensor is random."""
+    sae = SparseAutoencoder(nesting, WIDTH, **options)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in (sae.W_enc, sae.W_dec, sae.b_enc, sae.b_dec, sae.mean):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+        sae.scale.fill_(1.7)
+        if options.get("activation") in ("batchtopk", "jumprelu"):
+            sae.threshold.copy_(torch.rand(sae.threshold.shape, generator=generator) * 0.3)
+    return sae.eval()
+
+
+def rows(count: int = 40, width: int = WIDTH, seed: int = 1) -> torch.Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
 
 
 def plain_codes(sae: SparseAutoencoder, x: torch.Tensor, size: Size) -> torch.Tensor:

@@ -10,20 +10,20 @@ import pytest
 import torch
 
 import anysize as az
-from anysize.backbones import cut_texts
 from anysize.backbones.packaged import packaged
 from anysize.backbones.sentence import Encoder
+from anysize.backbones.texts import cut_texts
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.intake.items import embed
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats.sparse_encoder import module_of, write_sparse_encoder
-from anysize.sparse.measuring.searching import vectors_of
 from anysize.sparse.rows.source import Source
+from anysize.text.embedder.model import Embedder
 from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
-from tests.text.bases import SIDED, TEXTS, Kind, make
+from tests.text.bases import SIDED, TEXTS, Kind, make, unit
 
 
 def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
@@ -139,9 +139,15 @@ def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
     for side in ("query", "document"):
         rows = getattr(plain, f"encode_{side}")(TEXTS)
         np.testing.assert_allclose(embed(sae, TEXTS, side), rows, atol=1e-5)
-        np.testing.assert_allclose(vectors_of(sae, items, side), rows, atol=1e-5)
+        np.testing.assert_allclose(sae.vectors(items, side), rows, atol=1e-5)
         found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
         torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
+    Embedder(Nesting(dims=(4, 12)), 12, encoder=Encoder(str(base))).save(tmp_path / "ours")
+    sae.source, before = Source(str(tmp_path / "ours")), sae.fingerprint
+    assert sae.config()["source"]["model"] == str(tmp_path / "ours")
+    wanted = unit(plain.encode_document(TEXTS))
+    np.testing.assert_allclose(sae.features(TEXTS), wanted, atol=1e-5)  # the encoder is no part of the autoencoder
+    assert (sae.fingerprint, set(sae.saved_state())) == (before, set(random_sae("topk").saved_state()))
     runner = Source(str(base)).runner()
     np.testing.assert_allclose(runner(list(TEXTS)), plain.encode_document(TEXTS), atol=1e-5)
 

@@ -17,9 +17,9 @@ from anysize.sparse.learning.levels_loss import loss_of_levels
 from anysize.sparse.learning.loop import Plan, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.rows.stored import ArrayRows, Batch
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from tests.sparse import reference
 from tests.sparse.learning.test_loop import BASE, D, F, learner
+from tests.sparse.making import features
 
 RANKS = Recipe(Nesting(active=(2, 8, 32)), "topk", F, None, 3e-3, k_anneal=0.7, initial_topk=16, aux=0.0)
 
@@ -41,8 +41,8 @@ def test_a_step_selects_as_many_as_are_due(kind):
     held = learner(recipe, ArrayRows(x))
     for step, k in ((0, 16), (5, 10), (10, 4)):
         _, found = held.loss(Batch(torch.as_tensor(x[:64])), step, 10)
-        pre = plain.pre_of(held.sae, x[:64])
-        wanted = (plain.topk if kind == "topk" else plain.batchtopk)(pre, k)
+        pre = reference.pre_of(held.sae, x[:64])
+        wanted = (reference.topk if kind == "topk" else reference.batchtopk)(pre, k)
         dense = torch.zeros(64, F)
         dense[found.entries.rows, found.entries.latents] = found.values
         torch.testing.assert_close(dense, wanted.detach(), atol=1e-5, rtol=1e-4)
@@ -56,11 +56,13 @@ def test_losses_on_the_way_are_those_of_more_active_levels(nesting):
     loss, _ = held.loss(Batch(torch.as_tensor(x[:32])), 3, 10)
     sae, times = held.sae, (16 + (2 - 16) * 3 / 7) / 2
     rows = (torch.as_tensor(x[:32]) - sae.mean) * sae.scale
-    pre = plain.pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec)
+    pre = reference.pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec)
     wanted = []
     for size in nesting:
-        z = plain.topk(pre, min(round(size["active"] * times), F))
-        wanted.append(plain.losses(plain.prefix_errors(z, rows, sae.W_dec, sae.b_dec, (size.get("latents", F),)))[0])
+        z = reference.topk(pre, min(round(size["active"] * times), F))
+        wanted.append(
+            reference.losses(reference.prefix_errors(z, rows, sae.W_dec, sae.b_dec, (size.get("latents", F),)))[0]
+        )
     torch.testing.assert_close(loss, torch.stack(wanted).mean())
     weights = [sae.W_enc, sae.W_dec, sae.b_enc]
     torch.testing.assert_close(

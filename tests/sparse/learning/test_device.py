@@ -21,9 +21,8 @@ from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import one_step
 from anysize.sparse.learning.selecting import _numpy_places, _torch_places
 from anysize.sparse.rows.stored import ArrayRows, Batch, mean_and_scale
-from tests.sparse.helpers import features
 from tests.sparse.learning.test_loop import RECIPES, D
-from tests.sparse.making import LATENTS, inputs, random_sae
+from tests.sparse.making import LATENTS, features, inputs, random_sae
 
 EVERY = {
     **RECIPES,

@@ -23,8 +23,8 @@ from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import select_above
 from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from tests.sparse import reference
+from tests.sparse.making import features
 
 N, D, F = 24, 5, 64
 LATENTS, BANDWIDTH = (8, 40, 64), 0.3
@@ -42,9 +42,9 @@ def test_losses_l0_and_all_gradients_are_those_of_the_dense_computation():
     outer = torch.tensor([0.7, 0.1, 1.3], dtype=torch.float64)
     assert float(log_threshold.detach().exp().min()) < BANDWIDTH / 2  # some windows reach below zero
 
-    pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
-    z, l0 = plain.jumprelu(pre, log_threshold, BANDWIDTH)
-    wanted = plain.losses(plain.prefix_errors(z, x, held["W_dec"], held["b_dec"], LATENTS))
+    pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
+    z, l0 = reference.jumprelu(pre, log_threshold, BANDWIDTH)
+    wanted = reference.losses(reference.prefix_errors(z, x, held["W_dec"], held["b_dec"], LATENTS))
 
     centred = x - held["b_dec"].detach()
     bounds = (log_threshold.exp() - BANDWIDTH / 2).detach()

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +21,9 @@ from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
 from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
 from tests.conftest import flips, sentences
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from tests.processes import two_processes
+from tests.sparse import reference
+from tests.sparse.making import features
 
 D, F = 16, 64
 BASE = Recipe(Nesting(latents=(8, 32, 64)), "batchtopk", F, 4, 3e-3)
@@ -123,8 +122,8 @@ def test_the_loss_over_two_axes_is_that_of_every_size(vectors):
     dense[found.entries.rows, found.entries.latents] = found.values
     sae, expected = held.sae, [(x - held.sae.b_dec).square().mean()]
     for size in recipe.nesting:
-        z = plain.topk(dense, size["active"])
-        expected += plain.losses(plain.prefix_errors(z, x, sae.W_dec, sae.b_dec, (size["latents"],)))
+        z = reference.topk(dense, size["active"])
+        expected += reference.losses(reference.prefix_errors(z, x, sae.W_dec, sae.b_dec, (size["latents"],)))
     torch.testing.assert_close(loss, torch.stack(expected).mean())
 
 
@@ -155,7 +154,7 @@ def test_the_dead_latent_loss_and_its_gradients(vectors):
     centred, left = (torch.randn(20, D, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     dead = torch.tensor([3, 5, 40, 41, 63])
     loss = dead_latent_loss(centred, left, sae.W_enc, sae, dead, 2)
-    pre = plain.topk((centred @ sae.W_enc + sae.b_enc)[:, dead], 2)
+    pre = reference.topk((centred @ sae.W_enc + sae.b_enc)[:, dead], 2)
     wanted = (pre @ sae.W_dec[dead] - left).square().mean() / (left - left.mean(0)).square().mean()
     torch.testing.assert_close(loss, wanted)
     weights = [sae.W_enc, sae.b_enc, sae.W_dec]
@@ -208,7 +207,7 @@ def test_a_threshold_gives_the_l0_that_was_asked_for(vectors):
         calibrate(held.sae, rows.held_out(), active)
         assert held.sae.encode(rows.held_out()).l0 == pytest.approx(active, abs=0.01)
     threshold = threshold_for(held.sae, rows.held_out(), 3, latents=32)
-    pre = plain.pre_of(held.sae, rows.held_out())[:, :32]
+    pre = reference.pre_of(held.sae, rows.held_out())[:, :32]
     assert float((pre > threshold).sum(1).float().mean()) == pytest.approx(3, abs=0.01)
     with pytest.raises(AnysizeError, match="does not fit"):
         threshold_for(held.sae, rows.held_out(), 65)
@@ -292,11 +291,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors, encoder_path
     fit = ["fit", str(tmp_path / "texts.jsonl"), "--method", "batchtopk", "--model", str(encoder_path)]
     fit += ["--site", "layer.1", "--latents", "64", "--active", "4", "--steps", "20", "--batch-size", "128"]
     (tmp_path / "words.json").write_text(json.dumps(fit))
-    script = ["-m", "tests.sparse.learning.two_processes"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *script]
-    root = Path(__file__).parent.parent.parent.parent
-    done = subprocess.run([*launch, str(tmp_path)], capture_output=True, text=True, timeout=300, cwd=root, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed = two_processes("tests.sparse.learning.in_two_processes", tmp_path)
     rows = ArrayRows(vectors)
     for name in ("prefixes", "ranks", "jumprelu"):
         alone = learner(replace(RECIPES[name], aux=0.0), rows)
@@ -313,7 +308,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors, encoder_path
     assert not set(ours.flatten().tolist()) & set(theirs.flatten().tolist())
 
     # The command line: the first process speaks and writes for both.
-    assert done.stdout.count("learnt from") == 1
+    assert printed.count("learnt from") == 1
     assert anysize(*fit, "--out", tmp_path / "one").status == 0
     one, two = (dict(az.load(tmp_path / name).state_dict()) for name in ("one", "two"))
     torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)

@@ -19,7 +19,7 @@ from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
 from anysize.testing import check_nested_model
 from tests.conftest import sentences
-from tests.sparse.helpers import features
+from tests.sparse.making import features
 
 D = 16
 SHORT = {"steps": 60, "batch_size": 128, "learning_rate": 3e-3}
@@ -139,12 +139,12 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     assert said.status == 0, said.err
     records = {(one["arm"], one["size"]["latents"]): one for one in said.json["records"]}
     assert len(records) == 15
-    assert records["pruned", 8]["metrics"]["explained_variance"] > records["sorted", 8]["metrics"]["explained_variance"]
-    assert records["sorted", 64]["metrics"]["explained_variance"] == pytest.approx(
-        records["batchtopk", 64]["metrics"]["explained_variance"], abs=1e-5
+    assert records["pruned", 8]["metrics"]["variance_explained"] > records["sorted", 8]["metrics"]["variance_explained"]
+    assert records["sorted", 64]["metrics"]["variance_explained"] == pytest.approx(
+        records["batchtopk", 64]["metrics"]["variance_explained"], abs=1e-5
     )
     assert (
-        records["nested", 8]["metrics"]["explained_variance"] < records["nested", 64]["metrics"]["explained_variance"]
+        records["nested", 8]["metrics"]["variance_explained"] < records["nested", 64]["metrics"]["variance_explained"]
     )
     assert "held out" in said.json["meta"]["task"]
     np.save(tmp_path / "other.npy", vectors[:, :5])

@@ -227,12 +227,16 @@ def test_what_a_model_card_shows(model):
 @pytest.mark.parametrize(
     ("dims", "options", "message"),
     [
-        ([], {}, "empty"),
-        ([0, 32], {}, "holds 0"),
-        ([64, 32], {}, "64, but the model's embeddings have 32"),
+        ([], {}, "^You must provide at least one dimension in matryoshka_dims.$"),
+        ([0, 32], {}, "^All dimensions passed to a matryoshka loss must be > 0; got 0"),
+        ([64, 32], {}, "^Dimensions in matryoshka_dims cannot exceed the model's embedding dimension of 32; got 64"),
         ([16, 16, 32], {}, "lists 16 twice"),
-        ([16, 32], {"matryoshka_weights": [1.0]}, "1 weights for 2 dims"),
-        ([16, 32], {"matryoshka_weights": []}, "0 weights for 2 dims"),
+        (
+            [16, 32],
+            {"matryoshka_weights": [1.0]},
+            "^matryoshka_weights must be the same length .*1 weights .* 2 dims",
+        ),
+        ([16, 32], {"matryoshka_weights": []}, "0 weights stand beside 2 dims"),
         ([16, 32], {"n_dims_per_step": 0}, "n_dims_per_step is 0"),
     ],
 )
@@ -241,11 +245,14 @@ def test_refusals(model, dims, options, message):
         MatryoshkaLoss(model, peers.CoSENTLoss(model), dims, **options)
 
 
-def test_a_missing_full_width_is_said(model, caplog):
+def test_a_missing_full_width_is_said_as_sentence_transformers_says_it(model, caplog):
     MatryoshkaLoss(model, peers.CoSENTLoss(model), [8, 32])
     assert not caplog.records
-    MatryoshkaLoss(model, peers.CoSENTLoss(model), [8, 16])
-    assert "full width 32" in caplog.text
+    for cls in (MatryoshkaLoss, peers.MatryoshkaLoss):
+        cls(model, peers.CoSENTLoss(model), [8, 16])
+    ours, theirs = (record.getMessage() for record in caplog.records)
+    assert ours == theirs
+    assert "embedding dimension 32 is not included" in ours
 
 
 @pytest.mark.parametrize("kind", [peers.CoSENTLoss, peers.MultipleNegativesRankingLoss])

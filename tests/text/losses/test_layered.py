@@ -1,8 +1,4 @@
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +12,7 @@ from anysize.backbones.blocks import checkpoint_activations, truncated
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, StarbucksLoss
+from tests.processes import two_processes
 from tests.text.losses.test_dims import WIDTH, agree, columns, run
 
 pytest_plugins: list[str] = []
@@ -255,12 +252,7 @@ def test_trains_inside_a_sentence_transformer_trainer(model, tmp_path):
 
 
 def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
-    script = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
-    command += [str(script), str(folder), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_processes("tests.text.losses.in_two_processes", folder, tmp_path)
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH)], device="cpu").train()
     for kind, loss in {
         "starbucks": StarbucksLoss(model, ranking(model), [(1, 8), (3, 32)]),
@@ -280,15 +272,44 @@ def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
         (lambda model: StarbucksLoss(model, ranking(model), [(2, 8, 1)]), "no .layers, dims. pair"),
         (lambda model: StarbucksLoss(model, ranking(model), Nesting(dims=(8,))), "layers and dims"),
         (lambda model: StarbucksLoss(model, ranking(model), [(3, 32)], kl_on="words"), "pooled, output, similarity"),
-        (lambda model: Matryoshka2dLoss(model, ranking(model), [8, 64]), "64, but the model"),
+        (lambda model: Matryoshka2dLoss(model, ranking(model), [8, 64]), "embedding dimension of 32; got 64"),
         (lambda model: Matryoshka2dLoss(model, ranking(model), [8], min_layer=3), "no layer below"),
         (lambda model: AdaptiveLayerLoss(model, ranking(model), 0), "number of layers"),
         (lambda model: AdaptiveLayerLoss(model, ranking(model), layer_weighting="cubic"), "uniform, log, linear"),
         (lambda model: StarbucksLoss(model, ranking(model), [(3, 32)], mini_batch_size=0), "at least 1"),
         (lambda model: StarbucksLoss(model, peers.CachedMultipleNegativesRankingLoss(model), [(3, 32)]), "uncached"),
-        (lambda model: StarbucksLoss(torch.nn.Linear(2, 2), ranking(model), [(3, 32)]), "SentenceTransformer"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(model, make, words):
     with pytest.raises((AnysizeError, SizeError), match=words):
         make(model)
+
+
+class Wrapper(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, Wrapper, lambda inner: Wrapper(Wrapper(inner))])
+def test_what_holds_no_encoder_is_of_the_wrong_type_and_named_with_what_is_inside(model, wrap):
+    loss = AdaptiveLayerLoss(model, ranking(model))
+    loss.model = wrap(torch.nn.Linear(2, 2))
+    for error in (TypeError, AnysizeError):
+        with pytest.raises(error, match=f"could not unwrap {type(loss.model).__name__} .*stopped at Linear"):
+            loss([], None)
+
+
+def test_layers_are_numbered_and_weighed_as_sentence_transformers_does(model):
+    asked = []
+
+    def weight(layer):
+        asked.append(layer)
+        return 0.5**layer
+
+    loss = AdaptiveLayerLoss(model, ranking(model), -1, layer_weighting=weight)
+    step = loss.plan()
+    assert asked == list(range(loss.depth))
+    shares = {layer: 0.5**layer / loss.depth for layer in asked}
+    assert step.terms == {(loss.depth, None): 1.0} | {(layer, None): share for layer, share in shares.items()}
+    assert Matryoshka2dLoss(model, ranking(model), [8], n_layers_per_step=-1).layers == tuple(range(1, loss.depth))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
@@ -25,7 +25,7 @@ class Choose:
     What is given combines.
     """
 
-    frontier: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_OR_FRONTIER")]
+    frontier: Annotated[Path, Positional("MODEL_OR_FRONTIER")]
     """A model that `anysize measure` has measured, or a frontier as JSON."""
     within: str | None = None
     """The quality that may be lost, as a share of that at full size: 1% or 0.01."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.engine_checks import Exported
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Cut:
     """Write one size of a model as a standalone model in the ecosystem's own format, which loads without anysize."""
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
     size: str
     """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
-    out: str
+    out: Annotated[str, "PATH"]
     """Where to write it."""
     format: str | None = None
     """Of a quantised model: safetensors (ordinary, with float weights; the default), onnx, gguf or

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 class Info:
     """Say what a path holds: a nested model, an index, a frontier, data, or an ordinary sentence-transformers model."""
 
-    path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PATH")]
+    path: Annotated[Path, Positional("PATH")]
     """A file or a folder."""
     verify: bool = False
     """Of an index: read every byte and compare it with what was written. Other uses read what they need alone."""
@@ -101,7 +100,7 @@ def _model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
-        "codes": _codes(_object(manifest.get("config")).get("quantization")),
+        **_object(manifest.get("facts")),
         **_prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
@@ -132,19 +131,6 @@ def _prompts(saved: dict[str, Any]) -> dict[str, Any]:
         "prompts": "; ".join(f"{name}: {prompt!r}" for name, prompt in told.items() if prompt) or None,
         "default_prompt": saved.get("default_prompt_name"),
     }
-
-
-def _codes(said: Any) -> str | None:
-    """How the weights of a quantised model are stored."""
-    if said is None:
-        return None
-    scheme = said["scheme"]
-    group = "output channel" if scheme["group_size"] is None else f"{scheme['group_size']} input features"
-    how = f"{scheme['mode']}, {'symmetric' if scheme['symmetric'] else 'asymmetric'}, a scale per {group}"
-    return (
-        f"{len(said['layers'])} layers in {scheme['parent_bits']} bits ({how}), "
-        f"trained at {', '.join(map(str, said['trained_bits']))}, stored as {said['layout']}"
-    )
 
 
 def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:

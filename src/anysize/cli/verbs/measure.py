@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
@@ -27,9 +27,9 @@ class Measure:
     left out is used.
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """What to measure on; the same kinds as for fit."""
     dims: tuple[int, ...] | None = None
     """Only these sizes."""

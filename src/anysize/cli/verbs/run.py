@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
@@ -26,9 +25,9 @@ class Run:
     Without --out a line for each item is printed; with --json an object {"id", "output"} a line.
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, Positional("MODEL")]
     """A saved model of any kind."""
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
+    input: Annotated[str, Positional("INPUT")]
     """A text; or a file: .txt with an item a line, or data as `anysize info` reads it (jsonl, csv, parquet, .npy,
     .safetensors, a BEIR folder); or - for a text a line of standard input, as JSON with "text" (and perhaps "id") or
     as it stands."""
@@ -38,7 +37,7 @@ class Run:
     """Of a model with an adapter per task: the task to run for."""
     side: Literal["query", "document"] | None = None
     """Where in a search the texts stand, to a model that embeds queries and documents differently."""
-    out: Path | None = None
+    out: Annotated[Path | None, "FILE"] = None
     """Write the outputs here instead: vectors to .npy, .npz, .safetensors or .jsonl, codes to the last three, labels
     and texts to .jsonl. A run that was stopped goes on when the same command is given again."""
     batch_size: int | None = None
@@ -49,7 +48,7 @@ class Run:
     """Of a language model: 0 takes the most probable token (as without it), more draws more freely."""
     seed: int | None = None
     """With a temperature: what is drawn."""
-    stop: tuple[str, ...] | None = None
+    stop: Annotated[list[str], "WORDS"] = field(default_factory=list)
     """Of a language model: words that end a text."""
     top: int | None = None
     """Of a classifier: how many of the most probable labels (5 unless given)."""
@@ -64,7 +63,7 @@ class Run:
         if self.out is not None:
             check_file(self.out)
         named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top")
-        options = {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+        options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [])}
         running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
         tell(running.inputs.notes)
         if self.out is None:

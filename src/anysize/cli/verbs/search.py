@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 _TOGETHER = 128
@@ -20,11 +19,11 @@ _TOGETHER = 128
 class Search:
     """Find the items nearest to a text, or to a vector: a shortlist with a short prefix, then true scores."""
 
-    index: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INDEX")]
+    index: Annotated[str, Positional("INDEX")]
     """An index that `anysize index` wrote."""
-    query: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TEXT")] = None
+    query: Annotated[str | None, Positional("TEXT")] = None
     """What to look for."""
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    k: int = 10
     """How many hits."""
     stages: str | None = None
     """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384; the first of an index of
@@ -57,7 +56,7 @@ class Search:
         return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
 
     def _each(self, index: Any, ids: list[str], queries: Any) -> Iterator[FoundFor]:
-        from anysize.core.data.rows import short_list
+        from anysize.core.data.files.rows import short_list
         from anysize.core.errors import DataError
 
         refused: list[tuple[str, DataError]] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from anysize.core.data import rows
 from anysize.core.data.data import Data
+from anysize.core.data.files import rows
+from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.records import Items, Judgements
-from anysize.core.data.rows import Row, short_list
 from anysize.core.data.tables import Digest, about_texts, texts_of
 from anysize.core.errors import DataError
 

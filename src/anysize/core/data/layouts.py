@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from anysize.core.data.rows import Row, short_list
+import numpy as np
+
+from anysize.core.data.files.rows import Row, short_list
 from anysize.core.errors import DataError
 
 ANCHORS = ("anchor", "query", "question", "q", "anchor_text", "query_text")
@@ -115,7 +117,7 @@ def _texts(names: dict[str, str]) -> Found | None:
 
 
 def _vectors(values: dict[str, Any]) -> Found | None:
-    names = {_folded(name): name for name, value in values.items() if isinstance(value, list)}
+    names = {_folded(name): name for name, value in values.items() if isinstance(value, list | np.ndarray)}
     vector = _first(names, VECTORS)
     if vector is None:
         return None

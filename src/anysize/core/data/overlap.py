@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from anysize.core.data.data import Data
+from anysize.core.data.files.vectors import row_hashes
 from anysize.core.data.held_out import stable_hash
 from anysize.core.data.records import Items
-from anysize.core.data.vectors import row_hashes
 from anysize.core.errors import DataError
 
 KEPT = 512

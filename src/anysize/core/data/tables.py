@@ -7,15 +7,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from anysize.core.data import vectors
 from anysize.core.data.data import Data
+from anysize.core.data.files import vectors
+from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.layouts import EXPECTED, layout_of
 from anysize.core.data.records import Items, Pairs, ScoredPairs
-from anysize.core.data.rows import Row, short_list
 from anysize.core.data.spreading import spread
 from anysize.core.errors import DataError
 
@@ -201,16 +202,16 @@ def _number(row: Row, column: str) -> float:
 
 def _id(row: Row) -> str:
     value = row.values.get("_id", row.values.get("id"))
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, str | Integral) or value == "":
         raise DataError(f"{row.where}: _id or id is {value!r}; expected an id")
     return str(value)
 
 
 def _label(row: Row) -> str | int:
     value = row.values.get("label")
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, str | Integral) or value == "":
         raise DataError(f"{row.where}: label is {value!r}; expected a word or a whole number")
-    return value
+    return value if isinstance(value, str) else int(value)
 
 
 def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:

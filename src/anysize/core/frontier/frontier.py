@@ -14,7 +14,7 @@ from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import draw
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, renamed
 from anysize.core.frontier.records import Records
 from anysize.core.frontier.table import render, sentence
 from anysize.core.sizes.size import Size
@@ -63,7 +63,7 @@ class Frontier(Records):
             check_signature(value, Path(source))
         try:
             records = tuple(Record.from_json(record) for record in value["records"])
-            return cls(records, str(value["metric"]), dict(value.get("meta", {})))
+            return cls(records, renamed(str(value["metric"])), dict(value.get("meta", {})))
         except (AnysizeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None

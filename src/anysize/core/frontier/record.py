@@ -17,6 +17,23 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
+LOWER = frozenset({"l0"})
+"""Metrics that are better when they are lower; of every other metric more is better."""
+
+_RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
+"""What an earlier version wrote -> what it is called; a name that began with a minus held the negative of its value."""
+
+
+def goodness(metric: str, value: float) -> float:
+    """The value, or its negative where lower is better, so that more is better."""
+    return -value if metric in LOWER else value
+
+
+def renamed(metric: str) -> str:
+    """The name of a metric, which an earlier version may have called otherwise."""
+    return _RENAMED.get(metric, metric)
+
+
 @dataclass(frozen=True)
 class Record:
     """
@@ -28,7 +45,7 @@ class Record:
     size: Size
     arm: str
     metrics: dict[str, float]
-    """Metric name -> value (the mean, where there are several seeds); higher is better."""
+    """Metric name -> value (the mean, where there are several seeds); higher is better, but for those in `LOWER`."""
     bytes: int
     """Bytes stored per item."""
     ms: float | None = None
@@ -82,11 +99,12 @@ class Record:
         if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
             raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
         given = {**value, "size": Size(value["size"])}
+        given["metrics"] = {renamed(name): -one if name == "-l0" else one for name, one in value["metrics"].items()}
         if "intervals" in given:
-            given["intervals"] = {name: _span(span) for name, span in given["intervals"].items()}
+            given["intervals"] = {renamed(name): _span(span, name) for name, span in given["intervals"].items()}
         if "differences" in given:
             given["differences"] = {
-                name: {other: _span(span) for other, span in found.items()}
+                renamed(name): {other: _span(span, name) for other, span in found.items()}
                 for name, found in given["differences"].items()
             }
         made = cls(**given)
@@ -104,6 +122,6 @@ class Record:
         return span is not None and span[0] <= 0 <= span[1]
 
 
-def _span(value: Any) -> Span:
-    low, high = value
-    return float(low), float(high)
+def _span(value: Any, metric: str) -> Span:
+    low, high = map(float, value)
+    return (-high, -low) if metric == "-l0" else (low, high)

@@ -1,7 +1,8 @@
 """
 The records of a frontier: quality and cost at every size, beside reference arms, and the choice of a size from them.
 
-Every metric here is better when it is higher; store the negative of one that is not (a perplexity, an error).
+A metric is better when it is higher, unless `anysize.core.frontier.record.LOWER` names it; store the negative of any
+other that is not (a perplexity, an error).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from anysize.core.arguments import TEXT, number, one_of, takes
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, goodness
 from anysize.core.sizes.size import Size
 
 NESTED, ORIGINAL = "nested", "original"
@@ -73,8 +74,8 @@ class Records:
         `cost` is ``bytes``, ``ms``, ``parameters`` or ``flops``; `AnysizeError` if a record does not know it.
         """
         kept: list[Record] = []
-        for record in sorted(self.arm(arm), key=lambda one: (_cost(one, cost), -one.metrics[self.metric])):
-            if not kept or record.metrics[self.metric] > kept[-1].metrics[self.metric]:
+        for record in sorted(self.arm(arm), key=lambda one: (_cost(one, cost), -_goodness(one, self.metric))):
+            if not kept or _goodness(record, self.metric) > _goodness(kept[-1], self.metric):
                 kept.append(record)
         return tuple(kept)
 
@@ -105,23 +106,23 @@ class Records:
             raise AnysizeError(f"within is the share of quality that may be lost, from 0 to below 1; got {within}")
         floor = -math.inf
         if within is not None:
-            full = _value(self.full(arm), metric)
+            full = _goodness(self.full(arm), metric)
             floor = full - within * abs(full)
         if as_good_as is not None:
-            floor = max(floor, _value(self.full(as_good_as), metric))
+            floor = max(floor, _goodness(self.full(as_good_as), metric))
         fits = self._in_budget(arm, max_bytes, max_ms)
-        good = [record for record in fits if _value(record, metric) >= floor]
+        good = [record for record in fits if _goodness(record, metric) >= floor]
         if not good:
-            near = max(fits, key=lambda record: _value(record, metric))
+            near = max(fits, key=lambda record: _goodness(record, metric))
             which = f"{arm} size that fits the budget" if len(fits) < len(self.arm(arm)) else f"{arm} size"
             raise AnysizeError(
-                f"no {which} reaches {metric} {floor:.4g}; "
+                f"no {which} reaches {metric} {goodness(metric, floor):.4g}; "
                 f"the nearest is {near.size} with {_value(near, metric):.4g} at {near.bytes} bytes"
             )
         if floor > -math.inf:
             return min(good, key=cheapness)
-        best = max(_value(record, metric) for record in good)
-        return min((record for record in good if _value(record, metric) == best), key=cheapness)
+        best = max(_goodness(record, metric) for record in good)
+        return min((record for record in good if _goodness(record, metric) == best), key=cheapness)
 
     def _in_budget(self, arm: str, max_bytes: int | None, max_ms: float | None) -> list[Record]:
         """The arm's records that cost no more than both limits; `AnysizeError`, naming the nearest, if none does."""
@@ -157,6 +158,10 @@ def _value(record: Record, metric: str) -> float:
             f"{record.arm} at {record.size} has no metric {metric!r}; it has {', '.join(record.metrics)}"
         )
     return record.metrics[metric]
+
+
+def _goodness(record: Record, metric: str) -> float:
+    return goodness(metric, _value(record, metric))
 
 
 def _cost(record: Record, cost: str) -> float:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from anysize.core.frontier.record import Record
 
 ROUNDS, SECONDS = 15, 20.0
+_TIMED = 1 << 23  # values of all sizes' documents that are held to be timed: 32 MB
+
+
+class Scan(NamedTuple):
+    """One query against many documents, of which as many are held as fit beside those of the other runs."""
+
+    documents: int
+    width: int
+    """Values of one document."""
+    over: Callable[[int], Callable[[], object]]
+    """What runs the query over the first so many."""
 
 
 class Timing(NamedTuple):
@@ -48,11 +59,16 @@ def interleaved(
     return [Timing(float(ms), float(spread)) for ms, spread in zip(middle, high - low, strict=True)]
 
 
-def timed(records: Sequence[Record], runs: Sequence[Callable[[], object]], *, scale: float = 1.0) -> list[Record]:
-    """The records with the times of their runs, each `scale` times as long as what was run."""
+def timed(records: Sequence[Record], runs: Sequence[Callable[[], object] | Scan]) -> list[Record]:
+    """The records with the times of their runs. Of many documents some are scanned, and the rest reckoned."""
+    scans = [run for run in runs if isinstance(run, Scan)]
+    documents = max((scan.documents for scan in scans), default=1)
+    rows = max(1, min(documents, _TIMED // max(1, sum(scan.width for scan in scans))))
+    times = interleaved([run.over(rows) if isinstance(run, Scan) else run for run in runs])
+    scales = [documents / rows if isinstance(run, Scan) else 1.0 for run in runs]
     return [
         replace(record, ms=scale * timing.ms, ms_spread=scale * timing.spread)
-        for record, timing in zip(records, interleaved(runs), strict=True)
+        for record, timing, scale in zip(records, times, scales, strict=True)
     ]
 
 

@@ -97,7 +97,7 @@ class NestedModel(ModelHooks):
 
         It shares nothing with the model. Raises `AnysizeError` for another name, or a model that cannot become one.
         """
-        return named(self.converts[self._form(self.converts, to, "converted", "extract it")])(self)
+        return named(self.converts[self._form(self.converts, to, "converted to", "extract it")])(self)
 
     def export(self, path: str | os.PathLike[str], form: str | None = None, **options: Any) -> Exported:
         """
@@ -105,7 +105,7 @@ class NestedModel(ModelHooks):
 
         Raises `AnysizeError` for another format, or one that cannot hold this model; then nothing is written.
         """
-        chosen = self._form(self.exports, form, "written", "save it")
+        chosen = self._form(self.exports, form, "written as", "save it")
         done: Exported = named(self.exports[chosen])(self, path, **options)
         return done
 
@@ -113,9 +113,9 @@ class NestedModel(ModelHooks):
         """What is asked for, or the first. Raises `AnysizeError`, naming those there are, if it is none of them."""
         if asked in forms or (asked is None and forms):
             return next(iter(forms)) if asked is None else asked
-        there = f"expected one of {', '.join(forms)}" if forms else f"which knows no other library; {instead}"
-        what = "in another format" if asked is None else f"as {asked}"
-        raise AnysizeError(f"a model of kind {self.kind!r} cannot be {verb} {what}; {there}")
+        there = f"expected one of {', '.join(forms)}" if forms else f"it knows no other library, so {instead}"
+        what = verb.partition(" ")[0] if asked is None else f"{verb} {asked}"
+        raise AnysizeError(f"a model of kind {self.kind!r} cannot be {what}; {there}")
 
     @property
     def fingerprint(self) -> str:
@@ -156,6 +156,7 @@ class NestedModel(ModelHooks):
                 "nesting": self.nesting.to_json(),
                 "config": self.config(),
                 "about": self.about,
+                "facts": self.facts(self.config()),
                 "fingerprint": self.fingerprint,
                 "nested": {name: list(where) for name, where in nested.items()},
                 "owned": {name: dict(size) for name, size in self.owned_tensors().items()},

@@ -1,16 +1,21 @@
-"""Faces: what an evaluator, an index or another family asks of a model, whatever kind it is."""
+"""
+Faces: what an evaluator, an index or another family asks of a model, whatever kind it is.
+
+``isinstance(model, Embeds)`` tells whether a model has what the face lists.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-import torch
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
-from anysize.core.model.cost import Cost
-from anysize.core.sides import Side
-from anysize.core.sizes.size import Size
+    from anysize.core.model.cost import Cost
+    from anysize.core.sides import Side
+    from anysize.core.sizes.size import Size
 
 
 class Sized(Protocol):
@@ -50,23 +55,6 @@ class Embeds(Sized, Protocol):
 
 
 @runtime_checkable
-class Generates(Sized, Protocol):
-    """Goes on with what it is given, in text."""
-
-    def generate(
-        self,
-        items: Any,
-        *,
-        max_new_tokens: int = 64,
-        temperature: float = 0.0,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-        batch_size: int = 8,
-    ) -> list[str]:
-        """A text for each item: the most probable at `temperature` 0, else drawn by the seed and the item alone."""
-
-
-@runtime_checkable
 class Codes(Sized, Protocol):
     """Gives a sparse code for each vector, and reads texts by an encoder of its own."""
 
@@ -81,6 +69,61 @@ class Codes(Sized, Protocol):
         """Codes of vectors or of texts, with a method ``to_scipy``."""
 
 
+class Corpus:
+    """Vectors (n, d) to compare with, and what was made of them, so that several views need not make it again."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self._known: dict[Any, Any] = {}
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once for a key."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+class Scorer(Protocol):
+    """A corpus in some form, ready to be compared with."""
+
+    metrics: dict[str, float]
+    """What else is known of this form, for example ``l0``."""
+    bytes: int
+    """Of an item, on average."""
+    parameters: int
+    flops: int
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """How near each query (q, d) is to each item: (q, n), float32."""
+
+
+@runtime_checkable
+class Searches(Sized, Protocol):
+    """Compares vectors in a form of its own, sparse codes for example."""
+
+    @property
+    def origin(self) -> Any:
+        """Views of one origin read the same `vectors`."""
+
+    def vectors(self, items: Any, side: Any) -> np.ndarray:
+        """What it reads of items that stand on a side of a search, (items, d)."""
+
+    def scorer(self, corpus: Corpus) -> Scorer:
+        """A corpus in this form."""
+
+
+@runtime_checkable
+class Rebuilds(Sized, Protocol):
+    """Turns vectors into codes, and these back into vectors."""
+
+    def encode(self, x: Any) -> Any:
+        """Vectors (n, d) to codes."""
+
+    def decode(self, codes: Any) -> Any:
+        """Codes to vectors (n, d)."""
+
+
+@runtime_checkable
 class Classifies(Sized, Protocol):
     """Gives each vector a class."""
 
@@ -91,6 +134,7 @@ class Classifies(Sized, Protocol):
         """Where labels stand among the classes."""
 
 
+@runtime_checkable
 class Predicts(Sized, Protocol):
     """Gives the logits of every next token."""
 
@@ -125,3 +169,20 @@ class ReadsTexts(Protocol):
     def window(self) -> Window:
         """That of documents."""
         ...
+
+
+@runtime_checkable
+class Generates(Sized, Protocol):
+    """Goes on from what it is given, in words."""
+
+    def generate(
+        self,
+        items: Any,
+        *,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 8,
+    ) -> list[str]:
+        """What follows each item: the most probable at `temperature` 0, else drawn by the seed and the item alone."""

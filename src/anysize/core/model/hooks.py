@@ -26,8 +26,8 @@ class ModelHooks(torch.nn.Module):
     gives: ClassVar[str] = "vectors"
     """What it makes of items: vectors, codes, labels, text, next tokens, codebook, or spans."""
 
-    evaluators: ClassVar[tuple[str, ...]] = ()
-    """Registered evaluators that can measure it, the preferred first."""
+    evaluators: tuple[str, ...] = ()
+    """Registered evaluators that can measure it, the preferred first; the kind's, unless how it was made decides it."""
 
     rivals: ClassVar[Mapping[str, str]] = {}
     """What it can be measured beside: a rival's name -> ``"module:function"``, ``function(model, data)`` -> its views,
@@ -77,8 +77,9 @@ class ModelHooks(torch.nn.Module):
         with torch.no_grad():
             return self(*given).cpu().numpy()
 
-    def facts(self) -> dict[str, Any]:
-        """What ``anysize info`` tells of it besides: a name -> a text or a number."""
+    @classmethod
+    def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """What ``anysize info`` tells besides of a model of this configuration: a name -> a text or a number."""
         return {}
 
     def cost(self) -> Cost:
@@ -97,10 +98,6 @@ class ModelHooks(torch.nn.Module):
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
         return {}
-
-    def measured_by(self) -> tuple[str, ...]:
-        """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
-        return self.evaluators
 
     def owned_tensors(self) -> dict[str, Size]:
         """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.arguments import ROWS, TEXTS, expect
-from anysize.core.data.data import Data
+from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
+from anysize.core.data.files.rows import lines_of
+from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
 from anysize.core.data.read import read
 from anysize.core.data.records import Items
-from anysize.core.data.rows import SUFFIXES as ROW_FILES
-from anysize.core.data.rows import lines_of
-from anysize.core.data.vectors import SUFFIXES as VECTOR_FILES
 from anysize.core.errors import AnysizeError, DataError
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ class Inputs:
 
 def inputs_of(given: Any) -> Inputs:
     """
-    `given`: texts, vectors, `Items`, `Data`, or a path: of a .txt file (an item a line), or of what `read` takes.
+    `given` is `Items`, the path of a .txt file (an item a line), or whatever `read` takes, also in memory.
 
     A string that is no path of a file or folder is itself the one text. Raises `DataError` for what is none of these,
     for what looks like a path and is not there, and for a file that holds nothing.
@@ -70,15 +68,10 @@ def inputs_of(given: Any) -> Inputs:
             return _file(Path(given))
         _refuse_a_path(given)
         return held(Items(["0"], texts=[given], numbered=True), "what was given")
-    if isinstance(given, Data):
-        return Inputs(given.items(), given.name, given.fingerprint, given.notes)
     if isinstance(given, Items):
         return held(given, "the items")
-    listed = expect(given, TEXTS | ROWS, "run: items")
-    ids = [str(place) for place in range(len(listed))]
-    if isinstance(listed, list):
-        return held(Items(ids, texts=listed, numbered=True), "the list")
-    return held(Items(ids, vectors=np.asarray(listed, np.float32), numbered=True), "the array")
+    data = read(given)
+    return Inputs(data.items(), data.name, data.fingerprint, data.notes)
 
 
 def media_of(given: Any) -> str | None:

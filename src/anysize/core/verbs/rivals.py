@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.errors import AnysizeError
+from anysize.core.nearest import nearest
 from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ def rival(model: NestedModel, name: str, data: Data) -> list[NestedModel]:
     Raises `AnysizeError`, naming those that there are, for another name; or where the rival cannot be made.
     """
     if name not in model.rivals:
-        there = ", ".join(model.rivals) or "none"
-        raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
+        raise AnysizeError(
+            f"a model of kind {model.kind!r} has no rival called {name!r}; {nearest(name, model.rivals)}"
+        )
     views: list[NestedModel] = named(model.rivals[name])(model, data)
     return views
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.arguments import PATH, nearest, takes
+from anysize.core.arguments import PATH, takes
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError
 from anysize.core.files import check_file, lock, read_object, write_json
 from anysize.core.model.faces import ReadsTexts
+from anysize.core.nearest import nearest
 from anysize.core.progress import bar
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of, media_of

@@ -28,7 +28,8 @@ class QuantizedEncoder(TwoSided, Quantized):
     @property
     def encoder(self) -> Any:
         """What reads texts."""
-        return getattr(self.inner, "encoder", None)
+        inner: Any = self.inner
+        return inner.encoder
 
     @property
     def origin(self) -> tuple[object, ...]:

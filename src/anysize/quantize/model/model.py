@@ -179,9 +179,11 @@ class Quantized(NestedModel):
         """The object of another library that the inner model becomes, with float weights in place of codes."""
         return self.plain().at(self.inner_size).convert(to)
 
-    def facts(self) -> dict[str, Any]:
+    @classmethod
+    def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
         """How its layers are stored, beside what the inner model tells."""
-        return {**self.inner.facts(), "codes": self.plan.text()}
+        inner = config["inner"]
+        return {**find("models", inner["kind"]).facts(inner["config"]), "codes": Plan.from_json(config).text()}
 
     def config(self) -> dict[str, Any]:
         """The inner model's kind and configuration, and how its layers are stored."""

@@ -26,6 +26,10 @@ class MatQuant(Method):
     """
 
     name: ClassVar[str] = "matquant"
+    axes: ClassVar[tuple[str, ...]] = ("bits",)
+    paper: ClassVar[str] = "Nair et al. 2025, arXiv 2502.06786"
+    learns_from: ClassVar[str] = "pairs, judgements or texts"
+    extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.quantize.training.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale", "calibration")
 

@@ -30,17 +30,24 @@ class Encoder(Protocol):
 
     nesting: Any
     size: Any
-    gives: Any
-    """``"codes"``: sparse ones, of which it says `code_shape` (`anysize.core.model.faces.Codes`); else vectors."""
-    fingerprint: Any
     tasks: Any
     task: Any
+
+    @property
+    def gives(self) -> str:
+        """``codes``, sparse ones, of which it says `code_shape` (`anysize.core.model.faces.Codes`); else vectors."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others."""
+        ...
 
     def at(self, size: Any, /) -> Any:
         """Its view at a size."""
         ...
 
-    def encode(self, items: Any, *, side: Side | None = None) -> Any:
+    def encode(self, items: Any, /, *, side: Side | None = None) -> Any:
         """Of texts, or of vectors if the model takes them: vectors of unit length, float32 (n, dims), or codes."""
         ...
 

@@ -13,7 +13,7 @@ from anysize.core.errors import DataError
 from anysize.sparse.autoencoder.decoding import decode_ranks
 from anysize.sparse.autoencoder.model import SparseAutoencoder
 from anysize.sparse.measuring.errors_of_rows import fvu
-from anysize.sparse.measuring.reconstruction import reconstruction
+from anysize.sparse.measuring.rebuilt import reconstruction
 from anysize.sparse.pruning.granularity import granularity_curve
 from anysize.sparse.pruning.importance import importance
 from anysize.sparse.pruning.powerlaw import PowerLaw, fit_power_law

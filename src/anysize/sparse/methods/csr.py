@@ -23,6 +23,7 @@ class CSR(SparseOptions):
     """
 
     name: ClassVar[str] = "csr"
+    paper: ClassVar[str] = "Wen et al. 2025, arXiv 2503.01776"
     positive: ClassVar[tuple[str, ...]] = (*SparseOptions.positive, "temperature")
     axes: ClassVar[tuple[str, ...]] = ("active",)
 

@@ -12,6 +12,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.scratch import temporary_folder
 from anysize.core.training.processes import device_of, joined
 from anysize.core.verbs.method import stamp
+from anysize.sparse.autoencoder.model import SEARCHED, SparseAutoencoder
 from anysize.sparse.learning.calibration import calibrate
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import Plan, train
@@ -22,7 +23,6 @@ from anysize.sparse.rows.stream import StreamRows
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
-    from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 _START = 2048  # rows on which thresholds find where to start
 _SHARED = (
@@ -89,6 +89,8 @@ def fit_together(
             "dead": log[-1].dead if log else None,
             "losses": [{"step": entry.step, "loss": entry.loss} for entry in log],
         }
+        if isinstance(method, CSR):
+            sae.evaluators = SEARCHED
         sae.requires_grad_(False)
         fitted.append(sae.to("cpu").eval())
     return fitted

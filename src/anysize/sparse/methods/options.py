@@ -21,6 +21,8 @@ class SparseOptions(Method):
     """What all methods of this family have in common."""
 
     runs: ClassVar[str] = "anysize.sparse.methods.fit:fit"
+    learns_from: ClassVar[str] = "vectors, or texts and a model"
+    extra: ClassVar[str | None] = "sparse"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "dead_after", "buffer")
     axes: ClassVar[tuple[str, ...]] = ("latents",)
     """Axes that the method nests even if one value was given."""
@@ -200,12 +202,13 @@ class SparseOptions(Method):
 @dataclass(frozen=True)
 class MatryoshkaSAE(SparseOptions):
     """
-    Matryoshka SAE (arXiv 2503.17547): the first m latents of a dictionary reconstruct alone, for every m of --latents.
+    Matryoshka SAE: the first m latents of a dictionary reconstruct alone, for every m of --latents.
 
     General features settle in the first latents, special ones later; a prefix is a smaller autoencoder.
     """
 
     name: ClassVar[str] = "matryoshka-sae"
+    paper: ClassVar[str] = "Bussmann et al. 2025, arXiv 2503.17547"
 
     codes: Literal["batchtopk", "topk"] = "batchtopk"
     """Keep the batch's largest activations (then one threshold at inference), or each row's."""
@@ -218,12 +221,13 @@ class MatryoshkaSAE(SparseOptions):
 @dataclass(frozen=True)
 class MSAE(SparseOptions):
     """
-    MSAE (arXiv 2502.20578): one code that reconstructs from its k strongest latents, for every k of --active.
+    MSAE: one code that reconstructs from its k strongest latents, for every k of --active.
 
     Default levels: 16, doubled up to all latents.
     """
 
     name: ClassVar[str] = "msae"
+    paper: ClassVar[str] = "Zaigrajew et al. 2025, arXiv 2502.20578"
     axes: ClassVar[tuple[str, ...]] = ("active",)
     anneals: ClassVar[bool] = False
 

@@ -12,7 +12,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.sparse.autoencoder.model import SparseAutoencoder
-from anysize.sparse.measuring.reconstruction import Split, split_of
+from anysize.sparse.measuring.rebuilt import Split, split_of
 from anysize.sparse.methods.fixed import BatchTopK, JumpReLU, TopK
 from anysize.sparse.methods.options import SparseOptions
 from anysize.sparse.pruning.importance import importance

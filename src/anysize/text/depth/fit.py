@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from anysize.backbones.blocks import checkpoint_activations, find_stack, truncated
-from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.layered import Backbone
-from anysize.backbones.prompts import prompt_in
 from anysize.backbones.sentence import Encoder, trainable
+from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import Side, Sides, sides_of_columns
 from anysize.core.sizes.nesting import Nesting

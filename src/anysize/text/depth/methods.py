@@ -19,6 +19,9 @@ class LayeredMethod(Method):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.depth.fit:fit"
+    axes: ClassVar[tuple[str, ...]] = ("layers", "dims")
+    learns_from: ClassVar[str] = "pairs, triplets or scored pairs"
+    extra: ClassVar[str | None] = "text"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "mini_batch_size", "scale")
 
     model: str | None = None
@@ -78,6 +81,7 @@ class TwoDMSE(LayeredMethod):
     """
 
     name: ClassVar[str] = "2dmse"
+    paper: ClassVar[str] = "Li et al. 2024, arXiv 2402.14776"
 
     layers_per_step: int = 1
     """Earlier layers drawn at each step; -1 takes all (costs little more and trains them all)."""
@@ -116,6 +120,7 @@ class Starbucks(LayeredMethod):
     """
 
     name: ClassVar[str] = "starbucks"
+    paper: ClassVar[str] = "Zhuang et al. 2024, arXiv 2410.13230"
 
     sizes: tuple[str, ...] | None = None
     """The menu as layers:dims, for example 2:24,4:96,6:384, with names if you like: short=2:24,tall=6:384."""

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from anysize.backbones.batching import batches, estimated_lengths
 from anysize.backbones.blocks import check_layers
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder, encode_distinct
-from anysize.backbones.window import Window
+from anysize.backbones.texts.batching import batches, estimated_lengths
+from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel

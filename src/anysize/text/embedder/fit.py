@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from anysize.backbones.kept import FeatureStore
-from anysize.backbones.prompts import prompt_in
 from anysize.backbones.sentence import Encoder, trainable
+from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
 from anysize.core.data.records import Pairs, negative_names
 from anysize.core.errors import AnysizeError, DataError

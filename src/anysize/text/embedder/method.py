@@ -23,6 +23,10 @@ class MRL(Method):
     """
 
     name: ClassVar[str] = "mrl"
+    axes: ClassVar[tuple[str, ...]] = ("dims",)
+    paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
+    learns_from: ClassVar[str] = "pairs, judgements, texts or vectors"
+    extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale")
 

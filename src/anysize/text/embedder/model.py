@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from anysize.backbones.sentence import Encoder
-from anysize.backbones.window import Window
+from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FINITE_ROWS, TEXTS, expect, takes, whole
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel

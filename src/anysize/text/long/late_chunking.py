@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from anysize.backbones.batching import batches
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder
-from anysize.backbones.spans import Chunker, Span, checked
+from anysize.backbones.texts.batching import batches
+from anysize.backbones.texts.spans import Chunker, Span, checked
 from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, DataError
 from anysize.text.depth.model import NestedEncoder

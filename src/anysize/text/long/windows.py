@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from anysize.backbones.layered import Backbone
-from anysize.backbones.spans import Span, offsets
+from anysize.backbones.texts.spans import Span, offsets
 from anysize.core.errors import AnysizeError, DataError
 
 

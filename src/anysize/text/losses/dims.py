@@ -153,23 +153,35 @@ class MatryoshkaLoss(torch.nn.Module):
 def check_dims(
     dims: list[int], weights: list[float], n_dims_per_step: int, width: int | None, *, full: bool = True
 ) -> None:
-    """Raise `SizeError` for lists that cannot be trained; where `full`, warn if the full width is not among them."""
+    """
+    Raise `SizeError` for lists that cannot be trained; where `full`, warn if the full width is not among them.
+
+    What sentence-transformers also says is said in its words, for which people search and which its tests compare.
+    """
     if not dims:
-        raise SizeError("matryoshka_dims is empty; list at least one prefix length")
+        raise SizeError("You must provide at least one dimension in matryoshka_dims.")
     for dim in dims:
         if dim <= 0:
-            raise SizeError(f"matryoshka_dims holds {dim}; every prefix length is at least 1")
+            raise SizeError(f"All dimensions passed to a matryoshka loss must be > 0; got {dim}")
         if dims.count(dim) > 1:
             raise SizeError(f"matryoshka_dims lists {dim} twice; weigh a size with matryoshka_weights instead")
         if width is not None and dim > width:
-            raise SizeError(f"matryoshka_dims holds {dim}, but the model's embeddings have {width} dimensions")
+            raise SizeError(
+                f"Dimensions in matryoshka_dims cannot exceed the model's embedding dimension of {width}; got {dim}"
+            )
     if len(weights) != len(dims):
-        raise SizeError(f"{len(weights)} weights for {len(dims)} dims; give one weight per size")
+        raise SizeError(
+            "matryoshka_weights must be the same length as matryoshka_dims: "
+            f"{len(weights)} weights stand beside {len(dims)} dims"
+        )
     if n_dims_per_step == 0 or n_dims_per_step < -1:
         raise SizeError(f"n_dims_per_step is {n_dims_per_step}; give a number of sizes, or -1 for all")
     if full and width is not None and width not in dims:
         logger.warning(
-            "matryoshka_dims %s leaves out the model's full width %d, so the whole vector is not trained as such.",
+            "The model's embedding dimension %s is not included in matryoshka_dims: %s. This means that the full "
+            "model dimension won't be trained, which may lead to degraded performance when using the model without "
+            "specifying a lower truncation dimension. It is strongly recommended to include %s in matryoshka_dims.",
+            width,
             dims,
             width,
         )

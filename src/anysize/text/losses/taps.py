@@ -112,15 +112,27 @@ class LayeredStandIn(StandIn):
         return self._tapper.output(vectors) if self._whole else normalized_prefix(vectors, self._dim)
 
 
+class NoEncoderError(AnysizeError, TypeError):
+    """What was given to train is no SentenceTransformer, nor wraps one; sentence-transformers has TypeError for it."""
+
+
 def unwrapped(model: Any) -> Any:
-    """The sentence-transformers model inside what wraps it for several processes or for compilation."""
+    """
+    The sentence-transformers model inside what wraps it for several processes or for compilation.
+
+    Raises `NoEncoderError` if there is none inside, `AnysizeError` if it has no layers.
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
 
+    given = model
     while not isinstance(model, SentenceTransformer):
         inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
         if inner is None:
-            raise AnysizeError(f"expected a SentenceTransformer to train; got {type(model).__name__}")
+            raise NoEncoderError(
+                f"could not unwrap {type(given).__name__} to a SentenceTransformer to train: "
+                f"stopped at {type(model).__name__}"
+            )
         model = inner
     if not isinstance(model[0], Transformer):
         raise AnysizeError(f"a model that begins with {type(model[0]).__name__} has no layers to train")

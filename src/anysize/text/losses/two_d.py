@@ -29,10 +29,11 @@ class AdaptiveLayerLoss(LayeredLoss):
     A loss at the last layer and at `n_layers_per_step` drawn earlier ones (-1: all), at full width.
 
     Arguments that sentence-transformers' class of this name also has mean the same; the prior layers' losses are
-    averaged over the layers drawn, their pulls are summed. Beyond it: the draw is from `layers`, or begins at
-    `min_layer` (0 would be the embedding table, which no cut model ends at), `kl_on` says what is compared (see
-    `LayeredLoss`), `detach_teacher` keeps the last layer out of the pull, `mini_batch_size` bounds memory,
-    `gather_across_devices` joins batches.
+    averaged over the layers drawn, their pulls are summed; layer 0, which is drawn too, is the embedding table, and the
+    number of a layer is what `layer_weighting` is asked of. Beyond it: the draw is from `layers`, or begins at
+    `min_layer` (1 leaves out the table, at which no cut model ends), `kl_on` says what is compared (see `LayeredLoss`),
+    `detach_teacher` keeps the last layer out of the pull, `mini_batch_size` bounds memory, `gather_across_devices`
+    joins batches.
 
     Raises `SizeError` if there are not so many layers, `AnysizeError` if an argument is not one of its choices.
     """
@@ -49,7 +50,7 @@ class AdaptiveLayerLoss(LayeredLoss):
         layer_weighting: Weighting = "uniform",
         *,
         layers: Sequence[int] | None = None,
-        min_layer: int = 1,
+        min_layer: int = 0,
         kl_on: KL = "pooled",
         detach_teacher: bool = True,
         mini_batch_size: int | None = None,
@@ -150,8 +151,8 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
     2DMSE: `AdaptiveLayerLoss`, with each layer of a step also at `n_dims_per_step` drawn prefixes (-1: all).
 
     ``L = l(last, D) + l(last, d) + l(n, D) + l(n, d) + KL(last || n)``, n and d drawn at each step (the paper's
-    defaults). `always_full_dim` trains the full width D at both layers in every step, also where `matryoshka_dims`
-    leaves it out; without it, prefixes are drawn anew for each layer from the list as it is.
+    defaults); n is at least `min_layer`. `always_full_dim` trains the full width D at both layers in every step, also
+    where `matryoshka_dims` leaves it out; without it, prefixes are drawn anew for each layer from the list as it is.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
         kl_temperature: float = 1.0,
         layer_weighting: Weighting = "uniform",
         *,
+        min_layer: int = 1,
         always_full_dim: bool = True,
         **options: Any,
     ) -> None:
@@ -180,6 +182,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
             kl_div_weight,
             kl_temperature,
             layer_weighting,
+            min_layer=min_layer,
             **options,
         )
         weights: list[float] = list([1.0] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights)

@@ -17,6 +17,8 @@ class Pretrainer(Method):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"
+    learns_from: ClassVar[str] = "unlabelled texts"
+    extra: ClassVar[str | None] = "text"
     reads: ClassVar[str] = "anysize.core.data.plain_text:read_texts"
     marker: ClassVar[str] = "pretraining.json"
     loads: ClassVar[str] = "anysize.text.pretrain.made:Pretrained.load"
@@ -78,6 +80,8 @@ class SMAE(Pretrainer):
     """
 
     name: ClassVar[str] = "smae"
+    axes: ClassVar[tuple[str, ...]] = ("layers", "dims")
+    paper: ClassVar[str] = "Zhuang et al. 2024, arXiv 2410.13230"
     has_decoder: ClassVar[bool] = True
 
     sizes: tuple[str, ...] | None = None
@@ -100,6 +104,8 @@ class MLM(Pretrainer):
     """Masked-language modelling of the whole encoder, as BERT was trained: the rival of ``smae``."""
 
     name: ClassVar[str] = "mlm"
+    axes: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Devlin et al. 2018, arXiv 1810.04805"
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The one full size."""

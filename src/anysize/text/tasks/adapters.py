@@ -18,6 +18,7 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import read_json, write_json
+from anysize.core.nearest import nearest
 
 TASKS = ("retrieval.query", "retrieval.passage", "separation", "classification", "text-matching")
 """The tasks there are; the first two are the two sides of one task and are trained together."""
@@ -184,7 +185,7 @@ def check_tasks(tasks: Sequence[str]) -> None:
         raise AnysizeError(f"no task is named; there are: {', '.join(TASKS)}")
     for task in tasks:
         if task not in TASKS:
-            raise AnysizeError(f"no task is called {task!r}; there are: {', '.join(TASKS)}")
+            raise AnysizeError(f"no task is called {task!r}; {nearest(task, TASKS)}")
         if list(tasks).count(task) > 1:
             raise AnysizeError(f"the task {task} is listed twice; each has one adapter")
 

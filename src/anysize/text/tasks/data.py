@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.nearest import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -89,8 +90,10 @@ def read_task_sets(words: Sequence[str]) -> list[TaskSet]:
 def check_task(task: str) -> None:
     """Raise `AnysizeError` for what is no task."""
     if task not in SHAPES:
-        hint = "; retrieval trains both of its adapters" if task.startswith("retrieval.") else ""
-        raise AnysizeError(f"no task is called {task!r}; there are: {', '.join(SHAPES)}{hint}")
+        both = "did you mean retrieval, which trains both of its adapters?"
+        raise AnysizeError(
+            f"no task is called {task!r}; {both if task.startswith('retrieval.') else nearest(task, SHAPES)}"
+        )
 
 
 def task_set(task: str, data: Data) -> TaskSet:

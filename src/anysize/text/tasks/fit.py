@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.backbones.cut_texts import say_cut
+from anysize.backbones.texts.cut_texts import say_cut
 from anysize.core.digests import SEAL, check_seal, seal
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.files import new_directory, read_json, write_json

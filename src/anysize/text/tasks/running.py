@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from anysize.backbones.batching import batches, estimated_lengths
-from anysize.backbones.cut_texts import say_cut
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
-from anysize.backbones.window import Window
+from anysize.backbones.texts.batching import batches, estimated_lengths
+from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sides import Side, TwoSided, side_of
