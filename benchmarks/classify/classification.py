@@ -290,7 +290,7 @@ def report(accuracy: Any, knn: Any, seeds: int, o: Any) -> None:
         matches = all(value >= -1 for value in behind.values())
         ahead = {}
         for size in DIMS[:2]:
-            rival = max(("truncate", "pca"), key=lambda name, size=size: mean(table, name, size))
+            rival = max(("truncate", "pca"), key=lambda name: mean(table, name, size))
             gap = np.array(table[arm][size]) - np.array(table[rival][size])
             error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else 0.0
             ahead[size] = (float(gap.mean()), error, rival)

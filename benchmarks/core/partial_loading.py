@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from anysize.core.model.checkpoint import WEIGHTS, bytes_read
+from anysize.core.model.checkpoint import WEIGHTS
+from anysize.core.model.manifest import bytes_read
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments

@@ -88,9 +88,8 @@ def loading(data: Data, scratch: Path, repeats: int) -> None:
     alone = {bits: scratch / f"alone-{bits}" for bits in BITS}
     for bits, folder in alone.items():
         method(modules=ALL).single(Size(bits=bits)).fit(data).save(folder)
-    QuantizedEncoder.load(files["round_clamp"]).inner.encoder.sentence_transformer(6, [384]).save(
-        str(scratch / "float"), create_model_card=False
-    )
+    inner: Any = QuantizedEncoder.load(files["round_clamp"]).inner
+    inner.encoder.sentence_transformer(6, [384]).save(str(scratch / "float"), create_model_card=False)
     values: dict[str, dict[str, dict[str, list[float]]]] = {"bytes read": {}, "peak memory": {}}
     arms: dict[str, dict[int | str, Path]] = {
         "nested, round_clamp": dict.fromkeys(BITS, files["round_clamp"]),

@@ -67,7 +67,13 @@ def quality(model: NestedEncoder, tasks: dict[str, Any]) -> dict[str, dict[str, 
 
 def trained(base: str, data: Data, seed: int, epochs: float) -> dict[str, NestedEncoder]:
     """The nested encoder, and the one tuned at full size alone."""
-    shared = {"model": base, "epochs": epochs, "seed": seed, "bf16": supports_bf16(), "learning_rate": 5e-5}
+    shared: dict[str, Any] = {
+        "model": base,
+        "epochs": epochs,
+        "seed": seed,
+        "bf16": supports_bf16(),
+        "learning_rate": 5e-5,
+    }
     return {
         "nested": Starbucks(layers=LAYERS, dims=DIMS, **shared).fit(data),
         "plain": Starbucks(layers=(6,), dims=(384,), **shared).fit(data),
@@ -134,13 +140,13 @@ def main() -> None:
         kept = args.cache / f"{args.items}-{args.epochs}-{args.tokens}-{seed}.json"
         places = {name: args.cache / f"{kept.stem}-{name}" for name in ("nested", "plain")}
         if not kept.exists():
-            models = trained(base, data, seed, args.epochs)
-            write_json(kept, {name: quality(model, tasks) for name, model in models.items()})
-            for name, model in models.items():
+            made = trained(base, data, seed, args.epochs)
+            write_json(kept, {name: quality(model, tasks) for name, model in made.items()})
+            for name, model in made.items():
                 model.save(places[name])
         seeds.append(json.loads(kept.read_text("utf-8")))
         print(seed, chosen(seeds[-1], Nesting(layers=LAYERS, dims=DIMS)), flush=True)
-    models = {name: az.load(place) for name, place in places.items()}
+    models: Any = {name: az.load(place) for name, place in places.items()}
     size = chosen(seeds[-1], models["nested"].nesting)
     speed = serving(models["nested"], models["plain"], size, tasks, repeats=9)
     report(seeds, size, speed, models["nested"].nesting, args)

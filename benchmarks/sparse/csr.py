@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,9 @@ def tasks(data: Path, cache: Path) -> list[Task]:
     for name in ("cisi", "cranfield"):
         task = read(data / name).retrieval("test")
         assert task is not None
-        held = (
-            vectors(f"{name}-corpus", task.corpus.texts or []),
-            vectors(f"{name}-queries", task.queries.texts or []),
-        )
-        found.append(Task(name, *held, lambda ranked, task=task: _ndcg(task, ranked)))
+        corpus = vectors(f"{name}-corpus", task.corpus.texts or [])
+        queries = vectors(f"{name}-queries", task.queries.texts or [])
+        found.append(Task(name, corpus, queries, partial(_ndcg, task)))
     parts = {}
     for part, count in (("train", 5000), ("test", 1500)):
         with (data / "banking77" / f"{part}.csv").open(encoding="utf-8", newline="") as lines:
@@ -87,12 +86,12 @@ def tasks(data: Path, cache: Path) -> list[Task]:
         chosen = np.random.default_rng(0).permutation(len(rows))[:count]
         parts[part] = [rows[place] for place in chosen]
     labels = {part: np.array([row["category"] for row in rows]) for part, rows in parts.items()}
-    held = tuple(vectors(f"banking-{part}", [row["text"] for row in rows]) for part, rows in parts.items())
+    held = {part: vectors(f"banking-{part}", [row["text"] for row in rows]) for part, rows in parts.items()}
 
     def right(ranked: np.ndarray) -> float:
         return float(np.mean(labels["train"][ranked[:, 0]] == labels["test"]))
 
-    return [*found, Task("banking77", *held, right)]
+    return [*found, Task("banking77", held["train"], held["test"], right)]
 
 
 def _ndcg(task: Retrieval, ranked: np.ndarray) -> float:
@@ -103,7 +102,7 @@ def one_seed(seed: int, task: Task) -> dict[str, Any]:
     """Quality of every arm at every size, and training seconds."""
     quality: dict[str, dict[str, float]] = {arm: {} for arm in (*SPARSE, *DENSE)}
     seconds: dict[str, float] = {}
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     same: dict[str, Any] = {
         "latents": (LATENTS,), "steps": STEPS, "batch_size": BATCH, "learning_rate": RATE, "seed": seed,
     }  # fmt: skip
@@ -172,7 +171,7 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {"sparse": {}, "dense": {}}
     times = -(-ROWS // len(task.corpus))
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     sae = CSR(latents=(LATENTS,), active=(*ACTIVE, 128), steps=STEPS, batch_size=BATCH, learning_rate=RATE).fit(data)
     for k in ACTIVE:
         view = sae.at(active=k)
@@ -190,7 +189,7 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
     for dims in (*DIMS, 128, 384):
         rows = np.ascontiguousarray(np.tile(task.corpus[:, :dims], (times, 1))[:ROWS])
         query = np.ascontiguousarray(task.queries[0, :dims])
-        found["dense"][str(dims)] = latency_ms(lambda rows=rows, query=query: rows @ query, repeats=30)
+        found["dense"][str(dims)] = latency_ms(partial(np.matmul, rows, query), repeats=30)
     return found
 
 

@@ -127,7 +127,7 @@ def one_seed(seed: int, rows: Sample, plan: Plan, options: dict[str, Any]) -> di
         seconds = time.process_time() - start
         found[name] = {**recovery(sae, rows.held_out, plan.levels), "seconds": seconds, "steps": method.steps}
         print(seed, name, found[name], flush=True)
-        if probe is not None:
+        if probe is not None and rows.classes is not None:
             made, _ = rebuilt(sae, rows.held_out[seen], plan.levels)
             labels = rows.classes[-rows.held :][seen]
             found[name]["probe"] = {

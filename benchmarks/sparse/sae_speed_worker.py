@@ -40,7 +40,11 @@ def anysize() -> Callable[[torch.Tensor], None]:
     recipe = Recipe(Nesting(latents=PREFIXES), "batchtopk", LATENTS, ACTIVE, 2e-4)
     learner = Learner(recipe, torch.zeros(WIDTH), 1.0)
     done = iter(range(10**6))
-    return lambda x: one_step(learner, Batch(x), next(done), 10**6) and None
+
+    def step(x: torch.Tensor) -> None:
+        one_step(learner, Batch(x), next(done), 10**6)
+
+    return step
 
 
 def sae_lens() -> Callable[[torch.Tensor], None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import faiss
@@ -55,20 +56,25 @@ def main() -> None:
         for keep in SHORTLISTS:
             plans[f"codes, {active} of the query, keep {keep}"] = f"active={active}:{keep},dims={width}"
     for name, stages in plans.items():
-        arms[name] = scored(lambda query, stages=stages: rows_of(index.search(query, K, stages)), queries, truth)
+        arms[name] = scored(partial(found_by, index, stages), queries, truth)
         say(f"{name}: {arms[name]}")
     # Ten that the codes choose are ten also after rescoring, so this is what codes find with no vectors to help.
     alone = f"active={ACTIVE}:{K},dims={width}"
-    arms["codes alone"] = scored(lambda query: rows_of(index.search(query, K, alone)), queries, truth)
+    arms["codes alone"] = scored(partial(found_by, index, alone), queries, truth)
     say(f"codes alone: {arms['codes alone']}")
     shutil.rmtree(place)
     row(arms, len(vectors), len(queries))
 
 
+def found_by(index: Index, stages: str, query: np.ndarray) -> list[int]:
+    """The rows of a query's hits."""
+    return rows_of(index.search(query, K, stages))
+
+
 def trained(rows: np.ndarray) -> Any:
     """CSR on real embeddings."""
     data = Data(
-        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], vectors=np.ascontiguousarray(rows))
+        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], np.ascontiguousarray(rows), "vector")
     )
     method = CSR(latents=(LATENTS,), active=(ACTIVE, 4 * ACTIVE), steps=STEPS, batch_size=512, learning_rate=1e-3)
     return method.fit(data)
@@ -82,7 +88,7 @@ def dense_arms(vectors: np.ndarray, queries: np.ndarray) -> tuple[dict[str, Any]
     found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}
     say(f"exact: {found}")
     flat.reset()  # its copy of the vectors is not needed any longer
-    lists = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)
+    lists: Any = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid = 6, 40
     lists.train(vectors[::40])
     lists.add(vectors)

@@ -23,7 +23,7 @@ from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments, kept
 from benchmarks.evidence import write_row
-from benchmarks.text.retrieval import DIMS, MODEL, docstrings, halves, judge, score
+from benchmarks.text.retrieval import DIMS, MODEL, counts, docstrings, halves, judge, score, texts_of
 
 PLANS = {"docstrings": {"epochs": 1.0, "batch_size": 64}, "cranfield": {"epochs": 2.0, "batch_size": 32}}
 
@@ -39,8 +39,8 @@ def shorter(tokens: int, folder: Path) -> str:
 
 def measured(model: Embedder, data: Data, dims: tuple[int, ...]) -> dict[str, float]:
     """nDCG@10 at each of `dims`, from one pass of the encoder over the test half."""
-    task = data.retrieval("test")
-    model.encoder.encode(task.corpus.texts + task.queries.texts, bf16=supports_bf16())
+    assert model.encoder is not None
+    model.encoder.encode(texts_of(data), bf16=supports_bf16())
     return {f"dims={size}": score(model.at(dims=size), data) for size in dims}
 
 
@@ -52,7 +52,7 @@ def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, fl
     if name in ("truncate", "pca"):
         encoder = Encoder(base)
         encoder.store = FeatureStore()
-        corpus = encoder.encode(train.items().texts, bf16=supports_bf16())
+        corpus = encoder.encode(train.items().texts or [], bf16=supports_bf16())
         weight = principal_rows(corpus, DIMS[-1]) if name == "pca" else None
         return measured(Embedder(Nesting(dims=DIMS), DIMS[-1], encoder=encoder, weight=weight), test, DIMS)
     dims = DIMS if name == "nested" else (int(name.removeprefix("single ")),)
@@ -96,7 +96,7 @@ def report(name: str, data: Data, values: dict, args: argparse.Namespace) -> Non
         note=f"{found.note} Texts cut at {args.tokens} tokens; {PLANS[name]['epochs']:g} passes in batches of "
         f"{PLANS[name]['batch_size']}.",
         command=f"python -m benchmarks.text.finetune --data DATA_DIR --cache CACHE --sets {name}",
-        data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; "
+        data=f"{counts(name, data)}; "
         + ("judged queries halved at random per seed" if name != "docstrings" else "half of the queries held out"),
     )
     print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})

@@ -91,13 +91,13 @@ def answering_sentences(model: NestedEncoder, path: Path) -> dict[str, np.ndarra
     first = np.concatenate([[0], np.cumsum([len(own) for own in spans])])
     right = []
     for row, words in where:
-        found = re.search(re.escape(words), texts[row], flags=re.IGNORECASE)
-        assert found is not None, f"the answer {words!r} does not stand in its text"
-        place = found.start()
+        answer = re.search(re.escape(words), texts[row], flags=re.IGNORECASE)
+        assert answer is not None, f"the answer {words!r} does not stand in its text"
+        place = answer.start()
         inside = next(number for number, (start, end) in enumerate(spans[row]) if start <= place < end)
         right.append(int(first[row]) + inside)
     queries = model.encode(questions)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, vectors in arms.items():
         ranked, _ = rank(queries, vectors, k=10)
         hit = ranked == np.array(right)[:, None]

@@ -14,6 +14,7 @@ import dataclasses
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -61,10 +62,17 @@ def halves(data: Data, seed: int) -> tuple[Data, Data]:
     return both, both
 
 
+def texts_of(data: Data) -> list[str]:
+    """The texts of corpus and queries."""
+    assert data.queries is not None
+    return [*(data.items().texts or []), *(data.queries.texts or [])]
+
+
 def score(model: Embedder, data: Data) -> float:
     """nDCG@10 of one view on the test half."""
     task = data.retrieval("test")
-    corpus, queries = (model.encode(part.texts) for part in (task.corpus, task.queries))
+    assert task is not None
+    corpus, queries = (model.encode(part.texts or []) for part in (task.corpus, task.queries))
     return evaluate(task, rank(queries, corpus, k=10)[0])["ndcg@10"]
 
 
@@ -73,7 +81,7 @@ def arms(data: Data, encoder: Encoder, seed: int, options: dict) -> dict[str, di
     train, test = halves(data, seed)
     method = MRL(model=MODEL, dims=DIMS, seed=seed, **options)
     base = Embedder(Nesting(dims=DIMS), encoder.dimension, encoder=encoder)
-    corpus = base.features(train.items().texts)
+    corpus = base.features(train.items().texts or [])
     rotated = Embedder(base.nesting, encoder.dimension, encoder=encoder, weight=principal_rows(corpus, 384))
     found: dict[str, dict[int, float]] = defaultdict(dict)
     columns = training_features(method, train, encoder)
@@ -105,7 +113,7 @@ def main() -> None:
     for name in args.sets.split(","):
         data = docstrings(args.limit) if name == "docstrings" else read(args.data / name)
         encoder.store = FeatureStore(args.cache)
-        encoder.encode(data.items().texts + data.queries.texts, progress=True, bf16=supports_bf16())
+        encoder.encode(texts_of(data), progress=True, bf16=supports_bf16())
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for seed in range(args.seeds):
             for arm, sizes in arms(data, encoder, seed, {}).items():
@@ -120,7 +128,7 @@ class Verdict:
 
     mean: dict[str, dict[str, float]]
     """Arm -> size -> mean."""
-    outcome: str
+    outcome: Literal["won", "tied", "lost", "mixed"]
     note: str
 
 
@@ -137,7 +145,13 @@ def judge(values: dict[str, dict[str, list[float]]]) -> Verdict:
         f"{mean['truncate'][f'dims={DIMS[-1]}']:.3f}, the nested one at full size "
         f"{mean['nested'][f'dims={DIMS[-1]}']:.3f}."
     )
-    return Verdict(mean, ("lost", "mixed", "won")[met], note)
+    return Verdict(mean, "won" if met == 2 else "mixed" if met else "lost", note)
+
+
+def counts(name: str, data: Data) -> str:
+    """A data set's name, and how much it holds."""
+    assert data.queries is not None
+    return f"{name}: {len(data.items())} documents, {len(data.queries)} queries"
 
 
 def report(name: str, data: Data, values: dict) -> None:
@@ -155,10 +169,11 @@ def report(name: str, data: Data, values: dict) -> None:
         outcome=found.outcome,
         note=found.note,
         command="python -m benchmarks.text.retrieval --data DATA_DIR",
-        data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; judged queries halved at random per "
-        "seed" if name != "docstrings" else f"docstrings of the installed packages: {len(data.corpus)} pairs, 1500 "
-        "held out to measure by, all descriptions in the corpus",
-    )  # fmt: skip
+        data=f"{counts(name, data)}; judged queries halved at random per seed"
+        if name != "docstrings"
+        else f"docstrings of the installed packages: {len(data.items())} pairs, 1500 held out to measure by, all "
+        "descriptions in the corpus",
+    )
     print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})
 
 

@@ -45,7 +45,7 @@ ARMS = {
 }
 POOLINGS = ("cls", "mean")
 BATCH, LENGTH, PIECES = 64, 48, 4000
-TUNING = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
+TUNING: dict[str, Any] = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
 
 
 def text(folder: Path) -> Data:
@@ -53,19 +53,19 @@ def text(folder: Path) -> Data:
     file = folder / "multi30k/captions_en5_train.jsonl.gz"
     lines = gzip.decompress(file.read_bytes()).splitlines()[:12_000]
     texts = [caption for line in lines for caption in json.loads(line)["captions"]]
-    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts=texts))
+    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts))
 
 
 def make_base(folder: Path, texts: list[str]) -> None:
     """A folder with a configuration and a tokenizer, whose vocabulary is learnt from `texts`; no weights."""
     from tokenizers.implementations import BertWordPieceTokenizer
-    from transformers import BertConfig, BertTokenizerFast
+    from transformers import BertConfig, BertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator(texts, vocab_size=PIECES, show_progress=False)
+    pieces.train_from_iterator(iter(texts), vocab_size=PIECES, show_progress=False)
     pieces.save_model(str(folder))
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
+    BertTokenizer(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
     BertConfig(
         vocab_size=pieces.get_vocab_size(),
         hidden_size=128,
@@ -89,7 +89,7 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     """Processor seconds of a step, by arm: what a run of so many steps takes more than one of a fifth of them."""
     found = {}
     assert data.corpus is not None
-    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))
+    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], data.texts[:4000]))
     for arm in ("smae", "mlm"):
         spent = []
         windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"]

@@ -165,7 +165,12 @@ def of(runs: list[dict], task: str, dim: str = "384") -> list[float]:
     return [run["own"][task][dim] for run in runs]
 
 
-def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, words: dict[str, str]) -> None:
+def _best(matrix: dict, task: str) -> str:
+    """Whose adapter has the highest figure on a task."""
+    return max(OWN, key=lambda owner: matrix[owner][task]["384"])
+
+
+def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, words: dict[str, Any]) -> None:
     """Claim: on its own task each adapter is at least as good as the shared model, and better than the base."""
     ahead = {task: np.subtract(of(runs["adapters"], task), of(runs["shared"], task)) for task in OWN}
     gained = {task: np.array(of(runs["adapters"], task)) - untouched[task]["384"] for task in OWN}
@@ -173,13 +178,7 @@ def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, wo
         f"{owner} adapter": {task: [run["matrix"][owner][task]["384"] for run in runs["adapters"]] for task in OWN}
         for owner in OWN
     }
-    best = {
-        task: all(
-            max(OWN, key=lambda owner, run=run, task=task: run["matrix"][owner][task]["384"]) == task
-            for run in runs["adapters"]
-        )
-        for task in OWN
-    }
+    best = {task: all(_best(run["matrix"], task) == task for run in runs["adapters"]) for task in OWN}
     kept = sum(bool(found.mean() >= -0.005) for found in ahead.values())
     values = {
         "adapters, own": {task: of(runs["adapters"], task) for task in OWN},
@@ -207,7 +206,7 @@ def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, wo
     )  # fmt: skip
 
 
-def write_nested(runs: dict[str, list[dict]], words: dict[str, str]) -> None:
+def write_nested(runs: dict[str, list[dict]], words: dict[str, Any]) -> None:
     """Claim: with nested training half the width keeps 98 %, and a sixteenth keeps more than without."""
     with_, without = runs["adapters"], runs["adapters-one-width"]
     half = {task: np.divide(of(with_, task, "192"), of(with_, task)) for task in OWN}

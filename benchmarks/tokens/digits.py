@@ -1,9 +1,10 @@
 """
 Questions about composites of real handwritten digits, some of which need many tokens of the picture and some few.
 
-Each picture shows up to 16 of scikit-learn's digits (1,797 scans of 8 x 8 pixels) on a grid of 4 x 4 cells; those of
-training and test pictures are disjoint. Four kinds of question: what stands in a cell (fine), how many of a digit there
-are, whether there is one (coarser), and which half holds more ink (one token suffices).
+Each picture shows up to 16 of scikit-learn's digits (1,797 scans of 8 x 8 pixels) on a grid of 4 x 4 cells, of five of
+the ten classes; the scans of training and test pictures are disjoint. Four kinds of question: what stands in a cell
+(fine), how many of a digit there are, whether there is one (coarser), and which half holds more ink (one token
+suffices).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-SIDE, CELLS, PIXELS = 32, 4, 8
+CELLS, PIXELS = 4, 8
+SIDE = CELLS * PIXELS
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 KINDS = ("which", "many", "any", "ink")
 WORDS = (
-    *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "at", "row", "column", "how", "many", "is", "there"),
+    *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "at", "how", "many", "is", "there"),
     *("which", "half", "has", "more", "ink", "left", "right", "yes", "no", *NAMES),
+    *(f"{row}{column}" for row in "abcd" for column in "1234"),
 )
 
 
@@ -54,7 +57,13 @@ def composites(count: int, *, test: bool, seed: int) -> Composites:
     images, labels = _scans()
     own = np.flatnonzero((np.arange(len(labels)) % 5 == 0) == test)
     rng = np.random.default_rng([seed, int(test)])
-    chosen = own[rng.integers(0, len(own), (count, CELLS, CELLS))]
+    allowed = rng.permuted(np.tile(np.arange(10), (count, 1)), axis=1)[:, :5]
+    classes = np.take_along_axis(allowed, rng.integers(0, 5, (count, CELLS * CELLS)), 1).reshape(count, CELLS, CELLS)
+    of = [own[labels[own] == digit] for digit in range(10)]
+    drawn = rng.random((count, CELLS, CELLS))
+    chosen = np.zeros((count, CELLS, CELLS), dtype=np.intp)
+    for digit, scans in enumerate(of):
+        chosen = np.where(classes == digit, scans[(drawn * len(scans)).astype(np.intp)], chosen)
     there = rng.random((count, CELLS, CELLS)) < rng.uniform(0.4, 1.0, (count, 1, 1))
     tiles = images[chosen] * there[..., None, None]  # n, row, column, 8, 8
     pictures = tiles.transpose(0, 1, 3, 2, 4).reshape(count, SIDE, SIDE)
@@ -82,7 +91,7 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
     if kind == "which":
         row, column = (int(one) for one in rng.integers(0, CELLS, 2))
         digit = digits[row, column]
-        return None if digit < 0 else (f"what at row {NAMES[row]} column {NAMES[column]}", NAMES[digit])
+        return None if digit < 0 else (f"what at {'abcd'[row]}{column + 1}", NAMES[digit])
     if kind == "ink":
         left, right = picture[:, : SIDE // 2].sum(dtype=int), picture[:, SIDE // 2 :].sum(dtype=int)
         if abs(left - right) < 0.1 * (left + right):
@@ -91,12 +100,12 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
     there = np.bincount(digits[digits >= 0], minlength=10)
     digit = int(rng.integers(10))
     if kind == "many":
-        wanted = int(rng.integers(0, 4))
-        fitting = np.flatnonzero(np.minimum(there, 3) == wanted)
+        wanted = int(rng.integers(1, 6))
+        fitting = np.flatnonzero(there == wanted)
         if len(fitting) == 0:
             return None
         digit = int(rng.choice(fitting))
-        return f"how many {NAMES[digit]}", NAMES[min(there[digit], 9)]
+        return f"how many {NAMES[digit]}", NAMES[wanted]
     wanted = int(rng.integers(0, 2))
     fitting = np.flatnonzero((there > 0) == bool(wanted))
     if len(fitting) == 0:

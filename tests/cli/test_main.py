@@ -176,3 +176,14 @@ def test_a_sentence_about_something_endless_is_short(anysize, tmp_path):
         assert said.status in (1, 2)
         assert said.err.startswith("anysize: ")
         assert len(said.err) < 1500
+
+
+def test_a_sentence_is_wrapped_on_a_terminal_alone(anysize, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    whole = anysize("measure", "nowhere-at-all", "data.npy").err
+    assert whole.count("\n") == 1
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    lines = anysize("measure", "nowhere-at-all", "data.npy").err.splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 40 for line in lines)
+    assert " ".join(" ".join(lines).split()) == whole.strip()

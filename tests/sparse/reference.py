@@ -9,10 +9,10 @@ def pre_activations(x, W_enc, b_enc, b_dec):
     return (x - b_dec) @ W_enc + b_enc
 
 
-def pre_of(sae, x):
-    """What an autoencoder compares with its threshold, (n, latents)."""
-    latents = sae.latents
-    return pre_activations(sae.standardize(x), sae.W_enc[:, :latents], sae.b_enc[:latents], sae.b_dec).detach()
+def inputs_of(sae, x):
+    """What an autoencoder's activations are made from, of vectors as they are given."""
+    rows = (torch.as_tensor(x) - sae.mean) * sae.scale
+    return pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec).detach()
 
 
 def topk(pre, k):

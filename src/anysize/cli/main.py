@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VERBS = {
     "demo": ("anysize.cli.verbs.demo:Demo", "the whole job on real text, offline, in a few minutes"),
     "fit": ("anysize.cli.verbs.fit:command", "texts, pairs or vectors in, a nested model out"),
-    "measure": ("anysize.cli.verbs.measure:Measure", "quality and cost at every size, beside its rivals"),
+    "measure": ("anysize.cli.verbs.measure:command", "quality and cost at every size, beside its rivals"),
     "choose": ("anysize.cli.verbs.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
     "cut": ("anysize.cli.verbs.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
     "run": ("anysize.cli.verbs.run:Run", "what a model gives: vectors, codes, labels, or text that goes on"),
@@ -107,7 +107,7 @@ def _run(argv: list[str], signals: Signals | None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        from anysize.core.nearest import nearest
+        from anysize.core.errors import nearest
 
         return _complain(f"there is no verb {verb!r}; {nearest(verb, VERBS)}", 2)
     from anysize.cli.parsing import asks_help
@@ -153,7 +153,7 @@ def _as_json(result: Result, indent: int | None) -> str:
 
 
 def command_of(verb: str, words: list[str]) -> Any:
-    """The verb's dataclass; `fit` makes it of the words, which name the method whose options it takes."""
+    """The verb's dataclass; `fit` and `measure` make it of the words, which name whose options it takes too."""
     from anysize.core.registry import named
 
     found = named(VERBS[verb][0])
@@ -194,7 +194,9 @@ def _complain(message: str, status: int) -> int:
     said = printable(message)
     if len(said) > _LONGEST:  # a name or a value in it is of any length
         said = f"{said[: _LONGEST - 300]} … {said[-300:]}"
-    sys.stderr.write(f"anysize: {said}\n")
+    from anysize.cli.wrapping import for_a_terminal
+
+    sys.stderr.write(for_a_terminal(f"anysize: {said}", sys.stderr) + "\n")
     return status
 
 

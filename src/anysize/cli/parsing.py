@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from anysize.cli.options import Option, inner, options
-from anysize.core.errors import AnysizeError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

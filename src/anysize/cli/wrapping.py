@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from typing import TextIO
 
 WIDEST = 100
 """Columns, beyond which lines are hard to read, however wide the terminal is."""
@@ -24,3 +25,8 @@ def wrapped(text: str, *, first: str = "", rest: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def for_a_terminal(line: str, stream: TextIO) -> str:
+    """A sentence as it is printed there: wrapped on a terminal, on one line for programs."""
+    return wrapped(line, rest="  ") if stream.isatty() else line

@@ -13,8 +13,7 @@ import importlib.metadata
 import operator
 from typing import Any
 
-from anysize.core.errors import AnysizeError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, nearest
 
 
 def names(group: str) -> list[str]:

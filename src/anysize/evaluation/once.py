@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.backbones.sentence import Encoder
 from anysize.core.model.faces import Corpus, Searches
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class FeaturesOnce:
             return part.vectors
         if model.encoder is None:
             return model.features(part.texts or [])
+        if isinstance(model.encoder, Encoder):
+            model.encoder.keep()
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and model.tasks and model.task is None else {}

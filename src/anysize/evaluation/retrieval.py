@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,11 +15,13 @@ from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.evaluation.neighbourhoods import kept, nearest_others
 from anysize.evaluation.once import FeaturesOnce
 from anysize.evaluation.ranking import evaluate_each
-from anysize.evaluation.searching import ByVectors, search
+from anysize.evaluation.searching import ByVectors, Mixed, search
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
     from anysize.core.data.records import Items, Retrieval
+    from anysize.core.model.contract import NestedModel
+    from anysize.core.sizes.size import Size
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class RetrievalEvaluator(Evaluator):
     what: ClassVar[str] = "retrieval"
     k: int = 10
     """How many of the documents that are found count."""
+    query_sizes: tuple[str, ...] | None = None
+    """Sizes to embed queries at, each an arm of its own, whatever that of the documents: bits=2 or, of several axes,
+    2:384. For models whose sizes can be compared with each other."""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -38,6 +44,18 @@ class RetrievalEvaluator(Evaluator):
     def accepts(self, data: Data) -> bool:
         """Whether the data judges which documents answer which queries."""
         return data.is_judged
+
+    def arms(self, model: NestedModel, sizes: Sequence[Size]) -> dict[str, list[Any]]:
+        """Documents at each size, and queries at each of `query_sizes`, where their vectors are equally long."""
+        if self.query_sizes and not model.mixes_sizes:
+            raise AnysizeError(f"queries of a {model.kind} are compared at their own size alone; leave out query-sizes")
+        found = {}
+        for asked in model.nesting.resolve_all(",".join(self.query_sizes)) if self.query_sizes else ():
+            asks: Any = model.at(asked)
+            alike = [size for size in sizes if size.get("dims") == asks.size.get("dims") and size != asks.size]
+            stored: list[Any] = [model.at(size) for size in alike]
+            found[f"queries at {asks.size}"] = [Mixed(one, asks) for one in stored]
+        return found
 
     def prepare(self, data: Data, held_out: bool = False) -> Task:
         """The judged queries, or the pairs whose anchors training left out."""
@@ -52,7 +70,7 @@ class RetrievalEvaluator(Evaluator):
         on: _Searched = task.on
         deepest = max(100, self.k)
         names = dict.fromkeys([f"ndcg@{self.k}", f"recall@{self.k}", "recall@100", f"mrr@{self.k}"])
-        searched = search(view, on.features.corpus(view), on.features.of(view)[1], on.task.queries)
+        searched = search(view, on.features, on.task.queries)
         found = searched.nearest(deepest + spare(on.task))
         units = evaluate_each(on.task, found, tuple(names))
         return Scores(units, searched.metrics, searched.one(), **searched.costs)
@@ -106,7 +124,8 @@ class NeighbourEvaluator(Evaluator):
         on: _Neighbours = task.on
         (raw,) = on.features.of(view)
         share = kept(on.before(view, task.original), nearest_others(raw, view.project, on.asked, self.k))
-        return Scores({task.metric: share}, run=ByVectors(view, raw, raw, on.items.take(on.asked[:3])).one())
+        one = ByVectors(view, raw, raw, on.items.take(on.asked[:3]), side="document").one()
+        return Scores({task.metric: share}, run=one)
 
 
 class _Neighbours:

@@ -18,6 +18,7 @@ import numpy as np
 
 from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
 from anysize.core.errors import CheckpointError, DataError
+from anysize.core.shortly import shortly
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
@@ -28,7 +29,7 @@ from anysize.search.intake.models import at_size, check_model, load_model, model
 from anysize.search.intake.passages import say_cut
 from anysize.search.intake.queries import check_queries
 from anysize.search.scoring.searcher import Searcher
-from anysize.search.store.manifest import Manifest, read_manifest
+from anysize.search.store.manifest import Manifest, in_words, read_manifest
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.store.sparse import codes_of
 from anysize.search.writing.build import METRICS, Plan, build
@@ -52,6 +53,10 @@ class Index:
             self.refresh()
         else:
             self._show(opened)
+
+    @shortly
+    def __repr__(self) -> str:
+        return f"{self.path}: {in_words(self.manifest)}"
 
     @classmethod
     @takes(
@@ -219,6 +224,7 @@ class Index:
         queries = many_queries(queries)
         if len(queries) == 0:
             return []
+        opened = time.perf_counter()
         if self.manifest.source != "vectors":
             self._load(isinstance(queries, list))
         begin = time.perf_counter()
@@ -226,11 +232,11 @@ class Index:
         encoded = time.perf_counter()
         encode = partial(codes_of, self.model) if self.manifest.sparse else None
         answers = self._searcher.search(vectors, int(k), stages, approximate, encode)
-        each = 1000 / max(1, len(answers))
+        each, load_ms = 1000 / max(1, len(answers)), 1000 * (begin - opened)
         encode_ms, ms = (encoded - begin) * each, (time.perf_counter() - encoded) * each
         return [
-            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms)
-            for hits, reports in answers
+            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms, load_ms * (not place))
+            for place, (hits, reports) in enumerate(answers)
         ]
 
     @takes(progress=FLAG)

@@ -153,7 +153,7 @@ class QdrantIndex:
             points = [
                 models.PointStruct(
                     id=_point(ids[row]),
-                    vector={_name(dims): rows[row, :dims].tolist() for dims in self._nesting.levels("dims")},
+                    vector={_name(dims): rows[row, :dims].tolist() for dims in self._nesting.values("dims")},
                     payload={"id": ids[row]} | ({"text": batch.texts[row]} if batch.texts else {}),
                 )
                 for row in range(low, min(len(ids), low + _BATCH))

@@ -16,6 +16,9 @@ class _Answers(Method):
     """What the two have in common: a vision-language model that learns to answer at several budgets."""
 
     runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
+    axes: ClassVar[tuple[str, ...]] = ("tokens",)
+    learns_from: ClassVar[str] = "questions about pictures, with answers"
+    extra: ClassVar[str | None] = "text"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
 
     model: str | None = None
@@ -78,6 +81,7 @@ class M3(_Answers):
     """
 
     name: ClassVar[str] = "m3"
+    paper: ClassVar[str] = "Cai et al. 2024, arXiv 2405.17430"
 
     pool: Literal["avg", "spatial", "sequential"] = "avg"
     """How a grid becomes coarser: the mean of each window, its first token, or the first tokens in reading order."""
@@ -93,6 +97,7 @@ class MQT(_Answers):
     """
 
     name: ClassVar[str] = "mqt"
+    paper: ClassVar[str] = "Hu et al. 2024, arXiv 2405.19315"
 
     draw: Literal["all", "random", "uniform", "log-uniform"] = "uniform"
     """Sizes of a step: all of tokens, a random one of them, or any whole number (uniform as in the paper, where small
@@ -105,3 +110,7 @@ class MQT(_Answers):
     """Heads of the attention by which queries look at patches."""
     key_source: Literal["content+position", "position"] = "content+position"
     """What queries look at: what a patch shows and where it is, or, as in the released weights, where it is alone."""
+
+    def nesting(self) -> Nesting:
+        """The sizes to train, where they were named; any other number up to the largest runs too."""
+        return Nesting.pairs(list(super().nesting()), open=("tokens",))

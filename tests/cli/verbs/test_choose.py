@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from anysize.cli.parsing import parse
-from anysize.cli.verbs.choose import Choose, bytes_of, fraction
+from anysize.cli.verbs.choose import Choose, bytes_of, fraction, why
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
@@ -43,6 +43,21 @@ def test_choose_as_typed(measured, words, size, place):
     chosen = parse(Choose, [str(measured / place), *words], prog="anysize choose")[0].run()
     assert chosen.text() == size
     assert chosen.to_json()["size"] == {"dims": Size.parse(size).dims}
+
+
+def test_why_it_was_chosen_is_said_on_a_terminal_and_in_json_but_not_to_other_programs(anysize, measured, monkeypatch):
+    words = ("choose", measured, "--within", "20%")
+    assert anysize(*words).out == "dims=64\n"
+    assert anysize(*words, "--json").json["why"] == "keeps 80.0 %, 2.0 times fewer bytes"
+    assert anysize("choose", measured, "--within", "1%", "--json").json["why"] == "the full size"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert anysize(*words).out == "dims=64: keeps 80.0 %, 2.0 times fewer bytes\n"
+
+
+def test_a_loss_of_what_is_not_above_zero_is_no_share():
+    records = [Record(Size(layers=n), "nested", {"score": n - 7.0}, 8, parameters=100 * n) for n in (2, 6)]
+    frontier = Frontier(tuple(records), "score")
+    assert why(frontier, frontier.records[0]) == "score -5.000 of -1.000, 3.0 times fewer parameters"
 
 
 def test_times_that_are_the_same_within_noise_are_said_to_be(anysize, tmp_path):

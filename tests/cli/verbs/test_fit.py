@@ -27,7 +27,7 @@ def test_fit_writes_a_model_and_says_the_next_command(anysize):
     assert "learnt from 64 vectors" in said.out
     assert "anysize measure m DATA" in said.out
     model = load("m")
-    assert model.nesting.levels("dims") == (4, 8)
+    assert model.nesting.values("dims") == (4, 8)
     assert model.about["options"]["seed"] == 5
 
 
@@ -171,7 +171,7 @@ def test_ctrl_c_leaves_the_old_model_and_resume_continues(anysize, here, monkeyp
     anysize(*words).refused("--resume")
     anysize(*words, "--seed", "1", "--resume").refused("different options seed")
     assert anysize(*words, "--resume").status == 0
-    assert load("m").nesting.levels("dims") == (4, 8)
+    assert load("m").nesting.values("dims") == (4, 8)
     assert not (here / "m.partial").exists()
 
 
@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_the_old_model(anysize, here, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(here)
     assert anysize("fit", "v.npy", "--out", "m", "--dims", "8", "--epochs", "1", "--resume").status == 0
-    assert load("m").nesting.levels("dims") == (8,)
+    assert load("m").nesting.values("dims") == (8,)
 
 
 def test_a_method_that_tells_nothing_of_its_rows_ends_as_any_other(anysize, monkeypatch):

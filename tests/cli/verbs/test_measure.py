@@ -33,7 +33,7 @@ def test_measure_prints_the_table_and_leaves_the_frontier_for_choose(anysize, he
 
 
 def test_measure_prints_json_and_nothing_else(anysize):
-    said = anysize("measure", "m", "v.npy", "--dims", "8", "--arms", "truncate", "--json")
+    said = anysize("measure", "m", "v.npy", "--sizes", "8", "--arms", "truncate", "--json")
     assert said.status == 0, said.err
     assert [(record["arm"], record["size"]) for record in said.json["records"]] == [
         ("nested", {"dims": 8}),
@@ -57,8 +57,23 @@ def test_measure_writes_json_to_a_file(anysize, here, words):
 
 
 def test_a_single_size_twin_can_be_measured(anysize):
-    said = anysize("measure", "m", "v.npy", "--dims", "4", "--arms", "single", "--json")
+    said = anysize("measure", "m", "v.npy", "--sizes", "4", "--arms", "single", "--json")
     assert [record["arm"] for record in said.json["records"]] == ["nested", "single", "original"]
+
+
+def test_options_of_an_evaluator_stand_beside_those_of_the_verb(anysize):
+    said = anysize(
+        "measure", "m", "v.npy", "--by", "neighbours", "--k", "5", "--sample", "20", "--arms", "pca", "--json"
+    )
+    assert said.json["metric"] == "neighbours@5"
+    assert said.json["meta"]["task"] == "the 5 nearest neighbours of 20 items among 64, kept at each size"
+    assert "--sample" in anysize("measure", "--by", "neighbours", "--help").out
+    assert "--sample" not in anysize("measure", "--help").out
+    anysize("measure", "m", "v.npy", "--k", "5").refused("no option --k")
+    anysize("measure", "m", "v.npy", "--by", "neighbours", "--k", "0").refused("k must be above zero; got 0")
+    anysize("measure", "m", "v.npy", "--by", "neighbour").refused("did you mean neighbours?")
+    anysize("measure", "m", "v.npy", "--by", "list").refused("expected one of retrieval, similarity, neighbours")
+    anysize("measure", "m", "v.npy", "--arms", "list").refused("truncate (usual), pca (usual), single, original")
 
 
 def truncate(here) -> None:
@@ -86,8 +101,8 @@ BAD = {
     "weights-altered": (alter, ["m", "v.npy"], [WEIGHTS, "checksum"]),
     "weights-missing": (lambda here: (here / "m" / WEIGHTS).unlink(), ["m", "v.npy"], [WEIGHTS, "missing"]),
     "manifest-cut-short": (break_manifest, ["m", "v.npy"], [MANIFEST, "damaged"]),
-    "untrained-size": (None, ["m", "v.npy", "--dims", "4,6"], ["trained for dims 4, 8; 6 lies between 4 and 8"]),
-    "unknown-arm": (None, ["m", "v.npy", "--arms", "best"], ["'best'", "truncate, pca, single"]),
+    "untrained-size": (None, ["m", "v.npy", "--sizes", "4,6"], ["trained for dims 4, 8; 6 lies between 4 and 8"]),
+    "unknown-arm": (None, ["m", "v.npy", "--arms", "best"], ["'best'", "truncate (usual), pca (usual), single"]),
     "other-width": (lambda here: np.save("w.npy", np.ones((20, 5), "f")), ["m", "w.npy"], ["(n, 32)", "(20, 5)"]),
     "too-little": (lambda here: np.save("w.npy", spread_vectors(5)), ["m", "w.npy"], ["nothing to measure"]),
     "texts-for-vectors": (

@@ -44,7 +44,7 @@ def options(encoder_path):
 def test_what_is_fitted_keeps_every_promise_and_says_how_it_was_made(options, pairs, tmp_path):
     method = MatQuant(**options)
     model = az.fit(pairs, method=method, out=tmp_path / "out")
-    assert model.nesting.levels("bits") == (2, 3, 4, 6, 8)
+    assert model.nesting.values("bits") == (2, 3, 4, 6, 8)
     assert model.nesting.weights == (1.0, 0.0, 0.1, 0.0, 0.1)
     check_nested_model(model, sentences(4))
     loaded = az.load(tmp_path / "out", bits=4)
@@ -334,7 +334,7 @@ def test_every_verb(anysize, options, pairs, tmp_path):
     cut = SentenceTransformer(str(tmp_path / "cut"), device="cpu")
     expected = az.load(out, bits=4).encode(sentences(3))
     np.testing.assert_allclose(cut.encode(sentences(3), normalize_embeddings=True), expected, atol=1e-5)
-    assert Nesting(bits=(2, 3, 4, 6, 8)).levels("bits") == az.load(out).nesting.levels("bits")
+    assert Nesting(bits=(2, 3, 4, 6, 8)).values("bits") == az.load(out).nesting.values("bits")
 
 
 def test_with_texts_alone_a_width_keeps_the_neighbours_of_the_float_model(options, texts):

@@ -41,7 +41,7 @@ def test_a_step_selects_as_many_as_are_due(kind):
     held = learner(recipe, ArrayRows(x))
     for step, k in ((0, 16), (5, 10), (10, 4)):
         _, found = held.loss(Batch(torch.as_tensor(x[:64])), step, 10)
-        pre = reference.pre_of(held.sae, x[:64])
+        pre = reference.inputs_of(held.sae, x[:64])
         wanted = (reference.topk if kind == "topk" else reference.batchtopk)(pre, k)
         dense = torch.zeros(64, F)
         dense[found.entries.rows, found.entries.latents] = found.values

@@ -103,7 +103,7 @@ def test_a_device_is_one_that_is_there(monkeypatch, vectors):
     assert device_of("cpu").type == "cpu"
     if not torch.cuda.is_available():
         assert device_of(None).type == "cpu"
-        data = Data("x", "x", corpus=Items([str(n) for n in range(400)], vectors=vectors))
+        data = Data("x", "x", corpus=Items([str(n) for n in range(400)], vectors, "vector"))
         with pytest.raises(AnysizeError, match="the device cuda is not here, of 0 CUDA devices"):
             BatchTopK(latents=(64,), active=(4,), device="cuda").fit(data)
     with pytest.raises(AnysizeError, match="'fast' names no device"):

@@ -78,7 +78,7 @@ def test_gradients_in_the_threshold_estimate_how_means_over_many_rows_change():
 
 def test_the_number_of_active_latents_comes_to_the_target_by_thresholds_of_their_own(tmp_path: Path):
     x = features(1500, 16)
-    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], vectors=x))
+    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], x, "vector"))
     sae = JumpReLU(latents=(64,), active=(4,), steps=300, batch_size=128, learning_rate=3e-3).fit(data)
     found = reconstruction(sae, x[is_held_out(np.arange(1500), 1500)])
     assert found.l0 == pytest.approx(4, abs=0.05)
@@ -127,7 +127,7 @@ def test_the_weight_of_l0_rises(monkeypatch):
 
 def test_a_stronger_penalty_leaves_fewer_active():
     x = features(1500, 16)
-    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], vectors=x))
+    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], x, "vector"))
     same = {"latents": (64,), "steps": 200, "batch_size": 128, "learning_rate": 3e-3, "threshold": 0.5}
     weak, strong = (JumpReLU(l0=weight, **same).fit(data).encode(x).l0 for weight in (1e-3, 3e-2))
     assert strong < 0.8 * weak
@@ -142,7 +142,7 @@ def test_options_that_do_not_go_together_are_refused():
         JumpReLU(l0_rise=2)
     with pytest.raises(SizeError, match="several numbers of active latents need topk"):
         JumpReLU(active=(2, 4)).nesting(16)
-    assert JumpReLU().nesting(384).levels("latents") == (2048,)
+    assert JumpReLU().nesting(384).values("latents") == (2048,)
     assert JumpReLU(l0=0.1).recipe(16).active is None
 
 

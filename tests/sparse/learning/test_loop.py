@@ -207,7 +207,7 @@ def test_a_threshold_gives_the_l0_that_was_asked_for(vectors):
         calibrate(held.sae, rows.held_out(), active)
         assert held.sae.encode(rows.held_out()).l0 == pytest.approx(active, abs=0.01)
     threshold = threshold_for(held.sae, rows.held_out(), 3, latents=32)
-    pre = reference.pre_of(held.sae, rows.held_out())[:, :32]
+    pre = reference.inputs_of(held.sae, rows.held_out())[:, :32]
     assert float((pre > threshold).sum(1).float().mean()) == pytest.approx(3, abs=0.01)
     with pytest.raises(AnysizeError, match="does not fit"):
         threshold_for(held.sae, rows.held_out(), 65)

@@ -131,7 +131,7 @@ def test_curves_are_dense_decodes_of_both_readings(activation):
     again = granularity_curve(sae, X, (7, 25, LATENTS), reading="reselect", rsa_rows=50)
     assert again[-1].fvu == pytest.approx(fvu(X, sae(X).detach()), rel=1e-2)
     for row in again:
-        pre = reference.pre_of(sae, X)[:, : row.latents]
+        pre = reference.inputs_of(sae, X)[:, : row.latents]
         if activation == "topk":
             values, places = pre.topk(ACTIVE, dim=1)
             codes = torch.zeros_like(pre).scatter_(1, places, values.clamp_min(0))

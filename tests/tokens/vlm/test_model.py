@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.testing import check_nested_model
 from anysize.tokens.vlm.model import Asked, NestedVLM
@@ -20,7 +20,7 @@ def pooled(**text):
 
 
 def queried():
-    return NestedVLM(Nesting(tokens=(1, 3, 8)), VisionLanguage(*tiny_llava()), QUERIES).eval()
+    return NestedVLM(Nesting(tokens=(1, 3, 8), open=("tokens",)), VisionLanguage(*tiny_llava()), QUERIES).eval()
 
 
 def plain(model):
@@ -55,15 +55,15 @@ def test_all_sizes_cost_one_pass_of_the_tower(make):
     model.net.model.vision_tower.register_forward_hook(lambda *_: passes.append(1))
     with torch.no_grad():
         model.outputs(ASKED)
-        model.answer(ASKED, tokens=[1, model.nesting.full.tokens], max_new_tokens=2)
+        model.answers(model.read(ASKED), tokens=[1, model.nesting.full.tokens], max_new_tokens=2)
     assert len(passes) == 2
 
 
 def test_questions_of_one_batch_have_budgets_of_their_own():
     model = pooled()
-    together = model.answer([*ASKED, ASKED[0]], tokens=[1, 4, 16], max_new_tokens=4)
+    together = model.answers(model.read([*ASKED, ASKED[0]]), tokens=[1, 4, 16], max_new_tokens=4)
     alone = [
-        model.at(tokens=count).answer([one], max_new_tokens=4)[0]
+        model.at(tokens=count).generate([one], max_new_tokens=4)[0]
         for one, count in zip([*ASKED, ASKED[0]], (1, 4, 16), strict=True)
     ]
     assert together == alone
@@ -87,11 +87,25 @@ def test_budgets_that_the_grid_has_not_are_refused():
         NestedVLM(Nesting(tokens=(1, 5)), vlm, POOL)
     with pytest.raises(SizeError, match="nested in tokens alone"):
         NestedVLM(Nesting(dims=(1, 4)), vlm, POOL)
+    with pytest.raises(SizeError, match="only queries run at any number of tokens"):
+        NestedVLM(Nesting(tokens=(1, 4, 16), open=("tokens",)), VisionLanguage(*tiny_llava()), POOL)
     with pytest.raises(AnysizeError, match="pool or queries"):
         NestedVLM(Nesting(tokens=(1, 4)), vlm, {"kind": "magic"})
     with pytest.raises(SizeError, match=r"9 tokens cannot be kept of 8; expected any whole number from 1 to 8"):
         NestedVLM(Nesting(tokens=(1, 9)), vlm, QUERIES)
     with pytest.raises(SizeError, match="trained for tokens 1, 4, 16"):
-        pooled().answer(ASKED, tokens=[1, 2])
+        pooled().answers(pooled().read(ASKED), tokens=[1, 2])
     with pytest.raises(AnysizeError, match="takes 79 tokens, 16 of them for pictures, and the model reads 60"):
-        pooled().answer([Asked(ASKED[0].picture, "what " * 63)], max_new_tokens=4)
+        pooled().generate([Asked(ASKED[0].picture, "what " * 63)], max_new_tokens=4)
+
+
+def test_questions_come_in_parts(tmp_path):
+    model = pooled()
+    ASKED[0].picture.save(tmp_path / "one.png")
+    parts = [{"image": tmp_path / "one.png"}, {"text": "how many"}, {"text": "red"}]
+    assert model.generate([parts], max_new_tokens=3) == model.generate(ASKED[:1], max_new_tokens=3)
+    read = model.read([parts, ASKED[1], ASKED[0]], batch_size=2, folder=tmp_path)
+    assert torch.equal(read.tokens, model.read([ASKED[0], ASKED[1], ASKED[0]]).tokens)
+    for wrong, words in (([{"text": "what"}], "0 pictures and 'what'"), (parts[:1], "1 pictures and no question")):
+        with pytest.raises(DataError, match=words):
+            model.generate([wrong])

@@ -18,7 +18,7 @@ class Cut:
     model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
     size: str
-    """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
+    """The size to cut out, for example dims=64 or layers=3,dims=96, also 64 or 3:96, or its name."""
     out: Annotated[str, "PATH"]
     """Where to write it."""
     format: str | None = None
@@ -80,5 +80,5 @@ class WasCut:
 
     def to_json(self) -> dict[str, Any]:
         """Place, size, format, bytes, checks and notes."""
-        told = {"out": self.out, "size": dict(self.size), "format": self.made.format, "bytes": self.bytes}
+        told = {"out": self.out, "size": self.size.to_json(), "format": self.made.format, "bytes": self.bytes}
         return {**told, **self.made.told()}

@@ -83,13 +83,14 @@ class About:
 
 def _model(path: Path) -> About:
     from anysize.core.errors import CheckpointError, SizeError
-    from anysize.core.model.manifest import read_manifest
+    from anysize.core.model.manifest import bytes_at, read_manifest
     from anysize.core.sizes.nesting import Nesting
 
     manifest = read_manifest(path)
     try:
         nesting = Nesting.from_json(manifest["nesting"])
-        sizes = [_size_of_model(size, manifest) for size in nesting]
+        stored = {size: {"bytes_per_item": 4 * size.dims} if "dims" in size else {} for size in nesting}
+        sizes = [{"size": str(size), **stored[size], "bytes_to_load": bytes_at(manifest, size)} for size in nesting]
         about, kind, made_by = manifest.get("about", {}), manifest["kind"], manifest["made_by"]
     except (KeyError, TypeError, IndexError, SizeError) as error:
         raise CheckpointError(f"{path / 'anysize.json'} is damaged or was changed by hand ({error!r})") from None
@@ -131,20 +132,6 @@ def _prompts(saved: dict[str, Any]) -> dict[str, Any]:
         "prompts": "; ".join(f"{name}: {prompt!r}" for name, prompt in told.items() if prompt) or None,
         "default_prompt": saved.get("default_prompt_name"),
     }
-
-
-def _size_of_model(size: Any, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A size and the bytes of weights that loading at it reads."""
-    total = 0
-    for name, entry in manifest["tensors"].items():
-        owner = manifest.get("owned", {}).get(name, {})
-        if any(size[axis] < least for axis, least in owner.items()):
-            continue
-        axis = manifest["nested"].get(name, [None])[0]
-        below = [block for block in entry["blocks"] if axis is None or block["stop"] <= size[axis]]
-        total += sum(block["bytes"] for block in below)
-    stored = {"bytes_per_item": 4 * size["dims"]} if "dims" in size else {}
-    return {"size": str(size), **stored, "bytes_to_load": total}
 
 
 def _index(path: Path) -> About:
@@ -264,10 +251,8 @@ def _data(path: Path) -> About:
 
 
 def _holds(data: Data) -> str:
-    if data.pairs is not None:
-        return f"{len(data.pairs)} {data.pairs.kind}"
-    if data.scored is not None:
-        return f"{len(data.scored)} scored pairs"
+    if data.table is not None:
+        return f"{len(data.table)} {data.table.what}"
     items = data.items()
     return f"{len(items)} texts" if items.vectors is None else f"{len(items)} vectors of {items.vectors.shape[1]} dims"
 

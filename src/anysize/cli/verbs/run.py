@@ -78,7 +78,7 @@ class Run:
         from anysize.core.verbs.inputs import held
 
         read = read_queries("-", "text")
-        return held(Items(read.ids, texts=read.queries), "standard input")
+        return held(Items(read.ids, read.queries), "standard input")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from anysize.core.arguments.kind import Kind, Unfit, expect, shown, takes
 from anysize.core.arguments.rows import FINITE_ROWS, LABELS, NUMBERS, ROWS, TEXTS, VECTOR, as_float32
 from anysize.core.arguments.single import FLAG, MAPPING, PATH, TEXT, instance, many, number, one_of, whole
+from anysize.core.errors import nearest
 
 __all__ = [
     "FINITE_ROWS",
@@ -21,6 +22,7 @@ __all__ = [
     "expect",
     "instance",
     "many",
+    "nearest",
     "number",
     "one_of",
     "shown",

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from anysize.core.arguments.kind import shown
-from anysize.core.errors import AnysizeError
-from anysize.core.nearest import nearest
+from anysize.core.errors import AnysizeError, nearest
 
 M = TypeVar("M")
 

@@ -87,7 +87,7 @@ def _types(given: Any) -> set[str]:
 def data_from_vectors(name: str, found: Any, where: str | None = None) -> Data:
     """Vectors (n, d) alone, each with its number for an id. Raises `DataError`, naming a bad row."""
     checked = vectors.checked(found, where or name)
-    items = Items([str(row) for row in range(len(checked.rows))], vectors=checked.rows, numbered=True)
+    items = Items([str(row) for row in range(len(checked.rows))], checked.rows, "vector", numbered=True)
     return Data(name, checked.fingerprint, corpus=items, notes=checked.notes)
 
 

@@ -72,14 +72,14 @@ def _kept(found: Any) -> tuple[np.ndarray, bool]:
 def _learnt(data: Data) -> np.ndarray:
     if data.scored is not None:
         scored = data.training_scored()
-        return _of_texts(scored.first if scored else [])
+        return _of_texts(scored["sentence1"] if scored else [])
     pairs = data.training_pairs()
-    return _items_of(data) if pairs is None else _of_texts(pairs.anchors)
+    return _items_of(data) if pairs is None else _of_texts(pairs["anchor"])
 
 
 def _asked(data: Data) -> tuple[np.ndarray, str]:
     if data.scored is not None:
-        return _of_texts(data.scored.first), "scored pairs"
+        return _of_texts(data.scored["sentence1"]), "scored pairs"
     if data.is_judged:
         return _of_items(data.judged().queries), "queries"
     return _items_of(data), "items"

@@ -37,7 +37,7 @@ def read_texts(source: Source) -> Data:
     if not texts:
         raise DataError(f"{source} holds no text; give text to learn from")
     name = Path(source).name.removesuffix(".gz").removesuffix(".txt")
-    return Data(name, digest.hex(), corpus=Items([str(place) for place in range(len(texts))], texts=texts))
+    return Data(name, digest.hex(), corpus=Items([str(place) for place in range(len(texts))], texts))
 
 
 def _files(path: Path) -> list[Path]:

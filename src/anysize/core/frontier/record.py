@@ -49,7 +49,7 @@ class Record:
     bytes: int
     """Bytes stored per item."""
     ms: float | None = None
-    """Measured milliseconds per query, on one thread."""
+    """Measured milliseconds per query, on one thread: what the fastest tenth of the calls takes at most."""
     parameters: int | None = None
     flops: int | None = None
     """Floating-point operations per item."""
@@ -57,6 +57,12 @@ class Record:
     """Metric name -> standard deviation over seeds."""
     ms_spread: float | None = None
     """Between which quarter and which three quarters of the timed calls lie, in milliseconds apart."""
+    ms_interval: Span | None = None
+    """The 95 % interval of `ms`."""
+    ms_median: float | None = None
+    """The median of the timed calls, in milliseconds."""
+    encoding_ms: float | None = None
+    """Milliseconds that encoding the query's text takes on top of `ms`, where that is the same at every size."""
     intervals: dict[str, Span] = field(default_factory=dict)
     """Metric name -> its 95 % interval by a bootstrap over the queries, pairs or rows that were measured."""
     differences: dict[str, dict[str, Span]] = field(default_factory=dict)
@@ -78,13 +84,16 @@ class Record:
             "flops": self.flops,
             "spread": dict(self.spread) or None,
             "ms_spread": self.ms_spread,
+            "ms_interval": None if self.ms_interval is None else list(self.ms_interval),
+            "ms_median": self.ms_median,
+            "encoding_ms": self.encoding_ms,
             "intervals": {name: list(span) for name, span in self.intervals.items()} or None,
             "differences": {
                 name: {other: list(span) for other, span in found.items()} for name, found in self.differences.items()
             }
             or None,
         }
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
+        fixed = {"size": self.size.to_json(), "arm": self.arm, "metrics": dict(self.metrics)}
         costs = {"bytes": self.bytes, "ms": self.ms}
         return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
 
@@ -107,6 +116,8 @@ class Record:
                 renamed(name): {other: _span(span, name) for other, span in found.items()}
                 for name, found in given["differences"].items()
             }
+        if given.get("ms_interval") is not None:
+            given["ms_interval"] = _span(given["ms_interval"], "ms")
         made = cls(**given)
         costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
         for name, cost in costs.items():
@@ -120,6 +131,18 @@ class Record:
         """Whether the paired interval of the difference from `other` is known and holds 0."""
         span = self.differences.get(metric, {}).get(f"{other.arm} {other.size}")
         return span is not None and span[0] <= 0 <= span[1]
+
+    def as_fast_as(self, other: Record) -> bool:
+        """
+        Whether the times of two records cannot be told apart: their intervals overlap.
+
+        Of an earlier version's, which have none: they differ by less than the calls of one of them do.
+        """
+        if self.ms is None or other.ms is None:
+            return False
+        if self.ms_interval is not None and other.ms_interval is not None:
+            return self.ms_interval[0] <= other.ms_interval[1] and other.ms_interval[0] <= self.ms_interval[1]
+        return abs(self.ms - other.ms) < max(self.ms_spread or 0.0, other.ms_spread or 0.0)
 
 
 def _span(value: Any, metric: str) -> Span:

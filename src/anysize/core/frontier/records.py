@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from anysize.core.arguments import TEXT, number, one_of, takes
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.record import Record, goodness
+from anysize.core.frontier.record import LOWER, Record, goodness
 from anysize.core.sizes.size import Size
 
 NESTED, ORIGINAL = "nested", "original"
@@ -78,6 +79,35 @@ class Records:
             if not kept or _goodness(record, self.metric) > _goodness(kept[-1], self.metric):
                 kept.append(record)
         return tuple(kept)
+
+    @takes(arm=TEXT, cost=one_of(COSTS), metric=TEXT)
+    def area(self, arm: str = NESTED, cost: str = "bytes", metric: str | None = None) -> float:
+        """
+        One number for an arm's whole curve: the share of the full size's quality that its sizes keep on average.
+
+        With ``x`` the binary logarithm of the cost and ``v(x)`` the best value at no more than that cost, linear in
+        between, it is the area under the curve over that under a constant::
+
+            sum over neighbours of (x[i+1] - x[i]) * (v[i] + v[i+1]) / 2  /  ((x[n] - x[1]) * V)
+
+        ``V`` is the value at the full size of the nested arm (of the arm itself, if there is none), so that arms which
+        span the same costs can be compared by it; 1 is an arm that loses nothing at any of its sizes. Raises
+        `AnysizeError` if a record does not know the cost, all cost the same, or ``V`` is not above zero or a metric
+        whose lower values are better.
+        """
+        metric = metric or self.metric
+        whole = self.full(NESTED if NESTED in self.arms else arm)
+        if not _value(whole, metric) > 0 or metric in LOWER:
+            raise AnysizeError(f"{metric} is {_value(whole, metric):.4g} at {whole.size}, so nothing is a share of it")
+        best: dict[float, float] = {}
+        for record in sorted(self.arm(arm), key=lambda one: _cost(one, cost)):
+            here, before = _cost(record, cost), max(best.values(), default=-math.inf)
+            best[here] = max(before, _value(record, metric))
+        if len(best) < 2 or min(best) <= 0:
+            raise AnysizeError(f"the sizes of {arm} do not differ in {cost}, so there is no curve over it")
+        points = [(math.log2(here), value) for here, value in best.items()]
+        under = sum((x - w) * (u + v) / 2 for (w, u), (x, v) in pairwise(points))
+        return under / ((points[-1][0] - points[0][0]) * _value(whole, metric))
 
     @takes(within=number(0), as_good_as=TEXT, max_bytes=number(above=0), max_ms=number(above=0), metric=TEXT, arm=TEXT)
     def cheapest(

@@ -19,8 +19,11 @@ from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damage
 from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
 from anysize.core.model.hooks import ModelHooks
+from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
+from anysize.core.shortly import shortly
+from anysize.core.sizes.menu import Value
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.version import __version__
@@ -40,13 +43,18 @@ class NestedModel(ModelHooks):
         """Run once and return the output at every size asked for (default: all trained sizes)."""
         return self._outputs(example, self.nesting.resolve_all(sizes))
 
+    @shortly
+    def __repr__(self) -> str:
+        return in_words(self.nesting, self.size, (*self.parameters(), *self.buffers()), self.about)
+
     def forward(self, example: Any) -> torch.Tensor:
         """The output at this view's size."""
         return self.outputs(example, (self.size,))[self.size]
 
-    def at(self, size: Size | str | None = None, /, **axes: int) -> Self:
+    def at(self, size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
-        A view at a trained size, or a named one, that shares these weights and runs only what that size needs.
+        A view at a trained size, as numbers (``dims=64``, ``audio="1/16"``), text or a name, that shares these weights
+        and runs only what that size needs.
 
         Raises `SizeError`, naming the trained sizes, for any other.
         """
@@ -54,7 +62,7 @@ class NestedModel(ModelHooks):
         view.size = self.nesting.resolve(size, **axes)
         return view
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Self:
+    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Self:
         """A standalone model of this kind that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         return self._copied_into(type(self).build(self.config(), self.nesting.up_to(chosen)), chosen)
@@ -146,7 +154,7 @@ class NestedModel(ModelHooks):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
         nested = self.nested_tensors()
-        cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
+        cuts = {name: checkpoint.Cuts(dim, self.nesting.values(axis)) for name, (axis, dim) in nested.items()}
         with new_directory(path, marker=MANIFEST) as directory:
             entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
             self.save_parts(directory)
@@ -159,7 +167,7 @@ class NestedModel(ModelHooks):
                 "facts": self.facts(self.config()),
                 "fingerprint": self.fingerprint,
                 "nested": {name: list(where) for name, where in nested.items()},
-                "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
+                "owned": {name: size.to_json() for name, size in self.owned_tensors().items()},
                 "tensors": entries,
             }
             header = checkpoint.header_digest(directory)
@@ -168,7 +176,7 @@ class NestedModel(ModelHooks):
 
     @classmethod
     @torch.inference_mode(False)  # weights made in that mode could not be trained, nor told from changed ones
-    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
 
@@ -186,3 +188,21 @@ class Generates(Sized, Protocol):
         batch_size: int = 8,
     ) -> list[str]:
         """What follows each item: the most probable at `temperature` 0, else drawn by the seed and the item alone."""
+
+
+@runtime_checkable
+class Answers(Sized, Protocol):
+    """Answers questions about what it is shown; what it sees is encoded once for all sizes."""
+
+    @property
+    def origin(self) -> Any:
+        """Views of one origin answer from the same `read`."""
+
+    def read(self, rows: Sequence[Any], *, batch_size: int, folder: Path | None) -> Any:
+        """What all sizes answer from: one pass over rows of parts. `folder` may hold what is large."""
+
+    def answers(self, read: Any, *, max_new_tokens: int, batch_size: int) -> list[str]:
+        """What is said to each row."""
+
+    def first_token(self, rows: Sequence[Any]) -> Any:
+        """All that is done until the first token of an answer."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from anysize.core.errors import SizeError
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import Parts
 from anysize.core.sizes.nesting import Nesting
@@ -36,6 +37,9 @@ class ModelHooks(torch.nn.Module):
     usual: ClassVar[tuple[str, ...]] = ()
     """Those of its rivals that it is measured beside without being asked."""
 
+    mixes_sizes: ClassVar[bool] = False
+    """Whether a query may be embedded at one size and compared with documents of another."""
+
     exports: ClassVar[Mapping[str, str]] = {}
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
     which writes a view at its size. The first is the default."""
@@ -47,6 +51,9 @@ class ModelHooks(torch.nn.Module):
     later: ClassVar[tuple[str, ...]] = ()
     """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
 
+    shares: ClassVar[tuple[str, ...]] = ()
+    """Axes of which it runs a share, as ``audio=1/16``; all others it counts in whole numbers."""
+
     tasks: tuple[str, ...] = ()
     """What it can be told to run for, if it runs differently for different things."""
 
@@ -55,6 +62,9 @@ class ModelHooks(torch.nn.Module):
 
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
+        for axis in nesting.full.shares:
+            if axis not in self.shares:
+                raise SizeError(f"{type(self).__name__} counts {axis} in whole numbers; got {nesting.full}")
         self.nesting = nesting
         self.size = nesting.full
         self.about: dict[str, Any] = {}

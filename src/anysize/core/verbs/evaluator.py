@@ -7,7 +7,7 @@ the business of `anysize.core.verbs.measure`. Its fields, if it is a dataclass, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from anysize.core.data.data import Data
     from anysize.core.frontier.timing import Scan
+    from anysize.core.model.contract import NestedModel
+    from anysize.core.sizes.size import Size
 
 
 @dataclass
@@ -69,6 +71,10 @@ class Evaluator:
     def accepts(self, data: Data) -> bool:
         """Whether these data suffice to measure by."""
         raise NotImplementedError
+
+    def arms(self, model: NestedModel, sizes: Sequence[Size]) -> Mapping[str, Sequence[Any]]:
+        """Arms of its own beside the model's: a name -> its views. None, unless an option asks for them."""
+        return {}
 
     def prepare(self, data: Data, held_out: bool = False) -> Task:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 LINES = (".txt", ".txt.gz")
 _MEDIA = {
-    "an image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
     "audio": (".wav", ".mp3", ".flac", ".ogg", ".m4a"),
     "video": (".mp4", ".mkv", ".avi", ".mov", ".webm"),
 }
-_PLURAL = {"vector": "vectors"}
+_SEVERAL = {"vector": "vectors", "image": "images"}
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,14 @@ class Inputs:
     @property
     def what(self) -> str:
         """What they are, for a sentence."""
+        if self.of in _MEDIA and len(self.items) == 1:
+            return f"{self.name} is {'an image' if self.of == 'image' else self.of}"
         return f"{self.name} holds {_several(self.of)}"
 
     @property
     def of(self) -> str:
         """What kind of thing they are, as a model's `reads` names it."""
-        return "text" if self.items.texts is not None else "vector"
-
-    def rows(self, part: slice) -> Any:
-        """Some of the texts, or of the vectors."""
-        rows: Any = self.items.texts if self.items.texts is not None else self.items.vectors
-        return rows[part]
+        return self.items.of
 
 
 def inputs_of(given: Any) -> Inputs:
@@ -67,28 +65,21 @@ def inputs_of(given: Any) -> Inputs:
         if os.path.exists(given):
             return _file(Path(given))
         _refuse_a_path(given)
-        return held(Items(["0"], texts=[given], numbered=True), "what was given")
+        return held(Items(["0"], [given], numbered=True), "what was given")
     if isinstance(given, Items):
         return held(given, "the items")
     data = read(given)
     return Inputs(data.items(), data.name, data.fingerprint, data.notes)
 
 
-def media_of(given: Any) -> str | None:
-    """What a path names that is neither text nor numbers, by the end of its name: "an image"; None for others."""
-    if not isinstance(given, str | os.PathLike):
-        return None
-    return next((kind for kind, ends in _MEDIA.items() if os.fspath(given).lower().endswith(ends)), None)
-
-
-def check_reads(model: NestedModel, name: str, kind: str, what: str) -> None:
-    """Raise `AnysizeError` if a model called `name` does not read that kind of thing, of which `what` tells."""
-    if kind not in model.reads:
-        raise AnysizeError(f"{name} reads {' and '.join(map(_several, model.reads))}; {what}")
+def check_reads(model: NestedModel, name: str, inputs: Inputs) -> None:
+    """Raise `AnysizeError` if a model called `name` does not read such things."""
+    if inputs.of not in model.reads:
+        raise AnysizeError(f"{name} reads {' and '.join(map(_several, model.reads))}; {inputs.what}")
 
 
 def _several(kind: str) -> str:
-    return _PLURAL.get(kind, kind)
+    return _SEVERAL.get(kind, kind)
 
 
 def _file(path: Path) -> Inputs:
@@ -96,7 +87,10 @@ def _file(path: Path) -> Inputs:
         lines = [(number, line.strip()) for number, line in lines_of(path) if line.strip()]
         if not lines:
             raise DataError(f"{path} holds no text; expected one a line")
-        return held(Items([str(number) for number, _ in lines], texts=[line for _, line in lines]), str(path))
+        return held(Items([str(number) for number, _ in lines], [line for _, line in lines]), str(path))
+    media = next((kind for kind, ends in _MEDIA.items() if path.name.lower().endswith(ends)), None)
+    if media is not None and path.is_file():
+        return held(Items([path.name], [str(path)], media), str(path))
     data = read(path)
     return Inputs(data.items(), str(path), data.fingerprint, data.notes)
 
@@ -114,10 +108,11 @@ def held(items: Items, name: str) -> Inputs:
     if not len(items):
         raise DataError(f"{name} holds nothing to run on")
     digest = hashlib.sha256("\0".join([f"{len(items)}", *items.ids]).encode("utf-8", "surrogatepass"))
-    if items.texts is not None:
-        for text in items.texts:
-            digest.update(f"{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
-    else:
-        vectors = np.ascontiguousarray(items.vectors)
+    if items.of == "vector":
+        vectors = np.ascontiguousarray(items.rows)
         digest.update(f"{vectors.shape} {vectors.dtype}".encode() + vectors.tobytes())
+    else:
+        for row in items.rows:
+            said = row if isinstance(row, str) else json.dumps(row, default=str)
+            digest.update(f"{len(said)}\0{said}".encode("utf-8", "surrogatepass"))
     return Inputs(items, name, digest.hexdigest())

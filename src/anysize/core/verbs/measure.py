@@ -21,7 +21,7 @@ from anysize.core.progress import each_view
 from anysize.core.registry import find
 from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
-from anysize.core.verbs.rivals import rival
+from anysize.core.verbs.rivals import check_known, rival
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
@@ -60,6 +60,7 @@ def measure(
     held_out = any(one.get("fingerprint") == loaded.fingerprint for one in learnt)
     chosen = model.nesting.resolve_all(sizes)
     views: dict[str, Sequence[Any]] = {NESTED: [model.at(size) for size in chosen]}
+    views |= evaluator.arms(model, chosen)
     views |= _rivals(model, loaded, evaluator, arms, chosen)
     task = evaluator.prepare(loaded, held_out)
     records = records_of(evaluator, views, task)
@@ -126,6 +127,8 @@ def _rivals(
 ) -> dict[str, list[Any]]:
     """The views of every arm but the nested one. Of those that nobody asked for, such as the evaluator can measure."""
     asked = model.usual if arms is None else tuple(arms)
+    for arm in asked:
+        check_known(model, arm)  # before any of them is made, which may take long
     found = {}
     for arm in dict.fromkeys([*asked, *({ORIGINAL} & model.rivals.keys())]):
         views = [view for view in rival(model, arm, data) if arm == ORIGINAL or view.size in sizes]

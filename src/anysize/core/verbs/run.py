@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from anysize.core.arguments import PATH, takes
 from anysize.core.digests import is_sealed, write_sealed
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import check_file, lock, read_object, write_json
 from anysize.core.model.faces import ReadsTexts
-from anysize.core.nearest import nearest
 from anysize.core.progress import bar
 from anysize.core.scratch import discard, sweep
-from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of, media_of
+from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of
 from anysize.core.verbs.load import load
 from anysize.core.verbs.outputs import Values, form_of, shape_of, write_chunks
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
@@ -75,7 +74,7 @@ class Job:
 
     def made(self, part: slice) -> Any:
         """The outputs of one part. Raises `AnysizeError` if they are not one for each item."""
-        found = self.view.run(self.inputs.rows(part), side=self.side, **self.options)
+        found = self.view.run(self.inputs.items.rows[part], side=self.side, **self.options)
         if len(found) != part.stop - part.start:
             raise AnysizeError(f"the model gave {len(found)} outputs for {part.stop - part.start} items")
         return found
@@ -102,9 +101,7 @@ def job(
 
     Raises `AnysizeError` as `run` does.
     """
-    media, inputs = media_of(items), items if isinstance(items, Inputs) else None
-    if inputs is None and media is None:
-        inputs = inputs_of(items)  # what is wrong with it is said before a model is waited for
+    inputs = items if isinstance(items, Inputs) else inputs_of(items)  # what is wrong with it is said first
     begin, name = time.perf_counter(), "the model"
     if isinstance(model, str | os.PathLike):
         name = os.fspath(model)
@@ -125,10 +122,7 @@ def job(
             raise AnysizeError(f"a model of kind {view.kind!r} does not run with {option}; {there}")
     if batch_size is not None and "batch_size" in known:
         options["batch_size"] = batch_size
-    if media is not None:
-        check_reads(view, name, media.removeprefix("an "), f"{os.fspath(items)} is {media}")
-    inputs = inputs or inputs_of(items)
-    check_reads(view, name, inputs.of, inputs.what)
+    check_reads(view, name, inputs)
     if isinstance(view, ReadsTexts) and inputs.items.texts is not None:
         view.window().say_cut(inputs.items.texts)
     return Job(view, inputs, side, options, loading)

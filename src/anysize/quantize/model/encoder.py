@@ -19,6 +19,7 @@ class QuantizedEncoder(TwoSided, Quantized):
     kind = "quantized-encoder"
     reads = ("text",)
     evaluators = ("retrieval", "similarity", "neighbours")
+    mixes_sizes = True
 
     @property
     def times_encoding(self) -> bool:

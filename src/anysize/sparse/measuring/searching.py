@@ -16,7 +16,7 @@ from anysize.core.model.faces import Corpus, Searches
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.evaluation.once import FeaturesOnce
 from anysize.evaluation.retrieval import RetrievalEvaluator
-from anysize.evaluation.searching import search
+from anysize.evaluation.searching import ByScores
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
@@ -52,7 +52,7 @@ class SparseAccuracyEvaluator(Evaluator):
         on: _Labelled = task.on
         (vectors,) = on.features.of(view)
         corpus = on.features.corpus(view).once("others", lambda: Corpus(vectors[~on.asked]))
-        searched = search(view, corpus, vectors[on.asked], on.items)
+        searched = ByScores(view.scorer(corpus), len(corpus.rows), vectors[on.asked])
         nearest = searched.nearest(1)[:, 0]
         right = (on.labels[~on.asked][nearest] == on.labels[on.asked]).astype(float)
         return Scores({task.metric: right}, searched.metrics, searched.one(), **searched.costs)

@@ -115,7 +115,7 @@ def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Row
         if pairs is None:
             raise DataError(f"{data.name} holds no pairs; use --positives self, or give pairs or judgements")
         count = len(pairs)
-        both = source.rows([*pairs.anchors, *pairs.positives], folder)
+        both = source.rows([*pairs["anchor"], *pairs["positive"]], folder)
         if len(both) != 2 * count:
             raise DataError("pairs need one row a text; leave out the site")
         return ArrayRows(both[:count], partners=both[count:], seed=first.seed)

@@ -46,7 +46,7 @@ def pruned(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
         raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
     twin = _trained(model, data, "pruned", BatchTopK)
     rows = _training_rows(model, data)
-    return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
+    return [prune(twin.at(), size, rows).sae for size in model.nesting.values("latents")]
 
 
 def _trained(model: SparseAutoencoder, data: Data, arm: str, kind: type[SparseOptions]) -> SparseAutoencoder:
@@ -81,8 +81,8 @@ def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAu
             f"{model.activation} codes are not trained for a number of active latents, so no twin has as many; "
             "leave out the arm, or use single"
         )
-    kept["latents"] = nesting.levels("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
-    kept["active"] = nesting.levels("active") if "active" in nesting.axes else (model.active,)
+    kept["latents"] = nesting.values("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
+    kept["active"] = nesting.values("active") if "active" in nesting.axes else (model.active,)
     if kind.trains_levels:
         kept["weights"] = tuple(float(size == nesting.full) for size in nesting)
     return kind(**kept)

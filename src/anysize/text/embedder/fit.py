@@ -16,7 +16,7 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs, negative_names
+from anysize.core.data.records import Table
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
@@ -70,11 +70,12 @@ def training_features(
         return {"vector": items.vectors}
     encoder = encoder or encoder_of(method)
     encoder.store = encoder.store or FeatureStore(workdir)
+    encoder.keep()  # for `measure`, which comes next and asks for the same texts
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
         return {"vector": encoder.encode(texts, side=side_of_texts(method.sides), progress=True, bf16=method.bf16)}
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     if data.corpus is not None:
         columns["corpus"] = [text for text in items.texts or [] if text.strip()]
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
@@ -118,7 +119,7 @@ def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: boo
     return model.eval()
 
 
-def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embedder:
+def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool) -> Embedder:
     """Tune every weight of the encoder with in-batch softmax at every size; the result has no head of its own."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -130,7 +131,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     encoder = encoder_of(method)
     model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}
@@ -155,7 +156,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
                 plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
             ),
             train_dataset=Dataset.from_dict(columns),
-            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims"))),
+            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims"))),
         )
         training.use_plain_bar(trainer)
     losses = training.run(trainer, workdir, resume=resume)

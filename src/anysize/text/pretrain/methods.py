@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from anysize.core.errors import AnysizeError
-from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
+from anysize.text.depth.methods import diagonal
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Pretrainer(Method):
         lines = [f"{out}: {about['method']}, learnt from {about['windows']} windows, {about['tokens']} tokens"]
         for size, terms in about["losses_by_size"].items():
             lines.append(f"  {size}: " + ", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
-        menu = ",".join(f"{size['layers']}:{size['dims']}" for size in made.nesting)
+        menu = ",".join(f"{size.layers}:{size.dims}" for size in made.nesting)
         return "\n".join(
             [*lines, f"next: anysize fit PAIRS --method starbucks --model {out} --sizes {menu} --out MODEL"]
         )
@@ -96,7 +96,9 @@ class SMAE(Pretrainer):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        return diagonal(depth, width) if self.sizes is None else within(menu(self.sizes), depth, width)
+        if self.sizes is None:
+            return diagonal(depth, width)
+        return Nesting.parse(self.sizes).within(Size(layers=depth, dims=width))
 
 
 @dataclass(frozen=True)

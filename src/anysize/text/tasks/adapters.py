@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import read_json, write_json
-from anysize.core.nearest import nearest
 
 TASKS = ("retrieval.query", "retrieval.passage", "separation", "classification", "text-matching")
 """The tasks there are; the first two are the two sides of one task and are trained together."""

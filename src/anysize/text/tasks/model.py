@@ -98,7 +98,7 @@ class TaskEncoder(TaskRunning):
         # It embeds for this one task by whichever method it is asked.
         named = dict.fromkeys((name, "query", "document"), prompt) if prompt else {}
         settings = {**self.encoder.settings, "prompts": named, "default_prompt": name if prompt else None}
-        dims = [size for size in self.nesting.levels("dims") if size <= self.size.dims]
+        dims = [size for size in self.nesting.values("dims") if size <= self.size.dims]
         return self._plain(self.adapters.merged(name), settings, dims)
 
     def base(self) -> Any:

@@ -121,7 +121,7 @@ def train_adapters(
     """
     for one in sets:
         encoder.check_tasks(one.adapters)
-    training = TaskTraining(Column(encoder), sets, encoder.nesting.levels("dims"), temperature)
+    training = TaskTraining(Column(encoder), sets, encoder.nesting.values("dims"), temperature)
     many = steps or steps_of(sets, plan.batch_size, plan.epochs)
     losses = train_columns(training, plan, workdir, steps=many, resume=resume)
     encoder.eval()

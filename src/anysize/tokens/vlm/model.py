@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 
 from anysize.backbones.huggingface import config_of, configuration
 from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage, read_processor
 from anysize.backbones.vision.pictures import picture
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.backbones.vision.prompts import Prompt
+from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.quiet import quiet
@@ -33,6 +36,28 @@ class Asked(NamedTuple):
     answer: str | None = None
 
 
+class Read(NamedTuple):
+    """Questions, and all tokens of their pictures."""
+
+    prompts: list[Prompt]
+    tokens: torch.Tensor
+    """(n, all, width)."""
+
+
+def asked(row: Any) -> Asked:
+    """A question about one picture of parts: ``[{"image": file}, {"text": words}]``. Raises `DataError` for others."""
+    if isinstance(row, Asked):
+        return row
+    pictures = [part["image"] for part in row if "image" in part]
+    words = " ".join(str(part["text"]) for part in row if "text" in part).strip()
+    if len(pictures) != 1 or not words:
+        raise DataError(
+            f"expected a question about one picture; got {len(pictures)} pictures and "
+            f"{'no question' if not words else repr(words[:80])}"
+        )
+    return Asked(pictures[0], words)
+
+
 class NestedVLM(NestedModel):
     """
     Answers questions about pictures at every number of tokens that `nesting` names on the axis ``tokens``.
@@ -47,12 +72,20 @@ class NestedVLM(NestedModel):
     reads = ("parts",)
     gives = "text"
     evaluators = ("answers",)
+    rivals: ClassVar[Mapping[str, str]] = {
+        "full-cut": "anysize.tokens.vlm.rivals:full_cut",
+        "single": "anysize.core.verbs.rivals:single",
+        "random": "anysize.tokens.vlm.rivals:random",
+    }
+    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
     net: Any
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
         super().__init__(nesting)
         if nesting.axes != ("tokens",):
             raise SizeError(f"a vision-language model is nested in tokens alone; got {', '.join(nesting.axes)}")
+        if nesting.open and budget["kind"] != "queries":
+            raise SizeError("only queries run at any number of tokens; a grid is pooled to those that are listed")
         self.spec = dict(budget)
         self.budget: TokenBudget
         if self.spec["kind"] == "pool":
@@ -63,7 +96,7 @@ class NestedVLM(NestedModel):
                 vlm.set_projector(_queries(vlm, self.spec), (self.spec["queries"],))
         else:
             raise AnysizeError(f"a budget is a pool or queries; got {self.spec['kind']!r}")
-        for tokens in nesting.levels("tokens"):
+        for tokens in nesting.values("tokens"):
             check(self.budget, tokens, vlm.shape)
         self.vlm = vlm
         self.net = vlm.model
@@ -90,27 +123,65 @@ class NestedVLM(NestedModel):
             found[size] = self.vlm.logits(batch, list(kept), last=1)[:, -1].float()
         return found
 
+    @property
+    def origin(self) -> int:
+        """Models of one origin answer from the same `read`."""
+        return id(self.net)
+
     @torch.no_grad()
-    def answer(
-        self, items: Sequence[Asked], *, tokens: Sequence[int] | None = None, max_new_tokens: int = 32
+    def read(self, rows: Sequence[Any], *, batch_size: int = 32, folder: Path | None = None) -> Read:
+        """
+        What all sizes answer from: one pass of the tower over questions about pictures, as `Asked` or in parts.
+
+        With a `folder`, the tokens of the pictures are kept in a file there. Raises `DataError` for a question without
+        a picture, or the reverse.
+        """
+        listed = [asked(row) for row in rows]
+        prompts = [self.vlm.prompt(one.question) for one in listed]
+        kept: torch.Tensor | None = None
+        for start in range(0, len(listed), batch_size):
+            found = self.encode([one.picture for one in listed[start : start + batch_size]])
+            if kept is None:
+                kept = _room((len(listed), *found.shape[1:]), found, folder)
+            kept[start : start + len(found)] = found
+        return Read(prompts, torch.empty(0) if kept is None else kept)
+
+    @torch.no_grad()
+    def answers(
+        self, read: Read, *, tokens: Sequence[int] | None = None, max_new_tokens: int = 32, batch_size: int = 32
     ) -> list[str]:
         """
-        Answers, the likeliest token first at every step; `tokens` gives each question a budget of its own.
+        Answers at this view's size, the likeliest token first at every step; `tokens` gives each question its own.
 
-        Raises `SizeError` for a budget that the model has not.
+        Raises `SizeError` for a budget that the model has not, and `AnysizeError` for a question that is too long.
         """
-        counts = [self.size.tokens] * len(items) if tokens is None else list(tokens)
+        counts = [self.size.tokens] * len(read.prompts) if tokens is None else list(tokens)
         for count in set(counts):
             self.nesting.resolve(tokens=count)
-        prompts = [self.vlm.prompt(one.question) for one in items]
-        batch = self.vlm.batch(prompts, [[count] for count in counts], room=max_new_tokens)  # counted before it encodes
-        encoded = self.encode([one.picture for one in items])
-        kept = [self.budget.keep(encoded[row : row + 1], count, self.vlm.shape)[0] for row, count in enumerate(counts)]
-        return self.vlm.generate(batch, kept, max_new_tokens)
+        said: list[str] = []
+        for start in range(0, len(counts), batch_size):
+            rows = range(start, min(start + batch_size, len(counts)))
+            batch = self.vlm.batch(
+                [read.prompts[row] for row in rows], [[counts[row]] for row in rows], room=max_new_tokens
+            )
+            kept = [self.budget.keep(read.tokens[row : row + 1], counts[row], self.vlm.shape)[0] for row in rows]
+            said += self.vlm.generate(batch, kept, max_new_tokens)
+        return said
 
-    def run(self, items: Sequence[Asked], *, side: Side | None = None, max_new_tokens: int = 32) -> list[str]:
-        """An answer to each question about a picture: `answer`."""
-        return self.answer(items, max_new_tokens=max_new_tokens)
+    def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32) -> list[str]:
+        """Answers at this view's size. A question that is too long is refused before anything is encoded."""
+        for row in items:
+            self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
+        return self.answers(self.read(items), max_new_tokens=max_new_tokens)
+
+    @torch.no_grad()
+    def first_token(self, rows: Sequence[Any]) -> torch.Tensor:
+        """Logits of the answer's first token: the tower, the budget and the language model's reading."""
+        return self([asked(row) for row in rows])
+
+    def run(self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 32) -> list[str]:
+        """An answer to each question about a picture: `generate`."""
+        return self.generate(items, max_new_tokens=max_new_tokens)
 
     # The contract
 
@@ -159,6 +230,14 @@ class NestedVLM(NestedModel):
         """The same, and the weights that modules share."""
         self.net.tie_weights()
         self.vlm.attach(whole.vlm.processor)
+
+
+def _room(shape: tuple[int, ...], like: torch.Tensor, folder: Path | None) -> torch.Tensor:
+    """An empty tensor of this shape, in a file of its own if there is a folder."""
+    if folder is None:
+        return like.new_empty(shape)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=like.dtype).view(shape)
 
 
 def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:
