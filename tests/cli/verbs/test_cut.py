@@ -54,7 +54,7 @@ def test_a_users_own_model_is_not_replaced(anysize, encoder, here):
 
 def test_a_vector_model_is_cut_to_a_smaller_one(anysize):
     vectors = spread_vectors(5)
-    said = anysize("cut", "vectors", "--size", "dims=8", "--out", "small")
+    said = anysize("cut", "vectors", "--size", "8", "--out", "small")
     assert said.status == 0, said.err
     assert said.out == 'small: dims=8 as an anysize model; load it with anysize.load("small")\n'
     np.testing.assert_allclose(load("small").encode(vectors), load("vectors", dims=8).encode(vectors), atol=1e-6)
@@ -75,7 +75,8 @@ BAD = {
     "untrained": (["vectors", "--size", "dims=5"], ["trained for dims 4, 8, 16; 5 lies between 4 and 8"]),
     "too-large": (["vectors", "--size", "dims=64"], ["64 is larger"]),
     "no-such-axis": (["vectors", "--size", "layers=2"], ["'layers'", "dims"]),
-    "no-size": (["vectors", "--size", "64"], ["'64'", "dims=64"]),
+    "no-size": (["vectors", "--size", "4:8"], ["'4:8'", "64 or dims=64"]),
+    "decimal-size": (["vectors", "--size", "dims=0.5"], ["'dims=0.5'", "write 1/2"]),
     "empty-size": (["vectors", "--size", ""], ["dims=64"]),
     "zero": (["vectors", "--size", "dims=0"], ["0"]),
     "no-model": (["nowhere", "--size", "dims=4"], ["nowhere does not exist"]),
