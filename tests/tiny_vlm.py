@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,3 +64,17 @@ def drawn(count: int, side: int = 24, seed: int = 0) -> list[Any]:
 
     rng = np.random.default_rng(seed)
     return [Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def write_questions(folder: Path) -> None:
+    """``vlm``, a model, and ``vqa.jsonl`` with pictures to ask about."""
+    model, processor = tiny_llava()
+    model.save_pretrained(folder / "vlm")
+    processor.save_pretrained(folder / "vlm")
+    (folder / "pictures").mkdir()
+    rows = []
+    for place, one in enumerate(drawn(40)):
+        one.save(folder / "pictures" / f"{place}.png")
+        word = ("red", "green", "blue", "one", "two")[place % 5]
+        rows.append({"image": f"pictures/{place}.png", "question": f"what is there {word}", "answer": word})
+    (folder / "vqa.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -43,7 +43,7 @@ def marks(model: NestedVLM, seed: int) -> dict[str, Any]:
         right, margin = [], []
         for start in range(0, len(rows), 250):
             part = slice(start, start + 250)
-            kept = model.keep(read.tokens[part], [size])[size]
+            kept = model.keep(read.tokens[read.which[part]], [size])[size]
             batch = model.vlm.batch(read.prompts[part], [[size.tokens]] * len(kept))
             logits = model.vlm.logits(batch, list(kept), last=1)[:, -1]
             best = logits.log_softmax(-1).topk(2)

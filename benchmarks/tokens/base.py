@@ -21,12 +21,12 @@ from benchmarks.tokens.digits import CELLS, PIXELS, SIDE, WORDS, Composites, ask
 WIDTH, BLOCKS, HEADS = 64, 2, 4
 TOGETHER = 8
 """Questions about a picture in one sequence."""
-MIXED = ("which", "which", "which", "many", "any", "ink")
+MIXED = ("which", "which", "which", "many", "any", "full")
 IDS = {word: place for place, word in enumerate(WORDS)}
 MARKER = "base.json"
 
 
-def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1800, batch: int = 64) -> Path:
+def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: int = 64) -> Path:
     """The folder of the trained model with its processor, made there if it is not."""
     if (folder / MARKER).exists():
         return folder
@@ -69,15 +69,12 @@ def _model() -> Any:
         **common, num_key_value_heads=HEADS, vocab_size=len(WORDS), max_position_embeddings=512, pad_token_id=0,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    return LlavaForConditionalGeneration(
-        LlavaConfig(
-            vision_config=vision.to_dict(),
-            text_config=language.to_dict(),
-            image_token_index=IDS["<image>"],
-            image_seq_length=CELLS**2,
-            vision_feature_layer=-1,
-        )
-    )
+    joint: dict[str, Any] = {"image_seq_length": CELLS**2, "initializer_range": WIDTH**-0.5}
+    config = LlavaConfig(
+        vision_config=vision.to_dict(), text_config=language.to_dict(), image_token_index=IDS["<image>"],
+        vision_feature_layer=-1, **joint,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(config)
 
 
 def _pixels(made: Composites) -> torch.Tensor:

@@ -3,8 +3,7 @@ Questions about composites of real handwritten digits, some of which need many t
 
 Each picture shows up to 16 of scikit-learn's digits (1,797 scans of 8 x 8 pixels) on a grid of 4 x 4 cells, of five of
 the ten classes; the scans of training and test pictures are disjoint. Four kinds of question: what stands in a cell
-(fine), how many of a digit there are, whether there is one (coarser), and which half holds more ink (one token
-suffices).
+(fine), how many of a digit there are, whether there is one (coarser), and how full the picture is (one token suffices).
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy as np
 CELLS, PIXELS = 4, 8
 SIDE = CELLS * PIXELS
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-KINDS = ("which", "many", "any", "ink")
+KINDS = ("which", "many", "any", "full")
 WORDS = (
     *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "at", "how", "many", "is", "there"),
-    *("which", "half", "has", "more", "ink", "left", "right", "yes", "no", *NAMES),
+    *("full", "little", "half", "yes", "no", *NAMES),
     *(f"{row}{column}" for row in "abcd" for column in "1234"),
 )
 
@@ -92,11 +91,9 @@ def ask(kind: str, picture: np.ndarray, digits: np.ndarray, rng: np.random.Gener
         row, column = (int(one) for one in rng.integers(0, CELLS, 2))
         digit = digits[row, column]
         return None if digit < 0 else (f"what at {'abcd'[row]}{column + 1}", NAMES[digit])
-    if kind == "ink":
-        left, right = picture[:, : SIDE // 2].sum(dtype=int), picture[:, SIDE // 2 :].sum(dtype=int)
-        if abs(left - right) < 0.1 * (left + right):
-            return None
-        return "which half has more ink", "left" if left > right else "right"
+    if kind == "full":
+        filled = int((digits >= 0).sum())
+        return "how full", "little" if filled <= 9 else "half" if filled <= 12 else "full"
     there = np.bincount(digits[digits >= 0], minlength=10)
     digit = int(rng.integers(10))
     if kind == "many":

@@ -82,12 +82,12 @@ def row(cache: Path, seeds: int) -> None:
     rise = {kind: np.array(found["16"]) - np.array(found["1"]) for kind, found in kinds.items()}
     write_row(
         "mqt-kinds",
-        claim="questions about single cells gain at least .15 from 1 to 16 tokens, and more than three times what the "
-        "question of ink gains",
+        claim="questions about single cells gain at least .15 from 1 to 16 tokens, and more than three times as much "
+        "as the question how full the picture is",
         reported="2 tokens lose 3 % on ScienceQA and 6 % on MMMU, and 16 on VQAv2 (points, from 576)",
         arms=["mqt"],
         values=kinds,
-        outcome="won" if rise["which"].mean() >= 0.15 and rise["which"].mean() > 3 * rise["ink"].mean() else "lost",
+        outcome="won" if rise["which"].mean() >= 0.15 and rise["which"].mean() > 3 * rise["full"].mean() else "lost",
         note="From 1 to 16 tokens: " + "; ".join(f"{kind} {shown(one)}" for kind, one in rise.items()) + ".",
         **common,
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.faces import Answers
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
+    from anysize.core.data.records import Table
 
+NEEDED = "image, question and answer, or image and conversations"
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
@@ -33,21 +36,40 @@ class Questions(NamedTuple):
 
 def questions_of(data: Data, part: Literal["all", "learn", "held out"] = "all") -> Questions:
     """
-    The questions of a table with the columns image, question, answer and perhaps kind.
+    The questions of a table with the columns image, question, answer and perhaps kind, or image and conversations.
 
-    Those to learn from leave out a tenth of the pictures, which are held out. Raises `DataError` if a column lacks.
+    A conversation (LLaVA) is a list of turns, ``{"from": "human", "value": ...}`` and ``{"from": "gpt", ...}``; each
+    answer is learnt by itself. The part to learn from leaves out a tenth of the pictures, which are held out.
+    Raises `DataError` if a column lacks, or there are no questions.
     """
     table = data.table
-    if table is None:
-        raise DataError(f"{data.name} holds no questions; expected the columns image, question and answer")
+    if table is None or not _asks(table):
+        raise DataError(f"{data.name} holds no questions; expected the columns {NEEDED}")
     if part != "all":
         table = table.held_out("image", data.name)[part == "held out"]
-    rows = [
-        [{"image": image}, {"text": question}]
-        for image, question in zip(table["image"], table["question"], strict=True)
-    ]
-    answers: list[Sequence[str]] = [[one] if isinstance(one, str) else list(one) for one in table["answer"]]
-    return Questions(rows, answers, list(table["kind"]) if "kind" in table else None)
+    if "conversations" in table:
+        found = [
+            (image, *pair)
+            for image, turns in zip(table["image"], table["conversations"], strict=True)
+            for pair in _turns(turns)
+        ]
+    else:
+        found = list(zip(table["image"], table["question"], table["answer"], strict=True))
+    rows = [[{"image": image}, {"text": question}] for image, question, _ in found]
+    answers: list[Sequence[str]] = [[one] if isinstance(one, str) else list(one or ()) for _, _, one in found]
+    return Questions(rows, answers, list(table["kind"]) if "kind" in table and "question" in table else None)
+
+
+def _asks(table: Table) -> bool:
+    return "image" in table and ("conversations" in table or ("question" in table and "answer" in table))
+
+
+def _turns(turns: Any) -> Iterator[tuple[str, str]]:
+    """What is asked and answered, turn by turn. Raises `DataError` for turns that are written otherwise."""
+    said = [one.get("value") if isinstance(one, Mapping) else None for one in turns or ()]
+    if len(said) % 2 or not all(isinstance(one, str) for one in said):
+        raise DataError(f"a conversation is {shown(turns)}; expected turns of human and gpt, each with a value")
+    yield from zip(said[::2], said[1::2], strict=True)
 
 
 def plain(answer: str) -> str:
@@ -67,7 +89,7 @@ class AnswersEvaluator(Evaluator):
     """``accuracy`` of answers, the likeliest token first at every step, and ``accuracy_KIND`` for each kind."""
 
     face = Answers
-    needs = "the columns image, question and answer"
+    needs = f"the columns {NEEDED}"
     max_new_tokens: int = 16
     """Tokens of an answer, at most."""
     batch_size: int = 32
@@ -80,7 +102,7 @@ class AnswersEvaluator(Evaluator):
 
     def accepts(self, data: Data) -> bool:
         """Whether there are pictures, questions and answers."""
-        return data.table is not None and all(name in data.table for name in ("image", "question", "answer"))
+        return data.table is not None and _asks(data.table)
 
     def prepare(self, data: Data, held_out: bool = False) -> Task:
         """All questions, or those about pictures that training left out."""

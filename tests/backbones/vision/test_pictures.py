@@ -36,6 +36,8 @@ def test_arrays_and_pillow_images(tmp_path):
     values = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     assert (np.asarray(picture(values)) == values).all()
     assert (np.asarray(picture(Image.fromarray(values))) == values).all()
+    Image.fromarray(values).save(tmp_path / "small.png")
+    assert (np.asarray(picture((tmp_path / "small.png").read_bytes())) == values).all()
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

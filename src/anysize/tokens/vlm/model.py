@@ -41,7 +41,9 @@ class Read(NamedTuple):
 
     prompts: list[Prompt]
     tokens: torch.Tensor
-    """(n, all, width)."""
+    """(pictures, all, width)."""
+    which: list[int]
+    """The picture of each question."""
 
 
 def asked(row: Any) -> Asked:
@@ -138,13 +140,16 @@ class NestedVLM(NestedModel):
         """
         listed = [asked(row) for row in rows]
         prompts = [self.vlm.prompt(one.question) for one in listed]
+        places: dict[Any, int] = {}  # a picture that several ask about is seen once
+        which = [places.setdefault(_known(one.picture), len(places)) for one in listed]
+        first = [which.index(place) for place in range(len(places))]
         kept: torch.Tensor | None = None
-        for start in range(0, len(listed), batch_size):
-            found = self.encode([one.picture for one in listed[start : start + batch_size]])
+        for start in range(0, len(first), batch_size):
+            found = self.encode([listed[row].picture for row in first[start : start + batch_size]])
             if kept is None:
-                kept = _room((len(listed), *found.shape[1:]), found, folder)
+                kept = _room((len(first), *found.shape[1:]), found, folder)
             kept[start : start + len(found)] = found
-        return Read(prompts, torch.empty(0) if kept is None else kept)
+        return Read(prompts, torch.empty(0) if kept is None else kept, which)
 
     @torch.no_grad()
     def answers(
@@ -164,9 +169,12 @@ class NestedVLM(NestedModel):
             batch = self.vlm.batch(
                 [read.prompts[row] for row in rows], [[counts[row]] for row in rows], room=max_new_tokens
             )
-            kept = [self.budget.keep(read.tokens[row : row + 1], counts[row], self.vlm.shape)[0] for row in rows]
+            kept = [self._kept(read.tokens[read.which[row]], counts[row]) for row in rows]
             said += self.vlm.generate(batch, kept, max_new_tokens)
         return said
+
+    def _kept(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
+        return self.budget.keep(tokens[None], count, self.vlm.shape)[0]
 
     def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32) -> list[str]:
         """Answers at this view's size. A question that is too long is refused before anything is encoded."""
@@ -230,6 +238,11 @@ class NestedVLM(NestedModel):
         """The same, and the weights that modules share."""
         self.net.tie_weights()
         self.vlm.attach(whole.vlm.processor)
+
+
+def _known(picture: Any) -> Any:
+    """By which a picture is known to be the same: its path or bytes, else that it is one object."""
+    return picture if isinstance(picture, (str, bytes, Path)) else id(picture)
 
 
 def _room(shape: tuple[int, ...], like: torch.Tensor, folder: Path | None) -> torch.Tensor:
