@@ -32,7 +32,7 @@ from sentence_transformers import SentenceTransformer
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
@@ -59,7 +59,7 @@ SETTINGS = {
 }
 
 
-def tune(model: SentenceTransformer, rows: Pairs, dims: tuple[int, ...], settings: tuple, seed: int) -> Encoder:
+def tune(model: SentenceTransformer, rows: Table, dims: tuple[int, ...], settings: tuple, seed: int) -> Encoder:
     """Fine-tune `model` in place with in-batch softmax at every size of `dims`, the mean over sizes."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -136,10 +136,10 @@ def gain(found: dict[str, list[Embedder]], data: Data, place: int) -> tuple[floa
     assert pairs is not None
 
     def cosines(arm: str) -> np.ndarray:
-        left, right = (found[arm][place].encode(column) for column in (pairs.first, pairs.second))
+        left, right = (found[arm][place].encode(column) for column in (pairs["sentence1"], pairs["sentence2"]))
         return pair_similarities(left, right)["cosine"]
 
-    return paired_bootstrap(cosines("nested"), cosines("untouched, cut"), pairs.scores)
+    return paired_bootstrap(cosines("nested"), cosines("untouched, cut"), pairs["score"])
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -194,7 +194,7 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
             for name, data in corpus.tests.items()
             if name != "STS17 ar-en"
         },
-        "tokenizer": tokenizer_report(make(), [*native.first, *native.second]).to_json(),
+        "tokenizer": tokenizer_report(make(), [*native["sentence1"], *native["sentence2"]]).to_json(),
     }
     if base == "scratch":
         raw = load(args.data, AS_WRITTEN, seed)

@@ -25,7 +25,7 @@ from benchmarks.text.task_corpora import METRICS, OWN, Corpora
 import anysize as az
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.widths import default_dims
 from anysize.text import TaskEncoder, Tasks
@@ -100,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> None:
     # A short run does not learn to read past an instruction, which takes a third of 32 tokens besides.
     parser.add_argument("--instructions", action="store_true", help="put the paper's before queries and documents")
     args = parser.parse_args(words)
-    pairs: Pairs | None = read(args.pairs).pairs if args.pairs else None
+    pairs: Table | None = read(args.pairs).pairs if args.pairs else None
     args.dims = args.dims or default_dims(Encoder(args.model).dimension)
     corpora = Corpora(args.data, args.rows, "test", args.first, pairs)
     model = trained(args, corpora)

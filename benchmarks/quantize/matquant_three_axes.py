@@ -57,10 +57,10 @@ def scores(model: Any, data: Data, sizes: list[Size]) -> dict[str, float]:
     """Spearman's correlation at each size; one pass over the texts per width."""
     assert data.scored is not None
     found: dict[str, float] = {}
-    left = model.encode(data.scored.first, sizes=sizes, bf16=supports_bf16())
-    right = model.encode(data.scored.second, sizes=sizes, bf16=supports_bf16())
+    left = model.encode(data.scored["sentence1"], sizes=sizes, bf16=supports_bf16())
+    right = model.encode(data.scored["sentence2"], sizes=sizes, bf16=supports_bf16())
     for size in sizes:
-        found[str(size)] = float(spearman((left[size] * right[size]).sum(1), np.asarray(data.scored.scores)))
+        found[str(size)] = float(spearman((left[size] * right[size]).sum(1), np.asarray(data.scored["score"])))
     return found
 
 
@@ -71,11 +71,11 @@ def main() -> None:
     args.cache.mkdir(parents=True, exist_ok=True)
     train, test = read(args.data / "stsb/train.tsv"), read(args.data / "stsb/test.tsv")
     assert test.scored is not None
-    test = dataclasses.replace(test, scored=test.scored.take(list(range(0, len(test.scored.scores), 4))))
+    test = dataclasses.replace(test, table=test.scored.take(list(range(0, len(test.scored["score"]), 4))))
     rows = len(columns(train, "embeddings"))
     valid = read(args.data / "stsb/dev.tsv")
     assert valid.scored is not None
-    valid = dataclasses.replace(valid, scored=valid.scored.take(list(range(0, len(valid.scored.scores), 5))))
+    valid = dataclasses.replace(valid, table=valid.scored.take(list(range(0, len(valid.scored["score"]), 5))))
     floats = kept(args.cache / "float.json", whole, test, valid)
     untrained = kept(args.cache / "untrained.json", rounded, train, test)
     costs = untrained["costs"]

@@ -102,7 +102,7 @@ def one_seed(seed: int, task: Task) -> dict[str, Any]:
     """Quality of every arm at every size, and training seconds."""
     quality: dict[str, dict[str, float]] = {arm: {} for arm in (*SPARSE, *DENSE)}
     seconds: dict[str, float] = {}
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     same: dict[str, Any] = {
         "latents": (LATENTS,), "steps": STEPS, "batch_size": BATCH, "learning_rate": RATE, "seed": seed,
     }  # fmt: skip
@@ -171,7 +171,7 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {"sparse": {}, "dense": {}}
     times = -(-ROWS // len(task.corpus))
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     sae = CSR(latents=(LATENTS,), active=(*ACTIVE, 128), steps=STEPS, batch_size=BATCH, learning_rate=RATE).fit(data)
     for k in ACTIVE:
         view = sae.at(active=k)

@@ -74,7 +74,7 @@ def found_by(index: Index, stages: str, query: np.ndarray) -> list[int]:
 def trained(rows: np.ndarray) -> Any:
     """CSR on real embeddings."""
     data = Data(
-        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], vectors=np.ascontiguousarray(rows))
+        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], np.ascontiguousarray(rows), "vector")
     )
     method = CSR(latents=(LATENTS,), active=(ACTIVE, 4 * ACTIVE), steps=STEPS, batch_size=512, learning_rate=1e-3)
     return method.fit(data)

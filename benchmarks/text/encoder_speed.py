@@ -229,9 +229,10 @@ def main() -> None:
     torch.set_num_threads(1)
     scored = read(args.data / "stsb/test.tsv").scored
     assert scored is not None
-    texts = list(dict.fromkeys([*scored.first, *scored.second]))
+    texts = list(dict.fromkeys([*scored["sentence1"], *scored["sentence2"]]))
     encoding(texts[:256], args.repeats)
-    training([scored.first[:32], scored.second[:32], scored.first[32:64]], args.repeats)
+    first, second = list(scored["sentence1"]), list(scored["sentence2"])
+    training([first[:32], second[:32], first[32:64]], args.repeats)
 
 
 if __name__ == "__main__":

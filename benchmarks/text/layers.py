@@ -23,7 +23,7 @@ import numpy as np
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.similarity import similarity_metrics
@@ -51,7 +51,7 @@ def triplets(folder: Path) -> Data:
         for follows, against in zip(labels["entailment"], labels["contradiction"], strict=False)
     ]
     anchors, positives, negatives = (list(column) for column in zip(*rows, strict=True))
-    return Data("snli", "snli", pairs=Pairs(anchors, positives, (negatives,)))
+    return Data("snli", "snli", table=Table({"anchor": anchors, "positive": positives, "negative": negatives}))
 
 
 def method(arm: str, seed: int, epochs: float) -> Any:
@@ -80,14 +80,16 @@ def measure(model: NestedEncoder, tasks: dict[str, Data], dims: tuple[int, ...])
     scores: dict[str, dict[str, float]] = {}
     for name, data in tasks.items():
         assert data.scored is not None
-        texts = list(dict.fromkeys([*data.scored.first, *data.scored.second]))
+        texts = list(dict.fromkeys([*data.scored["sentence1"], *data.scored["sentence2"]]))
         place = {text: row for row, text in enumerate(texts)}
         features = grid.features(texts, bf16=supports_bf16())
-        left, right = ([place[text] for text in column] for column in (data.scored.first, data.scored.second))
+        left, right = (
+            [place[text] for text in column] for column in (data.scored["sentence1"], data.scored["sentence2"])
+        )
         scores[name] = {}
         for size in grid.nesting:
             z = grid.at(size).project(features)
-            found = similarity_metrics(z[left], z[right], data.scored.scores)
+            found = similarity_metrics(z[left], z[right], data.scored["score"])
             scores[name][f"{size.layers}:{size.dims}"] = found["spearman_cosine"]
     return scores
 

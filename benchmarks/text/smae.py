@@ -53,7 +53,7 @@ def text(folder: Path) -> Data:
     file = folder / "multi30k/captions_en5_train.jsonl.gz"
     lines = gzip.decompress(file.read_bytes()).splitlines()[:12_000]
     texts = [caption for line in lines for caption in json.loads(line)["captions"]]
-    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts=texts))
+    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts))
 
 
 def make_base(folder: Path, texts: list[str]) -> None:
@@ -89,7 +89,7 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     """Processor seconds of a step, by arm: what a run of so many steps takes more than one of a fifth of them."""
     found = {}
     assert data.corpus is not None
-    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))
+    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], data.texts[:4000]))
     for arm in ("smae", "mlm"):
         spent = []
         windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"]

@@ -75,7 +75,7 @@ def main() -> None:
     parser = arguments(__doc__, "data")
     scored = read(parser.parse_args().data / "stsb/test.tsv").scored
     assert scored is not None
-    texts = list(dict.fromkeys(scored.first))[: 4 * ROWS]
+    texts = list(dict.fromkeys(scored["sentence1"]))[: 4 * ROWS]
     tasks = [FOUR[row % 4] for row in range(len(texts))]
     encoder = random_adapters()
     difference, times = apart(encoder, texts, tasks), timed(encoder, texts, tasks)

@@ -1,4 +1,5 @@
 from anysize import classify as classify
+from anysize import extending as extending
 from anysize import quantize as quantize
 from anysize import search as search
 from anysize import sparse as sparse
@@ -7,6 +8,8 @@ from anysize import text as text
 from anysize import tokens as tokens
 from anysize.core.data.data import Data as Data
 from anysize.core.data.read import read as read
+from anysize.core.data.records import Items as Items
+from anysize.core.data.records import Table as Table
 from anysize.core.errors import AnysizeError as AnysizeError
 from anysize.core.errors import CheckpointError as CheckpointError
 from anysize.core.errors import DataError as DataError

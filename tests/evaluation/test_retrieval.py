@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items, Pairs
+from anysize.core.data.records import Items, Table
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.measure import measure
@@ -27,8 +27,8 @@ def judged(seed: int = 0) -> Data:
     return Data(
         "j",
         "f",
-        Items([f"d{row}" for row in range(30)], vectors=documents),
-        Items([f"q{row}" for row in range(6)], vectors=queries),
+        Items([f"d{row}" for row in range(30)], documents, "vector"),
+        Items([f"q{row}" for row in range(6)], queries, "vector"),
         {"test": qrels},
     )
 
@@ -74,16 +74,17 @@ def test_retrieval_reads_each_text_once_for_all_sizes(encoder, monkeypatch):
         return real(texts, **options)
 
     texts = sentences(14)
-    data = Data("p", "f", pairs=Pairs(texts[:7], texts[7:]))
+    data = Data("p", "f", table=Table({"anchor": texts[:7], "positive": texts[7:]}))
     model = Embedder(Nesting(dims=(4, 8, 16)), WIDTH, encoder=encoder)
     monkeypatch.setattr(encoder.model, "encode", spy)
+    monkeypatch.setattr("anysize.core.verbs.measure.timed", lambda records, runs: records)
     measured(RetrievalEvaluator(), {"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
     assert sorted(reached) == sorted(texts)
 
 
 def test_held_out_keeps_only_the_anchors_that_training_did_not_see(encoder):
     anchors, positives = sentences(40), sentences(40, seed=9)
-    data = Data("p", "f", pairs=Pairs(anchors, positives))
+    data = Data("p", "f", table=Table({"anchor": anchors, "positive": positives}))
     model = Embedder(Nesting(dims=(4,)), WIDTH, encoder=encoder)
     left = 40 - len(data.training_pairs())
     evaluator = RetrievalEvaluator()
@@ -105,7 +106,7 @@ def test_the_test_split_comes_before_dev():
 def test_what_retrieval_accepts():
     data = judged()
     assert RetrievalEvaluator().accepts(data)
-    assert RetrievalEvaluator().accepts(Data("p", "f", pairs=Pairs(["a"], ["b"])))
+    assert RetrievalEvaluator().accepts(Data("p", "f", table=Table({"anchor": ["a"], "positive": ["b"]})))
     assert not RetrievalEvaluator().accepts(Data("t", "f", corpus=data.corpus))
     assert not RetrievalEvaluator().accepts(Data("t", "f", data.corpus, data.queries, {"train": data.qrels["test"]}))
 
@@ -119,7 +120,7 @@ def test_judgements_that_find_nothing_relevant_are_refused():
 
 def test_neighbours_agree_with_a_plain_computation():
     vectors = spread_vectors(40)
-    data = Data("v", "f", corpus=Items([str(row) for row in range(40)], vectors=vectors))
+    data = Data("v", "f", corpus=Items([str(row) for row in range(40)], vectors, "vector"))
     evaluator = NeighbourEvaluator()
     records = measured(evaluator, views(Embedder(Nesting(dims=(4, 28, WIDTH)), WIDTH)), data)
 
@@ -139,7 +140,7 @@ def test_neighbours_agree_with_a_plain_computation():
 
 def test_a_sample_of_items_asks_but_all_answer():
     vectors = spread_vectors(60)
-    data = Data("v", "f", corpus=Items([str(row) for row in range(60)], vectors=vectors))
+    data = Data("v", "f", corpus=Items([str(row) for row in range(60)], vectors, "vector"))
     evaluator = NeighbourEvaluator(sample=5)
     (record,) = measured(evaluator, views(Embedder(Nesting(dims=(28,)), WIDTH)), data)
     kept = record.metrics["neighbours@10"]
@@ -149,7 +150,7 @@ def test_a_sample_of_items_asks_but_all_answer():
 
 def test_neighbours_need_enough_items():
     def data(count):
-        return Data("v", "f", corpus=Items([str(row) for row in range(count)], vectors=spread_vectors(count)))
+        return Data("v", "f", corpus=Items([str(row) for row in range(count)], spread_vectors(count), "vector"))
 
     assert not NeighbourEvaluator().accepts(data(11))
     assert NeighbourEvaluator().accepts(data(12))
@@ -167,7 +168,7 @@ def test_of_more_documents_more_may_be_asked_for():
 
 def test_queries_may_be_embedded_at_another_size_where_sizes_can_be_compared(encoder_path):
     texts = sentences(24, 3)
-    documents, queries = Items(list("abcdefghijklmnop"), texts=texts[:16]), Items(["q", "r"], texts=texts[16:18])
+    documents, queries = Items(list("abcdefghijklmnop"), texts[:16]), Items(["q", "r"], texts[16:18])
     data = Data("j", "f", documents, queries, {"test": {"q": {"a": 1.0}, "r": {"f": 1.0}}})
     model = NestedEncoder.from_pretrained(str(encoder_path), layers=(1, 2), dims=(8, WIDTH))
     frontier = measure(model, data, by="retrieval", query_sizes=["1:32"], arms=[])

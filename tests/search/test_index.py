@@ -303,7 +303,7 @@ def test_a_directory_of_something_else_is_never_replaced(tmp_path):
 
 def test_ids_and_texts_of_items_come_back(tmp_path):
     texts = ["a dog", "", "grüße 🦊", "x " * 50_000]
-    items = Items(["d1", "d2", "é", "d4"], texts=texts)
+    items = Items(["d1", "d2", "é", "d4"], texts)
     index = Index.build(tmp_path / "i", HashModel(), items)
     found = {hit.id: hit.text for hit in index.search("a dog", k=4).hits}
     assert found == dict(zip(items.ids, texts, strict=True))

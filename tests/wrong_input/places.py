@@ -10,7 +10,7 @@ import numpy as np
 import anysize as az
 from anysize import classify, quantize, search, sparse, text
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items, Pairs, ScoredPairs
+from anysize.core.data.records import Items, Table
 from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -235,16 +235,18 @@ def _quantized() -> Iterator[Place]:
 
 
 def _records() -> Iterator[Place]:
-    yield Place("Items(ids)", lambda s, x: Items(x, texts=["a", "b"]), "None, zero, an object")
-    yield Place("Items(texts=)", lambda s, x: Items(["1", "2"], texts=x), "None, zero, an object")
-    yield Place("Pairs", lambda s, x: Pairs(x, ["a", "b"]), "None, zero, an object")
+    yield Place("Items(ids)", lambda s, x: Items(x, ["a", "b"]), "None, zero, an object")
+    yield Place("Items(rows=)", lambda s, x: Items(["1", "2"], x), "None, zero, an object")
+    yield Place("Table", lambda s, x: Table({"anchor": x, "positive": ["a", "b"]}), "None, zero, an object")
     yield Place(
-        "ScoredPairs(scores)", lambda s, x: ScoredPairs(["a"], ["b"], x), "None, zero, [None], [nan], an object"
+        "Data(table=)",
+        lambda s, x: Data("d", "d", table=Table({"sentence1": ["a"], "sentence2": ["b"], "score": x})).scored,
+        "None, zero, [None], [nan], an object",
     )
 
 
 def _vectors(shop: Any) -> Data:
-    return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], vectors=shop.rows))
+    return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], shop.rows, "vector"))
 
 
 def _saved(shop: Any) -> Any:

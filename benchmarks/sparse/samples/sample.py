@@ -58,7 +58,7 @@ class Sample:
     def data(self) -> Data:
         """The training rows, as methods take them."""
         vectors = np.ascontiguousarray(self.train)
-        return Data(self.what, self.what, corpus=Items([str(row) for row in range(len(vectors))], vectors=vectors))
+        return Data(self.what, self.what, corpus=Items([str(row) for row in range(len(vectors))], vectors, "vector"))
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "transformers", "tokenizers", "sentence-transformers")
 _WHERE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 """What a configuration says of where it came from, and not of what the model does."""
-PROBES = ("a", "The quick brown fox, ÉTÉ 1998: 日本語 اللغة?", "every word of a text that is cut at the limit " * 60)
+PROBES = ("every word of a text that is cut at the limit " * 60, "The quick brown fox, ÉTÉ 1998: 日本語 اللغة?", "a")
 """Texts whose vectors two models would have to share to be taken for one."""
 
 

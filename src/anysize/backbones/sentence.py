@@ -90,7 +90,7 @@ class Encoder(TwoSided):
 
     def _is_model_of(self, cache: VectorCache) -> bool:
         keys = [hashlib.blake2b(text.encode(), digest_size=16, person=b"probe").digest() for text in PROBES]
-        here, before = self._run(list(PROBES), None, 64, False), cache.take(keys)
+        here, before = self.run(list(PROBES)), cache.take(keys)
         if len(before) < len(keys):
             cache.add(keys, here)
             return True
@@ -122,7 +122,7 @@ class Encoder(TwoSided):
         same = self._cache is not None and self._written == written(self.model)
         return encode_distinct(
             texts,
-            lambda shard: self._run(shard, side, batch_size, bf16),
+            lambda shard: self.run(shard, side, batch_size, bf16=bf16),
             apart=self._apart(side) + ("bf16\0" if bf16 else ""),
             store=self.store,
             cache=self._cache if same else None,
@@ -151,7 +151,10 @@ class Encoder(TwoSided):
         prompt = prompt_in(self.model, side)
         return f"{routed or ''}\0{prompt}\0" if routed or prompt else ""
 
-    def _run(self, texts: list[str], side: Side | None, batch_size: int, bf16: bool) -> np.ndarray:
+    def run(
+        self, texts: list[str], side: Side | None = None, batch_size: int = 64, *, bf16: bool = False
+    ) -> np.ndarray:
+        """As `encode`, for texts of which none is longer than the one before; what is kept is not looked at."""
         import torch
 
         # What encode_query and encode_document do: a prompt, and a task that a model with two routes goes by.

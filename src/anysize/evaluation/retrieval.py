@@ -124,7 +124,8 @@ class NeighbourEvaluator(Evaluator):
         on: _Neighbours = task.on
         (raw,) = on.features.of(view)
         share = kept(on.before(view, task.original), nearest_others(raw, view.project, on.asked, self.k))
-        return Scores({task.metric: share}, run=ByVectors(view, raw, raw, on.items.take(on.asked[:3])).one())
+        one = ByVectors(view, raw, raw, on.items.take(on.asked[:3]), side="document").one()
+        return Scores({task.metric: share}, run=one)
 
 
 class _Neighbours:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from anysize.backbones.sentence import Encoder
 from anysize.core.frontier.timing import Scan
 from anysize.core.model.faces import Searches
 from anysize.evaluation.nearest import rank, rank_by
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from anysize.core.data.records import Items
     from anysize.core.model.cost import Cost
     from anysize.core.model.faces import Embeds, Scorer
+    from anysize.core.sides import Side
     from anysize.core.sizes.size import Size
     from anysize.evaluation.once import FeaturesOnce
 
@@ -45,11 +47,19 @@ class ByVectors:
     costs: Mapping[str, int] = {}
 
     def __init__(
-        self, view: Embeds, documents: np.ndarray, queries: np.ndarray, asked: Items, asks: Embeds | None = None
+        self,
+        view: Embeds,
+        documents: np.ndarray,
+        queries: np.ndarray,
+        asked: Items,
+        *,
+        asks: Embeds | None = None,
+        side: Side = "query",
     ) -> None:
         self.view, self.documents, self.queries, self.asked = view, documents, queries, asked
         self.asks = view if asks is None else asks
         """Embeds the queries."""
+        self.side = side
 
     def nearest(self, k: int) -> np.ndarray:
         """Every document is scored."""
@@ -67,7 +77,9 @@ class ByVectors:
         scan = Scan(len(self.documents), width, self._over)
         if text is None or self.asks.times_encoding:
             return scan
-        encode = partial(self.asks.features, [text], side="query")
+        encoder = self.asks.encoder  # not through `encode`, which may know the text already
+        read = encoder.run if isinstance(encoder, Encoder) else self.asks.features
+        encode = partial(read, [text], side=self.side)
         return replace(scan, encode=encode, encoder=self.asks.origin)
 
     def _over(self, rows: int) -> Callable[[], object]:
@@ -79,7 +91,7 @@ class ByVectors:
         text = self._text() if view.times_encoding else None
 
         def answer() -> object:
-            query = view.project(first) if text is None else view.encode([text], side="query")
+            query = view.project(first) if text is None else view.encode([text], side=self.side)
             return torch.topk(corpus @ torch.from_numpy(query[0]), k)
 
         return answer
@@ -134,4 +146,4 @@ def search(view: Any, features: FeaturesOnce, asked: Items) -> Search:
         corpus = features.corpus(view)
         return ByScores(view.scorer(corpus), len(corpus.rows), features.of(view)[1])
     stored, asks = (view.documents, view.queries) if isinstance(view, Mixed) else (view, view)
-    return ByVectors(stored, features.of(stored)[0], features.of(asks)[1], asked, asks)
+    return ByVectors(stored, features.of(stored)[0], features.of(asks)[1], asked, asks=asks)

@@ -23,7 +23,7 @@ from anysize.evaluation.once import FeaturesOnce
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
-    from anysize.core.data.records import ScoredPairs
+    from anysize.core.data.records import Table
 
 __all__ = [
     "METRICS", "Interval", "SimilarityEvaluator", "paired_bootstrap", "pair_similarities", "pearson",
@@ -68,7 +68,7 @@ class SimilarityEvaluator(Evaluator):
         on: _On = task.on
         (raw,) = on.features.of(view)
         z = view.project(raw, normalize=self.normalize == "after_truncation")
-        u, v, scores = z[on.left], z[on.right], on.pairs.scores
+        u, v, scores = z[on.left], z[on.right], on.pairs["score"]
         units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(scores))
         return Scores(units, similarity_metrics(u, v, scores, normalize=self.normalize))
 
@@ -76,11 +76,13 @@ class SimilarityEvaluator(Evaluator):
 class _On:
     """Scored pairs as rows of their distinct texts."""
 
-    def __init__(self, pairs: ScoredPairs) -> None:
-        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}
+    def __init__(self, pairs: Table) -> None:
+        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs["sentence1"], *pairs["sentence2"]]))}
         self.pairs = pairs
-        self.left, self.right = ([place[text] for text in column] for column in (pairs.first, pairs.second))
-        items = Items([str(row) for row in place.values()], texts=list(place))
+        self.left, self.right = (
+            [place[text] for text in column] for column in (pairs["sentence1"], pairs["sentence2"])
+        )
+        items = Items([str(row) for row in place.values()], list(place))
         self.features = FeaturesOnce(items, tasks=("text-matching",))
 
 
@@ -156,7 +158,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values if not largest > 0 else np.round(values / largest, 12) * largest
 
 
-def _pairs(data: Data, held_out: bool) -> ScoredPairs:
+def _pairs(data: Data, held_out: bool) -> Table:
     pairs = data.similarity(held_out=held_out)
     if pairs is None:
         raise DataError(f"{data.name} holds no scored pairs; expected the columns sentence1, sentence2, score")

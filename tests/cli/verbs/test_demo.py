@@ -104,4 +104,4 @@ def test_the_data_set_splits_questions_and_keeps_every_answer(package, tmp_path)
     assert len(data.retrieval("test").queries) == 25
     assert len(data.corpus) == 100
     asked = set(data.retrieval("test").queries.texts)
-    assert not asked & set(data.training_pairs().anchors)
+    assert not asked & set(data.training_pairs()["anchor"])

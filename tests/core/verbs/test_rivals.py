@@ -10,7 +10,7 @@ from anysize.core.verbs.rivals import check_same_data, method_of, rival
 
 
 def test_a_model_gives_back_the_method_that_made_it_and_refuses_other_data(tmp_path):
-    data = Data("mine", "one", corpus=Items([str(n) for n in range(40)], vectors=torch.randn(40, 8).numpy()))
+    data = Data("mine", "one", corpus=Items([str(n) for n in range(40)], torch.randn(40, 8).numpy(), "vector"))
     method = find("methods", "mrl")(dims=(2, 4, 8), epochs=1)
     model = method.fit(data)
     model.save(tmp_path / "m")

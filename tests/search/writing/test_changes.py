@@ -39,11 +39,11 @@ def test_numbering_goes_on_past_ids_that_are_taken(tmp_path):
 
 
 def test_rows_that_reading_numbered_are_numbered_on(tmp_path):
-    index = Index.build(tmp_path / "i", HashModel(), Items(["0", "1"], texts=["a", "b"], numbered=True))
-    index.add(Items(["0"], texts=["c"], numbered=True))
+    index = Index.build(tmp_path / "i", HashModel(), Items(["0", "1"], ["a", "b"], numbered=True))
+    index.add(Items(["0"], ["c"], numbered=True))
     assert contents(index) == {"0": "a", "1": "b", "2": "c"}
     with pytest.raises(DataError, match="no ids of its own"):
-        index.upsert(Items(["0"], texts=["d"], numbered=True))
+        index.upsert(Items(["0"], ["d"], numbered=True))
 
 
 @settings(max_examples=12)
@@ -207,7 +207,7 @@ TEXTS = ["a dog", "two cats", "a hen"]
         tuple(TEXTS),
         iter([TEXTS[:1], TEXTS[1:]]),
         [TEXTS[:1], np.array(TEXTS[1:])],
-        [Items(["0"], texts=TEXTS[:1], numbered=True), TEXTS[1:]],
+        [Items(["0"], TEXTS[:1], numbered=True), TEXTS[1:]],
     ],
     ids=["array", "objects", "series", "tuple", "stream", "batches", "items"],
 )
@@ -259,7 +259,7 @@ def test_vectors_of_any_form_are_indexed_and_searched(tmp_path, rows):
         (None, "got None"),
         (b"text", "list of texts"),
         (iter([None]), "a batch, .* got None"),
-        (Items(["0"], texts=[None]), "document 0 .* is None"),
+        (Items(["0"], [None]), "document 0 .* is None"),
         ([["a", "b"], None], "a batch, .* got None"),
         (np.array(["2020-01-01"], "datetime64[D]"), "rows of numbers"),
         (np.ma.array(ROWS, mask=np.eye(4, 16, 1)), r"row 0 \(from 0\) holds masked"),

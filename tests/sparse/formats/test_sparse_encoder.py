@@ -133,7 +133,7 @@ def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
     sae.about = {"options": {"model": str(base)}}
     write_sparse_encoder(sae, tmp_path / "st")
     loaded = SparseEncoder(str(tmp_path / "st"), device="cpu")
-    items = Items([str(row) for row in range(len(TEXTS))], texts=TEXTS)
+    items = Items([str(row) for row in range(len(TEXTS))], TEXTS)
     np.testing.assert_allclose(sae.features(TEXTS), plain.encode_document(TEXTS), atol=1e-5)
     for side in ("query", "document"):
         rows = getattr(plain, f"encode_{side}")(TEXTS)

@@ -30,8 +30,8 @@ def judged() -> Data:
     """Each query's answers are two documents near it and one anywhere."""
     near = np.argsort(-(QUERIES @ CORPUS.T), axis=1)[:, :2]
     qrels = {f"q{row}": {f"d{near[row, 0]}": 2.0, f"d{near[row, 1]}": 1.0, f"d{row}": 1.0} for row in range(12)}
-    queries = Items([f"q{row}" for row in range(12)], vectors=QUERIES)
-    return Data("judged", "judged", Items(IDS, vectors=CORPUS), queries, {"test": qrels})
+    queries = Items([f"q{row}" for row in range(12)], QUERIES, "vector")
+    return Data("judged", "judged", Items(IDS, CORPUS, "vector"), queries, {"test": qrels})
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_retrieval_by_codes_is_that_of_dense_ones_beside_vectors_of_as_many_dims
 
 def test_an_items_class_is_that_of_the_nearest_other_code():
     labels = [str(int(row.argmax()) % 4) for row in CORPUS]
-    data = Data("labelled", "labelled", Items(IDS, vectors=CORPUS), labels=labels)
+    data = Data("labelled", "labelled", Items(IDS, CORPUS, "vector"), labels=labels)
     sae = random_sae("topk", Nesting(active=(2, 6)))
     sae.evaluators = SEARCHED
     found = measure(sae, data)
@@ -116,10 +116,10 @@ def test_what_is_measured_is_the_methods_unless_asked_otherwise():
         measure(sae, data, by="retrieval")
     with pytest.raises(DataError, match="offers nothing"):
         measure(sae, data, by="sparse-accuracy")
-    narrow = replace(data, corpus=Items(IDS, vectors=CORPUS[:, :5]))
+    narrow = replace(data, corpus=Items(IDS, CORPUS[:, :5], "vector"))
     with pytest.raises(DataError, match="reads vectors of width 12"):
         measure(sae, narrow)
-    texts = replace(data, corpus=Items(IDS, texts=sentences(80)))
+    texts = replace(data, corpus=Items(IDS, sentences(80)))
     with pytest.raises(DataError, match="fitted on vectors and knows of no encoder"):
         measure(sae, texts)
 
@@ -182,7 +182,7 @@ def test_that_codes_are_searched_is_saved_and_known_of_models_that_did_not_say_i
     sae.save(tmp_path / "new")
     assert az.load(tmp_path / "new").evaluators == SEARCHED
     fitted = az.fit(
-        Data("rows", "rows", Items(IDS, vectors=CORPUS)),
+        Data("rows", "rows", Items(IDS, CORPUS, "vector")),
         method="csr",
         latents=(16,),
         active=(2,),

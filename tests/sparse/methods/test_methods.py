@@ -42,7 +42,7 @@ def vectors() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def data(vectors) -> Data:
-    return Data("made", "made", corpus=Items([str(n) for n in range(len(vectors))], vectors=vectors))
+    return Data("made", "made", corpus=Items([str(n) for n in range(len(vectors))], vectors, "vector"))
 
 
 def test_every_method_gives_a_nested_model_with_its_sizes(data, vectors):

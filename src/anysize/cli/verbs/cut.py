@@ -20,7 +20,7 @@ class Cut:
     model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
     size: str
-    """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
+    """The size to cut out, for example dims=64 or layers=3,dims=96, also 64 or 3:96, or its name."""
     out: Annotated[str, "PATH"]
     """Where to write it."""
     format: str | None = None

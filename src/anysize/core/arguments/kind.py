@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
 from anysize.core.errors import AnysizeError, nearest
@@ -81,6 +82,8 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, str, os.PathLike)):
         text = repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
     if isinstance(value, bytes):
         return "bytes"
     shape = getattr(value, "shape", None)

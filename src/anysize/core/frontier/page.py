@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import string
 from html import escape
-from importlib.resources import files
 
 from anysize.core.frontier.grid import axes_of, is_grid
+from anysize.core.frontier.html import filled
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, cheapness
 from anysize.core.frontier.style import (
@@ -31,9 +30,9 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0,
 
 def page(frontier: Records) -> str:
     """The page as text. It loads nothing, and every word that came from data is escaped."""
-    template = string.Template(files("anysize.core.frontier").joinpath("page.html").read_text("utf-8"))
     cost = drawn_cost(frontier)
-    return template.substitute(
+    return filled(
+        "anysize.core.frontier",
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),

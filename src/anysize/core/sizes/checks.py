@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from anysize.core.arguments import shown
@@ -29,6 +30,14 @@ def increasing(axis: str, values: Iterable[Value | str]) -> tuple[Value, ...]:
         if not before < after:
             raise SizeError(f"{axis} must be increasing: {written(after[axis])} comes after {written(before[axis])}")
     return tuple(size[axis] for size in given)
+
+
+def whole_numbers(axis: str, values: Iterable[int]) -> tuple[int, ...]:
+    """The values of an axis that is counted, each larger than the one before. Raises `SizeError` if they are not."""
+    given: tuple[Any, ...] = increasing(axis, values)
+    if isinstance(given[-1], Fraction):
+        raise SizeError(f"{axis} is counted in whole numbers; got {written(given[-1])}")
+    return given
 
 
 def check_of_one_kind(one: Size, other: Size) -> None:

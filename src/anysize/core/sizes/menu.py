@@ -64,11 +64,10 @@ def value_of(axis: str, given: object) -> Value:
     if isinstance(value, Fraction) and 0 < value <= 1:
         return value
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        words = written(given) if isinstance(given, Fraction) else shown(given)
         share = isinstance(given, Fraction) or value is not given
         kinds = "expected a whole number of at least 1, or a share such as 1/4"
         expected = "a share is above 0 and at most 1" if share else kinds
-        raise SizeError(f"{axis}={words} is not a size; {_as_share(given) or expected}")
+        raise SizeError(f"{axis}={shown(given)} is not a size; {_as_share(given) or expected}")
     return value
 
 

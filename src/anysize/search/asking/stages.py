@@ -63,9 +63,11 @@ class Stage:
         """Read one stage as it is typed: ``"dims=64:200"``, ``"64:200"`` or ``"active=32:200"``; the last ``"384"``."""
         axis = "active" if text.strip().startswith("active") else "dims"
         try:
-            values: Any = read_one(text, (axis,) if ":" not in text else (axis, "keep"))
-        except SizeError as error:
-            raise SizeError(f"{error}; a stage is like dims=64:200, and the last one like dims=384") from None
+            values: Any = read_one(text, (axis, "keep") if ":" in text else (axis,))
+        except SizeError:
+            raise SizeError(
+                f"cannot read {text!r} as a stage; write it like dims=64:200, and the last one like dims=384"
+            ) from None
         return cls(**values)
 
     @classmethod

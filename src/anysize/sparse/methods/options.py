@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
@@ -136,7 +137,7 @@ class SparseOptions(Method):
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""
-        latents = self.latents or self._default_latents(width)
+        latents = whole_numbers("latents", self.latents or self._default_latents(width))
         active = self.active or self.default_active(latents[-1])
         axes: dict[str, tuple[int, ...]] = {}
         if "latents" in self.axes or len(latents) > 1:
@@ -145,8 +146,7 @@ class SparseOptions(Method):
             axes["active"] = active
             if self.activation() != "topk":
                 raise SizeError(f"several numbers of active latents need topk codes; {self.name} has not, name one")
-        Nesting(latents=latents, **({"active": active} if active else {}))
-        if active and active[-1] > latents[-1]:
+        if active and whole_numbers("active", active)[-1] > latents[-1]:
             raise SizeError(f"active={active[-1]} exceeds the dictionary, which has {latents[-1]} latents")
         nesting = Nesting(**axes)
         return Nesting.pairs(list(nesting), self.level_weights(nesting))

@@ -16,13 +16,13 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs, negative_names
+from anysize.core.data.records import Table
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.training.trainer import TrainingPlan, train
-from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
+from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 
@@ -75,7 +75,7 @@ def training_features(
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
         return {"vector": encoder.encode(texts, side=side_of_texts(method.sides), progress=True, bf16=method.bf16)}
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     if data.corpus is not None:
         columns["corpus"] = [text for text in items.texts or [] if text.strip()]
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
@@ -113,13 +113,13 @@ def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: boo
         learning_rate=method.learning_rate or 1e-3,
         seed=method.seed,
     )
-    losses = train(module, Rows(**columns), plan, workdir, resume=resume)
+    losses = train(module, HeadRows(**columns), plan, workdir, resume=resume)
     model = Embedder(nesting, width, weight=module.weight.detach().cpu().clone())
     model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, "losses": losses}
     return model.eval()
 
 
-def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embedder:
+def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool) -> Embedder:
     """Tune every weight of the encoder with in-batch softmax at every size; the result has no head of its own."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -131,7 +131,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool) -> Embed
     encoder = encoder_of(method)
     model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from anysize.core.errors import SizeError
 from anysize.core.sides import Sides
-from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
 from anysize.core.verbs.method import Method
@@ -59,10 +59,10 @@ class MRL(Method):
         """The sizes to train for this width. Raises `SizeError` if they do not increase or one exceeds it."""
         if self.dims is None:
             return default_dims(width)
-        levels = Nesting(dims=self.dims).values("dims")
-        if levels[-1] > width:
-            raise SizeError(f"dims={levels[-1]} exceeds the model, whose embeddings have {width} dimensions")
-        return levels
+        dims = whole_numbers("dims", self.dims)
+        if dims[-1] > width:
+            raise SizeError(f"dims={dims[-1]} exceeds the model, whose embeddings have {width} dimensions")
+        return dims
 
     def single(self, size: Size) -> MRL:
         """The same training for one size alone: the fixed-size twin."""

@@ -101,15 +101,15 @@ def task_set(task: str, data: Data) -> TaskSet:
     wants_labels = task in ("classification", "separation")
     if wants_labels and data.labels is not None and data.items().texts is not None:
         found = _labelled(task, data)
-    elif task == "text-matching" and data.scored is not None:
-        scored = data.training_scored()
-        assert scored is not None
-        found = TaskSet(task, data.name, data.fingerprint, "scored pairs", [scored.first, scored.second], scored.scores)
+    elif task == "text-matching" and (scored := data.training_scored()) is not None:
+        sides = [list(scored[name]) for name in ("sentence1", "sentence2")]
+        found = TaskSet(task, data.name, data.fingerprint, "scored pairs", sides, list(scored["score"]))
     elif not wants_labels and (pairs := data.training_pairs()) is not None:
-        places = {anchor: float(place) for place, anchor in enumerate(dict.fromkeys(pairs.anchors))}
+        places = {anchor: float(place) for place, anchor in enumerate(dict.fromkeys(pairs["anchor"]))}
         found = TaskSet(
-            task, data.name, data.fingerprint, "triplets" if pairs.negatives else "pairs", pairs.columns,
-            [places[anchor] for anchor in pairs.anchors],
+            task, data.name, data.fingerprint, "triplets" if pairs.negatives else "pairs",
+            [list(column) for column in pairs.paired.values()],
+            [places[anchor] for anchor in pairs["anchor"]],
         )  # fmt: skip
     else:
         raise DataError(f"{data.name} is no data for {task}; expected {SHAPES[task]}")

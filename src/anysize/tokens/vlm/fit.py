@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan
+from anysize.evaluation.answers import questions_of
 from anysize.tokens.budget.grid import GridPool
 from anysize.tokens.draws import Draw
 from anysize.tokens.methods import M3, MQT
@@ -22,7 +25,7 @@ def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     if method.model is None:
         raise AnysizeError("name the vision-language model to start from with --model")
-    vlm = VisionLanguage.open(method.model)
+    vlm = VisionLanguage.open(method.model) if method.tower is None else joined(method.tower, method.model)
     if isinstance(method, M3):
         tokens = method.tokens or usual(vlm.shape)
         return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
@@ -70,3 +73,14 @@ def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: 
     )
     model.about = {"learnt_from": "questions", "rows": len(questions), "losses": losses}
     return model.eval()
+
+
+def fit(method: M3 | MQT, data: Data, workdir: Path, resume: bool) -> NestedVLM:
+    """Learn from the questions of `data` about pictures that are not held out."""
+    asked = questions_of(data, "learn")
+    rows = [
+        Asked(parts[0]["image"], parts[1]["text"], answers[0])
+        for parts, answers in zip(asked.rows, asked.answers, strict=True)
+        if answers and answers[0].strip()
+    ]
+    return taught(method, rows, workdir, resume)
