@@ -38,7 +38,7 @@ class Cut:
         from anysize.core.files import write_bytes
         from anysize.core.model.exporting import EXPORT
         from anysize.core.model.manifest import MANIFEST
-        from anysize.core.verbs.card import CARD, card, check_card, frontier_beside
+        from anysize.core.verbs.card import CARD, check_card, cut_card, frontier_beside
         from anysize.core.verbs.load import load
 
         source, target = Path(self.model), Path(self.out)
@@ -55,7 +55,7 @@ class Cut:
         else:
             model.extract().save(self.out)
             made = Exported("anysize", how=f'anysize.load("{self.out}")')
-        write_bytes(target / CARD, card(target.name, model.size, made, model.about, figures).encode())
+        write_bytes(target / CARD, cut_card(target.name, model.size, made, model.about, figures).encode())
         return WasCut(self.out, model.size, made, Shrunk(before, Held.of(target)))
 
 

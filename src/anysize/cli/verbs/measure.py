@@ -64,6 +64,8 @@ class Measure:
         from anysize.core.files import as_json, check_file, write_together
         from anysize.core.frontier.page import page
         from anysize.core.frontier.plot import drawn
+        from anysize.core.model.manifest import MANIFEST
+        from anysize.core.verbs.card import model_card
         from anysize.core.verbs.load import load
         from anysize.core.verbs.measure import measure
 
@@ -87,7 +89,8 @@ class Measure:
             files[self.html] = page(frontier).encode()
         if self.png:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
-        write_together(files)
+        cards = model_card(Path(self.model), model, frontier) if (Path(self.model) / MANIFEST).is_file() else {}
+        write_together({**files, **cards})
         return Measured(self.model, frontier, within, [file for file in files if file != beside])
 
 

@@ -14,9 +14,11 @@ from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
-from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, write_json
+from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, write_json, write_together
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
+from anysize.core.verbs.card import check_card, model_card
 from anysize.core.verbs.method import Method, options_of
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
 
@@ -54,6 +56,7 @@ def fit(
     target = Path(os.path.abspath(out))
     workdir = workdir_of(target)
     check_replaceable(target, method.marker)
+    check_card(target)
     check_ours(workdir)
     loaded = read(data)
     first = _is_first_rank()
@@ -78,6 +81,8 @@ def fit(
                 raise
             if first:
                 made.save(target)
+                if method.marker == MANIFEST:
+                    write_together(model_card(target, made))
     if first:
         discard(workdir)
     return made
