@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.arguments.options import configured
@@ -21,6 +21,24 @@ from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.card import check_card, model_card
 from anysize.core.verbs.method import Method, options_of
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+
+@overload
+def fit(
+    data: Source,
+    *,
+    method: str = "mrl",
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> NestedModel: ...
+
+
+@overload
+def fit(data: Source, *, method: Method, out: str | os.PathLike[str] | None = None, resume: bool = False) -> Any: ...
 
 
 @takes(out=PATH, resume=FLAG)
@@ -37,6 +55,7 @@ def fit(
 
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
+    The methods that pre-train give an encoder of transformers instead; to type checkers, if asked for by their object.
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
     if isinstance(method, str):
