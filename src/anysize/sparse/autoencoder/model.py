@@ -192,6 +192,12 @@ class SparseAutoencoder(Searched):
         """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
         return self._loaded_encoder().window()
 
+    def keep_embeddings(self) -> None:
+        """Take from the user's cache what the encoder embedded before, and keep there what it embeds."""
+        from anysize.sparse.rows.source import keep_embeddings
+
+        keep_embeddings(self._loaded_encoder())
+
     def _loaded_encoder(self) -> Any:
         from anysize.sparse.rows.source import Source
 

@@ -31,6 +31,10 @@ class Searched(NestedModel):
         """The vectors (n, d) that it reads of texts."""
         raise NotImplementedError
 
+    def keep_embeddings(self) -> None:
+        """Take from the user's cache what its encoder embedded before, and keep there what it embeds."""
+        raise NotImplementedError
+
     def standardize(self, x: np.ndarray) -> torch.Tensor:
         """Inputs (n, d) as the weights see them."""
         raise NotImplementedError
@@ -58,6 +62,7 @@ class Searched(NestedModel):
                 "this autoencoder was fitted on vectors and knows of no encoder; give it vectors, not texts"
             )
         else:
+            self.keep_embeddings()
             found = self.features(SidedTexts(items.texts or [], side))
         self.standardize(found[:1])
         return found
