@@ -168,8 +168,11 @@ def test_vectors_that_repeat_or_have_no_direction_are_told(tmp_path):
     ],
 )
 def test_an_unknown_layout_names_the_nearest_that_is_known(tmp_path, columns, says):
+    data = reading(tmp_path, [columns])
+    assert data.table.columns == {name: [cell] for name, cell in columns.items()}
+    assert [says] == [note.partition("; ")[2] for note in data.notes] or not says.startswith("did you mean")
     with pytest.raises(DataError) as error:
-        reading(tmp_path, [columns])
+        data.items()
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 800

@@ -287,7 +287,7 @@ BAD_FILES = [
 @pytest.mark.parametrize(("name", "content", "message"), BAD_FILES)
 def test_bad_files(tmp_path, name, content, message):
     with pytest.raises(DataError, match=message):
-        read(write(tmp_path / name, content))
+        read(write(tmp_path / name, content)).items()
 
 
 def test_a_compressed_file_that_was_cut(tmp_path):

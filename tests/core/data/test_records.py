@@ -110,7 +110,7 @@ def test_training_pairs_from_judgements_leave_out_empty_documents():
 
 
 def test_vectors_have_no_texts():
-    with pytest.raises(DataError, match="holds vectors"):
+    with pytest.raises(DataError, match="holds 1 vectors of 2 dims, not texts"):
         _ = Data("v", "f", Items(["0"], np.zeros((1, 2), np.float32), "vector")).texts
 
 
@@ -190,3 +190,13 @@ def test_a_table_names_the_nearest_column_and_refuses_to_have_none():
         Table({"anchor": ["a"]})["anchr"]
     with pytest.raises(DataError, match="needs columns of one length; got none"):
         Table({})
+
+
+def test_data_says_what_it_is_in_a_line():
+    vectors = Data("v", "f", Items(["0"], np.zeros((1, 2), np.float32), "vector"))
+    table = Table({"prompt": ["a"], "answer": ["b"]})
+    assert [repr(one) for one in (vectors, pairs_of(2), Data("t", "f", table=table), Data("none", "none"))] == [
+        "Data('v': 1 vectors of 2 dims)", "Data('p': 2 pairs)", "Data('t': 1 rows of prompt, answer)",
+        "Data('none': nothing)",
+    ]  # fmt: skip
+    assert repr(Items(["0", "1"], ["a.wav", "b.wav"], "audio")) == "Items(2 sounds)"

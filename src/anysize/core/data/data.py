@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
+from typing import Any
 
 from anysize.core.arguments import shown
+from anysize.core.data.files.rows import short_list
+from anysize.core.data.held_out import key_of
 from anysize.core.data.identical import Rule, themselves
+from anysize.core.data.layouts import EXPECTED, misnamed
 from anysize.core.data.records import Items, Judgements, Retrieval, Table
 from anysize.core.errors import DataError
 
@@ -53,22 +57,39 @@ class Data:
                 raise DataError(f"row {row} (from 0) has the score {shown(score)}; expected a finite number")
         return table
 
+    @property
+    def holds(self) -> str:
+        """What it is, in a few words: ``3000 pairs``, ``20 texts``, ``20 vectors of 384 dims``, ``12 images``."""
+        if self.table is not None and self.corpus is None:
+            return f"{len(self.table)} {self.table.what}"
+        return "nothing" if self.corpus is None else self.corpus.holds
+
+    def __repr__(self) -> str:
+        return f"Data({self.name!r}: {self.holds})"
+
     def items(self) -> Items:
         """Everything that can be embedded without labels: the corpus, or all distinct texts of the pairs."""
         if self.corpus is not None:
             return self.corpus
-        if self.table is None or (self.pairs is None and self.scored is None):
+        if self.table is None:
             raise DataError(f"{self.name} holds nothing to embed")
-        columns = [column for name, column in self.table.columns.items() if name != "score"]
-        texts = list(dict.fromkeys(text for column in columns for text in column))
-        return Items([str(index) for index in range(len(texts))], texts, numbered=True)
+        names = [*self.table.kinds] if self.pairs is None and self.scored is None else [*self.table.columns]
+        kinds = {self.table.kinds.get(name, "text") for name in names if name != "score"}
+        if len(kinds) != 1:
+            hint = misnamed(self.table.columns) or "rename them"
+            raise DataError(
+                f"{self.name} has the columns {short_list(self.table.columns)}; expected {EXPECTED}; {hint}"
+            )
+        cells = {key_of(cell): cell for name in names if name != "score" for cell in self.table[name]}
+        return Items([str(index) for index in range(len(cells))], list(cells.values()), kinds.pop(), numbered=True)
 
     @property
     def texts(self) -> list[str]:
         """The texts of `items()`. Raises `DataError` if this data is vectors."""
-        texts = self.items().texts
+        items = self.items()
+        texts = items.texts
         if texts is None:
-            raise DataError(f"{self.name} holds vectors, not texts")
+            raise DataError(f"{self.name} holds {items.holds}, not texts")
         return texts
 
     def training_pairs(self) -> Table | None:
@@ -163,10 +184,15 @@ class Data:
 
 def _judged_pairs(pairs: Table, asked: Table) -> tuple[Items, Items, Judgements]:
     """The distinct anchors of `asked` as queries, and all distinct positives as the corpus."""
-    positives = {text: f"d{row}" for row, text in enumerate(dict.fromkeys(pairs["positive"]))}
-    queries: dict[str, str] = {}
+    documents = {key_of(cell): cell for cell in pairs["positive"]}
+    place = {key: f"d{row}" for row, key in enumerate(documents)}
+    queries: dict[str, Any] = {}
+    names: dict[str, str] = {}
     qrels: Judgements = {}
     for anchor, positive in zip(asked["anchor"], asked["positive"], strict=True):
-        name = queries.setdefault(anchor, f"q{len(queries)}")
-        qrels.setdefault(name, {})[positives[positive]] = 1.0
-    return Items(list(queries.values()), list(queries)), Items(list(positives.values()), list(positives)), qrels
+        key = key_of(anchor)
+        queries.setdefault(key, anchor)
+        qrels.setdefault(names.setdefault(key, f"q{len(names)}"), {})[place[key_of(positive)]] = 1.0
+    left, right = (pairs.kinds.get(side, "text") for side in ("anchor", "positive"))
+    asking = Items(list(names.values()), list(queries.values()), left)
+    return asking, Items(list(place.values()), list(documents.values()), right), qrels

@@ -30,5 +30,9 @@ def stable_hash(text: str) -> int:
 
 
 def key_of(cell: Any) -> str:
-    """A text that stands for the content of a cell, by which cells are told apart; of a text, itself."""
-    return cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, ensure_ascii=False, default=str)
+    """A text by which a cell is told from others: a text itself, the name of a file, and of a list of parts theirs."""
+    return cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, ensure_ascii=False, default=_name)
+
+
+def _name(cell: Any) -> str:
+    return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else str(getattr(cell, "name", cell))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from anysize.core.arguments import shown
 from anysize.core.data.data import Data
 from anysize.core.data.files import vectors
+from anysize.core.data.files.media import KINDS, kind_of_file
 from anysize.core.data.files.rows import Row, by_row, short_list
 from anysize.core.data.files.shards import Shards
 from anysize.core.data.records import Items
@@ -51,7 +53,9 @@ def data_from_memory(given: Any, called: str | None = None) -> Data:
             f"this holds the splits {short_list(given)}; give one of them, as data[{next(iter(given), '')!r}]"
         )
     if "datasets.Dataset" in known:
-        return _rows(called or "the Dataset", _of_arrow(given.with_format("arrow").iter(_BATCH)))
+        declared = {name: type(feature).__name__.lower() for name, feature in given.features.items()}
+        kinds = {name: kind for name, kind in declared.items() if kind in KINDS}
+        return _rows(called or "the Dataset", _of_arrow(given.with_format("arrow").iter(_BATCH)), kinds)
     if "pyarrow.Table" in known:
         return _rows(called or "the table", _of_arrow(given.to_batches(_BATCH)))
     if "pandas.DataFrame" in known or "polars.DataFrame" in known:
@@ -91,9 +95,9 @@ def data_from_vectors(name: str, found: Any, where: str | None = None) -> Data:
     return Data(name, checked.fingerprint, corpus=items, notes=checked.notes)
 
 
-def _rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Data:
+def _rows(name: str, rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str] | None = None) -> Data:
     numbered = (Row(f"{name}, row {number} (from 0)", dict(values)) for number, values in enumerate(rows))
-    return data_from_rows(name, numbered, name)
+    return data_from_rows(name, numbered, name, kinds=kinds)
 
 
 def _of_arrow(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
@@ -104,6 +108,8 @@ def _of_arrow(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
 def _list(given: list[Any] | tuple[Any, ...], name: str) -> Data:
     if not given:
         raise DataError(f"{name} is empty; expected {TAKEN}")
+    if isinstance(given[0], os.PathLike) and (of := kind_of_file(given[0])) is not None:
+        return _rows(name, ({of: path} for path in given))
     kind: Any = next((kind for kind in (str, Mapping) if isinstance(given[0], kind)), None)
     if kind is None:
         return data_from_vectors(name, _of_lists(given, name))

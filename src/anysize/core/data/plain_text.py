@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anysize.core.data.data import Data
+from anysize.core.data.digest import Digest
 from anysize.core.data.files.rows import Row, lines_of
 from anysize.core.data.read import Source, read
 from anysize.core.data.records import Items
-from anysize.core.data.tables import Digest
 from anysize.core.errors import DataError
 
 SUFFIXES = (".txt", ".txt.gz")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from anysize.core.arguments import PATH, expect
-from anysize.core.data.beir import read_beir
+from anysize.core.arguments import PATH, expect, shown
+from anysize.core.data.as_named import data_from_folder
+from anysize.core.data.beir import is_beir, read_beir
 from anysize.core.data.data import Data
 from anysize.core.data.files import rows, vectors
 from anysize.core.data.files.vectors import is_shards, read_shards
 from anysize.core.data.memory import data_from_memory, data_from_vectors
 from anysize.core.data.tables import data_from_rows
-from anysize.core.errors import DataError
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.registry import find, names
 
 Source: TypeAlias = Any
 """What `read` takes: a path or a name, `Data`, or what people hold in memory (`anysize.core.data.memory.TAKEN`)."""
@@ -45,12 +48,37 @@ def read(source: Source) -> Data:
 def _read(source: str | Path) -> Data:
     path = Path(source)
     if path.is_dir():
-        return data_from_vectors(path.name, read_shards(path), str(path)) if is_shards(path) else read_beir(path)
+        return _folder(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
         raise DataError(f"{source} does not exist")
     return _hub(source)
+
+
+def _folder(path: Path) -> Data:
+    if is_shards(path):
+        return data_from_vectors(path.name, read_shards(path), str(path))
+    if not is_beir(path) and (found := _registered(path) or data_from_folder(path)) is not None:
+        return found
+    return read_beir(path)
+
+
+def _registered(path: Path) -> Data | None:
+    """What a reader of the group ``anysize.readers`` makes of a folder, or of a file that has no suffix of ours."""
+    for marker in names("readers"):
+        if any(path.glob(marker)) if path.is_dir() else fnmatch(path.name, marker):
+            try:
+                data = find("readers", marker)(path)
+            except (AnysizeError, MemoryError, ImportError):
+                raise
+            except Exception as error:  # a stranger's reader, over a stranger's file
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise DataError(f"{path} cannot be read as {marker} ({reason})") from error
+            if not isinstance(data, Data):
+                raise DataError(f"the reader of {marker} gave {shown(data)}; expected Data")
+            return data
+    return None
 
 
 def _file(path: Path) -> Data:
@@ -61,7 +89,9 @@ def _file(path: Path) -> Data:
     if kind in rows.SUFFIXES and not (kind == ".parquet" and packed):
         notes: list[str] = []
         name = path.name[: -len(".gz")] if packed else path.name
-        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes)
+        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes, folder=path.parent)
+    if (registered := _registered(path)) is not None:
+        return registered
     packable = ", ".join(one for one in rows.SUFFIXES if one != ".parquet")
     raise DataError(
         f"cannot tell what {path} holds from its name; expected one of {packable} (these also .gz), "

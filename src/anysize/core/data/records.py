@@ -50,6 +50,15 @@ class Items:
         """The vectors (n, d), or None if these are something else."""
         return self.rows if self.of == "vector" else None
 
+    @property
+    def holds(self) -> str:
+        """How many of what: ``20 texts``, ``20 vectors of 384 dims``, ``12 images``."""
+        what = {"audio": "sounds", "parts": "lists of parts"}.get(self.of, f"{self.of}s")
+        return f"{len(self)} {what}" + (f" of {self.rows.shape[1]} dims" if self.of == "vector" else "")
+
+    def __repr__(self) -> str:
+        return f"Items({self.holds})"
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -83,6 +92,9 @@ class Table:
         if len({len(column) for column in self.columns.values()}) != 1:
             lengths = ", ".join(f"{name}: {len(column)}" for name, column in self.columns.items()) or "none"
             raise DataError(f"a table needs columns of one length; got {lengths}")
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} {self.what})"
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

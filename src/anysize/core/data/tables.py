@@ -2,56 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anysize.core.data.as_named import data_as_named
 from anysize.core.data.data import Data
+from anysize.core.data.digest import Digest
 from anysize.core.data.files import vectors
+from anysize.core.data.files.media import Files
 from anysize.core.data.files.rows import Row, short_list
-from anysize.core.data.layouts import EXPECTED, layout_of
+from anysize.core.data.layouts import EXPECTED, layout_of, misnamed
 from anysize.core.data.records import Items, Table
 from anysize.core.data.spreading import spread
 from anysize.core.errors import DataError
 
 
-class Digest:
-    """SHA-256 over parsed fields, each with its length, so that one content has one fingerprint in any format."""
-
-    def __init__(self, *kind: str) -> None:
-        self._hash = hashlib.sha256("\0".join(kind).encode())
-
-    def add(self, row: Row, *fields: str) -> None:
-        """Take in the fields of one row. Raises `DataError`, naming the row, if one cannot be written as UTF-8."""
-        for text in fields:
-            try:
-                content = text.encode()
-            except UnicodeEncodeError:
-                raise DataError(f"{row.where} holds half a surrogate pair, which is not a character") from None
-            self._hash.update(len(content).to_bytes(8, "big") + content)
-
-    def hex(self) -> str:
-        """The digest so far, as hex digits."""
-        return self._hash.hexdigest()
-
-
-def data_from_rows(name: str, source: Iterable[Row], where: str, notes: Iterable[str] = ()) -> Data:
+def data_from_rows(
+    name: str,
+    source: Iterable[Row],
+    where: str,
+    notes: Iterable[str] = (),
+    *,
+    folder: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Data:
     """
-    Pairs, scored pairs, texts or vectors, as the first row's columns say (`layouts.layout_of`).
+    Pairs, scored pairs, texts or vectors, as the first row's columns say (`layouts.layout_of`); else as it is named.
 
-    `notes` is what was found out on the way here; it may still grow while rows are read. Raises `DataError`.
+    Columns of files are those that `kinds` says and those of which the first row names a file in `folder`. `notes` is
+    what was found out on the way here; it may still grow while rows are read. Raises `DataError`.
     """
     stream = iter(source)
     first = next(stream, None)
     if first is None:
         raise DataError(f"{where} is empty; expected rows with the columns {EXPECTED}")
-    layout = layout_of(first, where)
-    everything = map(layout.rename, _chain(first, stream))
+    files, every = Files(folder), _chain(first, stream)
+    of = {**files.kinds(first.values), **(kinds or {})}
+    layout = None if of else layout_of(first, where)
+    if layout is None:
+        data = data_as_named(name, every, list(first.values), files, of)
+        hint = "" if of else misnamed(first.values)
+        kept = (f"the columns {short_list(first.values)} are kept as they are named; {hint}",) if hint else ()
+        return replace(data, notes=(*notes, *kept, *data.notes))
+    everything = map(layout.rename, every)
     data = _READERS[layout.kind](name, everything, where, list(layout.columns))
     return replace(data, notes=(*notes, *layout.notes, *data.notes))
 

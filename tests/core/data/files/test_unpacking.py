@@ -135,7 +135,7 @@ def test_ten_thousand_columns_take_no_time(tmp_path):
     (tmp_path / "w.csv").write_text(",".join(f"column {number}" for number in range(10_000)) + "\n" + "," * 9999 + "\n")
     begin = time.perf_counter()
     with pytest.raises(DataError, match="and 9992 more"):
-        read(tmp_path / "w.csv")
+        read(tmp_path / "w.csv").items()
     assert time.perf_counter() - begin < 5  # comparing each with each took minutes
 
 
