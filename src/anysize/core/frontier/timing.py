@@ -79,20 +79,15 @@ def interleaved(runs: Sequence[Callable[[], object]]) -> list[Timing]:
     """
     Time every run once a round, so that whatever else the machine does meets them all alike.
 
-    The order is another one each round: what a run finds in the processor's caches depends on the one before it. One
-    round is made before, and not counted.
+    Each is run once before it is timed, so that what another has left in the processor's caches says nothing.
     """
     if not runs:
         return []
     times: list[list[float]] = []
-    order = np.random.default_rng(0)
     with one_thread():
-        for run in runs:
-            run()
         begun = time.monotonic()
         while not _enough(times, time.monotonic() - begun):
-            took = {place: _once(runs[place]) for place in order.permutation(len(runs)).tolist()}
-            times.append([took[place] for place in range(len(runs))])
+            times.append([_once(run) for run in runs])
     return [Timing.of(column) for column in np.array(times).T / 1e6]
 
 
@@ -114,7 +109,6 @@ def timed(records: Sequence[Record], runs: Sequence[Callable[[], object] | Scan]
     rows = max(1, min(documents, _TIMED // max(1, sum(scan.width for scan in scans))))
     encoders = {scan.encoder: scan.encode for scan in scans if scan.encode is not None}
     times = interleaved([run.over(rows) if isinstance(run, Scan) else run for run in runs])
-    # Apart: what is read right after an encoder has run is in no cache any more.
     encoding = dict(zip(encoders, interleaved([*encoders.values()]), strict=True))
     found = []
     for record, run, timing in zip(records, runs, times, strict=True):
@@ -150,6 +144,7 @@ def one_thread() -> Iterator[None]:
 
 def _once(run: Callable[[], object]) -> int:
     clock = time.perf_counter_ns if gpu_works() else time.process_time_ns
+    run()
     wait_for_gpu()
     begun = clock()
     run()
