@@ -10,7 +10,7 @@ import numpy as np
 from anysize.core.arguments import ROWS, TEXTS, as_float32, takes
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import Side
-from anysize.sparse.rows.source import Source, embedded
+from anysize.sparse.rows.source import Source, embedded, keep_embeddings
 
 
 class TextRows:
@@ -36,6 +36,10 @@ class TextRows:
     def window(self) -> Any:
         """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
         return self._loaded_encoder().window()
+
+    def keep_embeddings(self) -> None:
+        """Take from the user's cache what the encoder embedded before, and keep there what it embeds."""
+        keep_embeddings(self._loaded_encoder())
 
     @property
     def source(self) -> Source:

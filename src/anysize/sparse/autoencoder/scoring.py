@@ -49,6 +49,7 @@ class Searched(TextRows, NestedModel):
         if items.vectors is not None:
             found = np.asarray(items.vectors, np.float32)
         else:
+            self.keep_embeddings()
             found = self.features(items.texts or [], side=side)
         self.standardize(found[:1])
         return found

@@ -96,21 +96,25 @@ class Source:
         rank, world = place()
         mine = [number for number in range(rank, len(names), world) if not is_sealed(names[number])]
         if mine:
-            _make(mine, names, texts, self.runner())
+            _make(mine, names, texts, self.runner(keep=True))
         wait()  # until the other processes have made theirs
         return read_shards(folder)
 
-    def runner(self) -> Callable[[list[str]], np.ndarray]:
+    def runner(self, *, keep: bool = False) -> Callable[[list[str]], np.ndarray]:
         """
         What turns a list of texts, which are documents, into rows, with its model loaded.
 
-        Raises `AnysizeError` if no model is named.
+        An encoder may `keep` in the user's cache what it embeds, for `measure`, which comes next. Raises `AnysizeError`
+        if no model is named.
         """
         if self.site is not None:
             from anysize.backbones.site import Site
 
             return Site(self._name(), self.site, self.max_length, self.device).rows
-        return partial(embedded, self.encoder())
+        encoder = self.encoder()
+        if keep:
+            keep_embeddings(encoder)
+        return partial(embedded, encoder)
 
     def sentence_transformer(self) -> Any:
         """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
@@ -131,6 +135,13 @@ class Source:
         if self.model is None:
             raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
         return self.model
+
+
+def keep_embeddings(encoder: Any) -> None:
+    """Keep in the user's cache what an encoder, or the one in a model of ours, embeds from now on."""
+    inside = encoder.encoder if isinstance(encoder, Embeds) else encoder
+    if isinstance(inside, Encoder):
+        inside.keep()
 
 
 def embedded(encoder: Any, texts: list[str], side: Side = "document") -> np.ndarray:
