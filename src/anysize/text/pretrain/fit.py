@@ -37,10 +37,9 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
     from anysize.text.pretrain.objective import SMAEObjective, losses_by_size
     from anysize.text.pretrain.windows import TokenWindows
 
-    if method.model is None:
-        raise AnysizeError("name the model to start from with --model: a folder or a hub name")
+    name = method.base_model()
     set_seed(method.seed)  # a head, or all weights, may be drawn at random
-    base = load_base(method.model)
+    base = load_base(name)
     stack, width = find_stack(base.encoder), int(base.encoder.config.hidden_size)
     sizes = method.nesting(stack.depth, width)
     limit = base.max_length if method.max_length is None else method.max_length
