@@ -18,7 +18,7 @@ import torch
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder, calibrate, reconstruction
 from anysize.sparse.learning.learner import Learner
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.rows.stored import ArrayRows
 from benchmarks.common import arguments, per_seed
@@ -87,7 +87,7 @@ def tree_seed(seed: int) -> dict[str, dict[str, float]]:
                 Nesting(latents=prefixes), "batchtopk", FEATURES, share * TRUE_L0, 3e-3, seed=seed, reduction="sum"
             )
             learners[f"{arm}, {name}"] = Learner(recipe, torch.zeros(WIDTH), 1.0)
-    train(list(learners.values()), rows, Plan(4000, 256))
+    train(list(learners.values()), rows, LearningPlan(4000, 256))
     found = {}
     for name, learner in learners.items():
         assert learner.recipe.active is not None

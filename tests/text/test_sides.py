@@ -30,7 +30,7 @@ from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.training.columns import columns as quantized_columns
 from anysize.quantize.training.fit import float_model
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
-from anysize.text.depth.fit import Training
+from anysize.text.depth.fit import TextTraining
 from anysize.text.embedder.fit import training_features
 from tests.conftest import sentences
 from tests.evaluation.measured import measured
@@ -144,7 +144,7 @@ def test_a_whole_encoder_is_tuned_on_each_column_behind_its_prompt(
 @pytest.mark.parametrize(("sides", "query", "document"), [("retrieval", QUERY, DOCUMENT), ("symmetric", QUERY, QUERY)])
 def test_layers_are_tuned_on_each_column_behind_its_prompt(plain, sides, query, document):
     columns = training_columns(DATA, sides)
-    training = Training(plain, torch.nn.Module(), columns.sides)
+    training = TextTraining(plain, torch.nn.Module(), columns.sides)
     batch = training.collate([columns[row] for row in (0, 1, 2)])["columns"]
     listed = zip(batch, PAIRS.columns.values(), (query, document, document), strict=True)
     for found, texts, prompt in listed:
@@ -166,7 +166,7 @@ def test_what_is_trained_in_layers_pools_without_the_prompt(sided, plain):
     from anysize.text.losses.taps import Tapper
 
     columns = training_columns(DATA)
-    training = Training(plain, torch.nn.Module(), columns.sides)
+    training = TextTraining(plain, torch.nn.Module(), columns.sides)
     column = training.collate([columns[row] for row in range(4)])["columns"][0]
     with torch.no_grad():
         found = Tapper(plain).run(column, [2])[2]

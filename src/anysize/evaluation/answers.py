@@ -37,7 +37,7 @@ def questions_of(data: Data, part: Literal["all", "learn", "held out"] = "all") 
 
     Those to learn from leave out a tenth of the pictures, which are held out. Raises `DataError` if a column lacks.
     """
-    table: Any = getattr(data, "table", None)
+    table = data.table
     if table is None:
         raise DataError(f"{data.name} holds no questions; expected the columns image, question and answer")
     if part != "all":
@@ -80,8 +80,7 @@ class AnswersEvaluator(Evaluator):
 
     def accepts(self, data: Data) -> bool:
         """Whether there are pictures, questions and answers."""
-        table: Any = getattr(data, "table", None)
-        return table is not None and all(name in table for name in ("image", "question", "answer"))
+        return data.table is not None and all(name in data.table for name in ("image", "question", "answer"))
 
     def prepare(self, data: Data, held_out: bool = False) -> Task:
         """All questions, or those about pictures that training left out."""

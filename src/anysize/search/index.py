@@ -32,7 +32,7 @@ from anysize.search.scoring.searcher import Searcher
 from anysize.search.store.manifest import Manifest, in_words, read_manifest
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.store.sparse import codes_of
-from anysize.search.writing.build import METRICS, Plan, build
+from anysize.search.writing.build import METRICS, IndexOptions, build
 from anysize.search.writing.changes import Opened, append, compact, remove
 
 STAGES = TEXT | many(instance(Stage, words="a Stage"), "a list of stages")
@@ -122,7 +122,7 @@ class Index:
         directory = Path(os.path.abspath(path))
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
-        plan = Plan(nesting, block, codes, hnsw, metric, vectors, passages)
+        plan = IndexOptions(nesting, block, codes, hnsw, metric, vectors, passages)
         items = items_of(items)
         if not passages:
             say_cut(encoder, items)

@@ -84,7 +84,7 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, mo
     assert tree(tmp_path) == before
     (tmp_path / "st" / "anysize-export.json").unlink()
     anysize(*cut).refused("not ours to replace")  # it might be one that a user trained
-    anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")
+    anysize(*cut[:-3], "gguf", *cut[-2:]).refused("no format 'gguf'; there are: saelens, sparse-encoder")
 
 
 def test_an_index_of_long_texts_tells_what_is_cut_or_holds_passages(anysize, tmp_path: Path, encoder_path: Path):

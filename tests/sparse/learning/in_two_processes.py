@@ -10,7 +10,7 @@ import torch
 
 from anysize.cli.main import run
 from anysize.core.training.processes import joined
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.rows.stored import ArrayRows
 from anysize.sparse.rows.stream import Groups, StreamRows
 from tests.sparse.learning.test_loop import RECIPES, learner
@@ -25,7 +25,7 @@ def main() -> None:
         for name in ("prefixes", "ranks", "jumprelu"):
             held = learner(replace(RECIPES[name], aux=0.0), rows)
             held.begin(rows.sample())
-            train([held], rows, Plan(8, 128))
+            train([held], rows, LearningPlan(8, 128))
             torch.save(dict(held.sae.state_dict()), folder / f"{name}-{rank}.pt")
         streamed = StreamRows(Groups([str(number) for number in range(203)], 2), numbers, buffer=40)
         seen = [batch.x for batch in streamed.batches(0, 10)]

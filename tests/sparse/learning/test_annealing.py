@@ -14,9 +14,9 @@ from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import CSR, MSAE, BatchTopK, JumpReLU, MatryoshkaSAE, ReLU, TopK
 from anysize.sparse.learning.levels_loss import loss_of_levels
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.learning.recipe import Recipe
-from anysize.sparse.rows.stored import ArrayRows, Batch
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch
 from tests.sparse import reference
 from tests.sparse.learning.test_loop import BASE, D, F, learner
 from tests.sparse.making import features
@@ -40,7 +40,7 @@ def test_a_step_selects_as_many_as_are_due(kind):
     recipe = replace(BASE, nesting=Nesting(latents=(F,)), activation=kind, k_anneal=1.0, initial_topk=16)
     held = learner(recipe, ArrayRows(x))
     for step, k in ((0, 16), (5, 10), (10, 4)):
-        _, found = held.loss(Batch(torch.as_tensor(x[:64])), step, 10)
+        _, found = held.loss(SparseBatch(torch.as_tensor(x[:64])), step, 10)
         pre = reference.inputs_of(held.sae, x[:64])
         wanted = (reference.topk if kind == "topk" else reference.batchtopk)(pre, k)
         dense = torch.zeros(64, F)
@@ -53,7 +53,7 @@ def test_losses_on_the_way_are_those_of_more_active_levels(nesting):
     x = features(256, D)
     recipe = replace(RANKS, nesting=nesting)
     held = learner(recipe, ArrayRows(x))
-    loss, _ = held.loss(Batch(torch.as_tensor(x[:32])), 3, 10)
+    loss, _ = held.loss(SparseBatch(torch.as_tensor(x[:32])), 3, 10)
     sae, times = held.sae, (16 + (2 - 16) * 3 / 7) / 2
     rows = (torch.as_tensor(x[:32]) - sae.mean) * sae.scale
     pre = reference.pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec)
@@ -73,7 +73,7 @@ def test_losses_on_the_way_are_those_of_more_active_levels(nesting):
 def test_the_contrastive_loss_sees_the_sparsest_level_of_the_step():
     x = features(256, D)
     held = learner(replace(RANKS, contrast=0.1), ArrayRows(x))
-    _, found = held.loss(Batch(torch.as_tensor(x[:32])), 0, 10)
+    _, found = held.loss(SparseBatch(torch.as_tensor(x[:32])), 0, 10)
     assert held.smallest(found, RANKS.more_active(0, 10)).entries.counts.sum() == 16 * 32
     assert held.smallest(found).entries.counts.sum() == 2 * 32
 
@@ -93,7 +93,7 @@ def test_training_ends_at_k_and_resumes_where_it_was(tmp_path: Path, anysize):
     np.save(tmp_path / "X.npy", features(1200, D))
     rows = ArrayRows(np.load(tmp_path / "X.npy"))
     held = learner(replace(BASE, k_anneal=0.7, initial_topk=12), rows)
-    log = train([held], rows, Plan(20, 128))[0]
+    log = train([held], rows, LearningPlan(20, 128))[0]
     assert log[0].active == 12
     assert log[-1].active == 4
     words = ["fit", tmp_path / "X.npy", "--method", "csr", "--latents", "64", "--active", "4", "--k-anneal", "0.7"]

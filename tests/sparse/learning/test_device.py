@@ -20,7 +20,7 @@ from anysize.sparse import BatchTopK, calibrate, reconstruction
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import one_step
 from anysize.sparse.learning.selecting import _numpy_places, _torch_places
-from anysize.sparse.rows.stored import ArrayRows, Batch, mean_and_scale
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch, mean_and_scale
 from tests.sparse.learning.test_loop import RECIPES, D
 from tests.sparse.making import LATENTS, features, inputs, random_sae
 
@@ -47,7 +47,7 @@ def test_the_check_itself_sees_a_tensor_that_was_made_elsewhere():
 def test_a_training_step_makes_everything_beside_its_input(name, vectors):
     rows = ArrayRows(vectors, labels=np.arange(400) % 4)
     recipe = replace(EVERY[name], dead_after=1)  # so that the dead-latent loss has its say
-    sample, batch = rows.sample(), Batch(rows.sample()[:64], torch.arange(64) % 4)
+    sample, batch = rows.sample(), SparseBatch(rows.sample()[:64], torch.arange(64) % 4)
 
     def trained(held: Learner, kept: Learner) -> tuple[dict[str, torch.Tensor], list[float]]:
         held.begin(sample)

@@ -18,11 +18,11 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import JumpReLU, calibrate, reconstruction
 from anysize.sparse.formats import saelens
 from anysize.sparse.learning.jumprelu import jump
-from anysize.sparse.learning.kernels import Levels, encoded, level_errors
+from anysize.sparse.learning.kernels import StepSizes, encoded, level_errors
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import select_above
-from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch, is_held_out, mean_and_scale
 from tests.sparse import reference
 from tests.sparse.making import features
 
@@ -51,7 +51,7 @@ def test_losses_l0_and_all_gradients_are_those_of_the_dense_computation():
     found = select_above(centred, held["W_enc"], held["b_enc"], bounds)
     tied = encoded(found.values, found.entries, centred, held["W_enc"], held["b_enc"], held["b_dec"])
     values, count = jump(tied, log_threshold, found.entries.latents, BANDWIDTH)
-    levels = Levels.of(found.entries, found.entries.latents, LATENTS)
+    levels = StepSizes.of(found.entries, found.entries.latents, LATENTS)
     errors = level_errors(values, found.entries, levels, x, held["W_dec"], held["b_dec"])
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(count / N, l0.mean())
@@ -106,7 +106,7 @@ def test_what_training_calls_active_is_what_encoding_gives():
     with torch.no_grad():
         held.log_threshold.add_(torch.linspace(-1, 1, 64))
     held._show_thresholds()
-    _, found = held.loss(Batch(torch.as_tensor(x)), 0)
+    _, found = held.loss(SparseBatch(torch.as_tensor(x)), 0)
     codes = held.sae.encode(x)
     torch.testing.assert_close(found.entries.latents, codes.indices)
     torch.testing.assert_close(found.values.detach(), codes.values)
@@ -117,7 +117,7 @@ def test_the_weight_of_l0_rises(monkeypatch):
     rows = ArrayRows(x)
     recipe = Recipe(Nesting(latents=(64,)), "jumprelu", 64, None, 3e-3, l0=2.0, l0_rise=0.5, aux=0.0)
     held = Learner(recipe, *mean_and_scale(rows.sample()))
-    batch = Batch(torch.as_tensor(x))
+    batch = SparseBatch(torch.as_tensor(x))
     losses = [float(held.loss(batch, step, 20)[0].detach()) for step in (0, 4, 9, 15)]
     l0 = held.sae.encode(x).l0
     assert losses[1] - losses[0] == pytest.approx(2 * l0 * 0.4, rel=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anysize.sparse.autoencoder.ranks import strongest_first
-from anysize.sparse.learning.kernels import Levels, encoded, level_errors
+from anysize.sparse.learning.kernels import StepSizes, encoded, level_errors
 from anysize.sparse.learning.selecting import row_topk, select_batch, select_relu, select_topk
 from tests.sparse import reference
 
@@ -56,7 +56,7 @@ def test_prefix_losses_and_gradients_are_those_of_plain_autograd(kind, detach, w
     wanted = reference.losses(wanted_errors, row_weights)
 
     found = selected(x, held, kind, 6)
-    levels = Levels.of(found.entries, found.entries.latents, LATENTS)
+    levels = StepSizes.of(found.entries, found.entries.latents, LATENTS)
     errors = through_kernels(found, x, held, levels, row_weights=row_weights, detach=detach)
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(errors.last, wanted_errors[-1].detach())
@@ -71,7 +71,7 @@ def test_rank_losses_and_gradients_are_those_of_plain_autograd():
     found = selected(x, held, "topk", 64)
     order, rank = strongest_first(found.entries.rows, found.values, N)
     found = found.kept(order)
-    errors = through_kernels(found, x, held, Levels.of(found.entries, rank, active))
+    errors = through_kernels(found, x, held, StepSizes.of(found.entries, rank, active))
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(gradients(errors.losses.sum(), held), gradients(wanted.sum(), held))
 
@@ -120,7 +120,7 @@ def test_nothing_selected_leaves_the_bias_alone():
         held["b_enc"].fill_(-1e3)
     found = selected(x, held, "topk", 6)
     assert len(found.values) == 0
-    errors = through_kernels(found, x, held, Levels.of(found.entries, found.entries.latents, LATENTS))
+    errors = through_kernels(found, x, held, StepSizes.of(found.entries, found.entries.latents, LATENTS))
     got = gradients(errors.losses.sum(), held)
     torch.testing.assert_close(got[2], 2 * 4 * (held["b_dec"] - x).sum(0).detach() / (N * D))
     assert all(bool((gradient == 0).all()) for gradient in (got[0], got[1], got[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ LONGEST = 100
 """How many times longer than wide a picture may be: what scales the short side up would need memory for the long."""
 
 
-def picture(source: str | os.PathLike[str] | Any) -> Image:
+def picture(source: str | os.PathLike[str] | bytes | Any) -> Image:
     """
-    A picture of a file, of an array (rows, columns[, 3]) of eight bits, or as Pillow has it.
+    A picture of a file, of what a file holds, of an array (rows, columns[, 3]) of eight bits, or as Pillow has it.
 
     What is transparent becomes white; colours for print (CMYK) and 16-bit greys are converted; of an animation the
     first frame is taken. Raises `DataError` if it cannot be read, is empty, or is too long for its width.
@@ -31,8 +32,8 @@ def picture(source: str | os.PathLike[str] | Any) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(source, (str, os.PathLike)):
-                with Image.open(source) as opened:
+            if isinstance(source, (str, os.PathLike, bytes)):
+                with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
                     opened.load()
                     found = _rgb(ImageOps.exif_transpose(opened))
             elif isinstance(source, np.ndarray):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def check_known(model: NestedModel, name: str) -> None:
     if name in model.rivals:
         return
     there = ", ".join(f"{one} (usual)" if one in model.usual else one for one in model.rivals) or "none"
-    raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
+    like = nearest(name, model.rivals)
+    meant = f"; {like}" if like.endswith("?") else ""
+    raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}{meant}")
 
 
 def single(model: NestedModel, data: Data) -> list[NestedModel]:

@@ -66,7 +66,7 @@ class LanguageTraining(NestedTraining):
         )
 
 
-class Training(NestedTraining):
+class CodesTraining(NestedTraining):
     """
     A sentence encoder: ``forward`` takes a batch of texts by column.
 

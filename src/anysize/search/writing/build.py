@@ -25,7 +25,7 @@ METRICS = ("cosine", "dot")
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexOptions:
     """How an index is to be laid out."""
 
     nesting: Nesting | None
@@ -54,7 +54,7 @@ def block_bounds(nesting: Nesting, block: int) -> tuple[int, ...]:
 
 def build(
     directory: Path,
-    plan: Plan,
+    plan: IndexOptions,
     items: Any,
     ids: Iterable[object] | None,
     model: Any,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from anysize.sparse.autoencoder.ranks import rank_in_row, strongest_first
-from anysize.sparse.learning.kernels import Errors, Levels, level_errors
+from anysize.sparse.learning.kernels import Errors, StepSizes, level_errors
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
 
@@ -39,7 +39,7 @@ def loss_of_levels(
     nesting = recipe.nesting
 
     def errors(part: Selected, places: torch.Tensor, stops: tuple[int, ...]) -> Errors:
-        levels = Levels.of(part.entries, places, stops)
+        levels = StepSizes.of(part.entries, places, stops)
         return level_errors(part.values, part.entries, levels, x, W_dec, b_dec, row_weights, detach=recipe.detach)
 
     rows, values, n = selected.entries.rows, selected.values, len(x)

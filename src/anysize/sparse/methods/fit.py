@@ -15,7 +15,7 @@ from anysize.core.verbs.method import stamp
 from anysize.sparse.autoencoder.model import SEARCHED, SparseAutoencoder
 from anysize.sparse.learning.calibration import calibrate
 from anysize.sparse.learning.learner import Learner
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.methods.csr import CSR
 from anysize.sparse.methods.options import SparseOptions
 from anysize.sparse.rows.stored import ArrayRows, Rows, mean_and_scale
@@ -69,7 +69,7 @@ def fit_together(
         sample = rows.sample()
         mean, scale = mean_and_scale(sample, center=first.center, scale=first.rescale)
         batch = first.batch_size or min(512, max(1, rows.count // 4))
-        plan = Plan(first.steps or max(1000, rows.count // batch), batch)
+        plan = LearningPlan(first.steps or max(1000, rows.count // batch), batch)
         learners = [Learner(recipe, mean, scale, device) for recipe in recipes]
         for learner in learners:
             learner.begin(sample[:: -(-len(sample) // _START)])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anysize.text.losses.layered import LayeredLoss
 
 
-class Training(torch.nn.Module):
+class TextTraining(torch.nn.Module):
     """The model and its loss, as the trainer wants them: the loss of a batch of texts."""
 
     def __init__(self, model: SentenceTransformer, loss: LayeredLoss, sides: Sequence[Side | None]) -> None:
@@ -77,7 +77,7 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> Neste
     )
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
-    training = Training(model, method.loss(model, inner), columns.sides)
+    training = TextTraining(model, method.loss(model, inner), columns.sides)
     plan = TrainingPlan(
         epochs=method.epochs,
         batch_size=min(method.batch_size, len(columns)),

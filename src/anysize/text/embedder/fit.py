@@ -22,7 +22,7 @@ from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.training.trainer import TrainingPlan, train
-from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
+from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 
@@ -111,7 +111,7 @@ def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: boo
         learning_rate=method.learning_rate or 1e-3,
         seed=method.seed,
     )
-    losses = train(module, Rows(**columns), plan, workdir, resume=resume)
+    losses = train(module, HeadRows(**columns), plan, workdir, resume=resume)
     model = Embedder(nesting, width, weight=module.weight.detach().cpu().clone())
     model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, "losses": losses}
     return model.eval()

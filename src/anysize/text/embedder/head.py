@@ -27,7 +27,7 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.require(rows, np.float32, ["C", "W"]))
 
 
-class Rows(torch.utils.data.Dataset):
+class HeadRows(torch.utils.data.Dataset):
     """Aligned rows of several matrices as dicts; `None` columns are left out."""
 
     def __init__(self, **columns: np.ndarray | None) -> None:

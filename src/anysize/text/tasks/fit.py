@@ -118,7 +118,7 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
     """Train every weight of the encoder on pairs, in both directions and at every width."""
     from anysize.backbones.sentence import trainable
     from anysize.core.training.trainer import train
-    from anysize.text.depth.fit import Training
+    from anysize.text.depth.fit import TextTraining
     from anysize.text.losses.dims import MatryoshkaLoss
     from anysize.text.tasks.losses import InfoNCELoss, TripletInfoNCELoss
 
@@ -135,7 +135,7 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
     inner = (TripletInfoNCELoss if pairs.negatives else InfoNCELoss)(model, temperature)
     dims = list(method.nesting(base.dimension).values("dims"))
     nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
-    training = Training(model, nested, columns.sides)
+    training = TextTraining(model, nested, columns.sides)
     plan = TrainingPlan(
         epochs=method.base_epochs,
         batch_size=min(method.batch_size, len(columns)),

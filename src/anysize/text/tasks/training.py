@@ -13,7 +13,7 @@ from anysize.core.training.trainer import TrainingPlan, train
 from anysize.text.losses.dims import MatryoshkaLoss
 from anysize.text.tasks.data import TaskSet
 from anysize.text.tasks.model import TaskEncoder
-from anysize.text.tasks.sampling import Batch, PlannedBatches
+from anysize.text.tasks.sampling import PlannedBatches, TaskBatch
 
 
 class Column(torch.nn.Module):
@@ -55,7 +55,7 @@ class TaskTraining(torch.nn.Module):
             MatryoshkaLoss(column, one.loss(column, temperature), matryoshka_dims=list(dims)) for one in sets
         )
 
-    def collate(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def collate(self, batches: Sequence[TaskBatch]) -> dict[str, Any]:
         """Token ids of each column with the task of its adapter, and the labels."""
         (batch,) = batches
         own = self.sets[batch.which]
