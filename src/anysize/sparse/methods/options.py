@@ -23,6 +23,7 @@ class SparseOptions(Method):
 
     runs: ClassVar[str] = "anysize.sparse.methods.fit:fit"
     learns_from: ClassVar[str] = "vectors, or texts and a model"
+    needs: ClassVar[tuple[str, ...]] = ("vector", "text")
     extra: ClassVar[str | None] = "sparse"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "dead_after", "buffer")
     axes: ClassVar[tuple[str, ...]] = ("latents",)
