@@ -33,7 +33,6 @@ class Cut:
     def run(self) -> WasCut:
         """Load at that size and write it."""
         from anysize.cli.shrunk import Held, Shrunk
-        from anysize.cli.tasks import for_task
         from anysize.core.engine_checks import Exported
         from anysize.core.errors import AnysizeError, nearest
         from anysize.core.files import write_bytes
@@ -46,7 +45,7 @@ class Cut:
         if any((target / marker).is_file() for marker in (EXPORT, MANIFEST)):  # else it is not replaced at all
             check_card(target)
         figures = frontier_beside(source)
-        model = for_task(load(self.model, self.size), self.task, self.model)
+        model = load(self.model, self.size).for_task(self.task)
         if self.format is not None and self.format not in model.exports:
             choice = nearest(self.format, model.exports) if model.exports else "it has one format; leave out --format"
             raise AnysizeError(f"a model of kind {model.kind!r} has no format {self.format!r}; {choice}")

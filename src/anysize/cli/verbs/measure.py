@@ -58,7 +58,6 @@ class Measure:
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.notes import read_told, tell
-        from anysize.cli.tasks import for_task
         from anysize.cli.verbs.choose import fraction
         from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
@@ -75,7 +74,7 @@ class Measure:
                 check_file(file)
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
-        model = for_task(load(self.model), self.task, self.model)
+        model = load(self.model).for_task(self.task)
         sizes = model.nesting.resolve_all(self.sizes)
         data = read_told(self.data)
         more = {} if self.options is None else vars(self.options)

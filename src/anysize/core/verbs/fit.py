@@ -14,16 +14,14 @@ from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
-from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
+from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, write_json
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.method import Method, options_of
+from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
-
-RUN, LOCK = "run.json", "lock"
-"""In the folder of an unfinished run: what run it is, and who writes there."""
 
 
 @overload
@@ -73,9 +71,9 @@ def fit(
         loaded = read(data)
         return _remember(method.fit(loaded), loaded)
     target = Path(os.path.abspath(out))
-    workdir = _workdir(target)
+    workdir = workdir_of(target)
     check_replaceable(target, method.marker)
-    _check_ours(workdir)
+    check_ours(workdir)
     loaded = read(data)
     first = _is_first_rank()
     if first:
@@ -125,24 +123,7 @@ def _remember(made: Any, data: Data) -> Any:
 
 def unfinished(out: str | os.PathLike[str]) -> bool:
     """Whether a run that was to write there was stopped on the way, so that `resume` would continue it."""
-    return _workdir(Path(os.path.abspath(out))).exists()
-
-
-def _workdir(target: Path) -> Path:
-    return target.parent / f"{target.name}.partial"
-
-
-def _check_ours(workdir: Path) -> None:
-    """Raise `CheckpointError` if what stands at `workdir`, which is emptied in the end, is no unfinished run."""
-    for path in (workdir, workdir / "checkpoints", workdir / RUN):
-        refuse_link(path)
-    there = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
-    strangers = {name for name in there - {LOCK} if not name.startswith(f".{RUN}.")}
-    if (workdir.exists() and not workdir.is_dir()) or (strangers and RUN not in there):
-        raise CheckpointError(
-            f"{workdir}, where work in progress is kept, holds something else (no {RUN}), so it is not ours to use; "
-            "move it away or name another place"
-        )
+    return workdir_of(Path(os.path.abspath(out))).exists()
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:

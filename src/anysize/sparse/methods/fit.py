@@ -79,6 +79,7 @@ def fit_together(
         sae = learner.sae
         if sae.activation in ("batchtopk", "jumprelu") and sae.active is not None:
             calibrate(sae, held_out, sae.active)
+        sae.source = method.source()
         sae.about = {
             **stamp(method, data),
             "learnt_from": "vectors" if first.model is None else "texts" if first.site is None else "tokens",

@@ -133,7 +133,7 @@ class SparseOptions(Method):
         """How texts become rows."""
         from anysize.sparse.rows.source import Source
 
-        return Source(self.model, self.site, self.max_length, self.device)
+        return Source(self.model, self.site, self.max_length, self.device, self.stream)
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""
