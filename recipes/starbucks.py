@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
     model = az.fit(tuning, method=after, out=args.out / "model", resume=unfinished(args.out / "model"))
     print(az.measure(model, args.data / "stsb" / "test.tsv", arms=["truncate"]).table())
     smallest = model.nesting[0]
-    model.extract(smallest).save(str(args.out / "cut"), create_model_card=False)
+    model.at(smallest).export(args.out / "cut")
     print(f"an ordinary model of {smallest} is in {args.out / 'cut'}")
 
 

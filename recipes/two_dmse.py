@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(frontier.table(within=args.within))
     chosen = frontier.cheapest(within=args.within).size
     frontier.plot(args.out / "grid.png", chosen=chosen)
-    model.extract(chosen).save(str(args.out / "cut"), create_model_card=False)
+    model.at(chosen).export(args.out / "cut")
     print(f"{chosen} loses at most {args.within:.0%}: an ordinary model of that size is in {args.out / 'cut'}")
 
 

@@ -11,6 +11,7 @@ from anysize.text import MRL, Embedder
 def frontiers(path: str) -> az.Size:
     assert_type(az.__version__, str)
     data = assert_type(az.read(path), az.Data)
+    assert_type(az.fit(path, method="mrl", out="made"), az.NestedModel)
     model = assert_type(az.load(path), az.NestedModel)
     assert_type(model.nesting, az.Nesting)
     assert_type(model.cost(), az.Cost)

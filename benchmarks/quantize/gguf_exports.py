@@ -167,7 +167,7 @@ def tried(case: Case, folder: Path) -> tuple[str, str]:
 
 def run_again(file: Path, view: Any, *, told: bool = False) -> float:
     """The largest relative distance between what the engine gives for `TEXTS` and what the model gives."""
-    model = view.extract()
+    model = view.convert()
     sentences = hasattr(model, "preprocess")
     limit = int(model.max_seq_length if sentences else model.config.max_position_embeddings - 1)
     rows = {text: model.tokenizer(text)["input_ids"] for text in TEXTS}

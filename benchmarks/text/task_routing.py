@@ -50,7 +50,7 @@ def timed(encoder: TaskEncoder, texts: list[str], tasks: list[str], repeats: int
         (encoder.tokens(texts[row : row + ROWS], tasks[row : row + ROWS]), tasks[row : row + ROWS])
         for row in range(0, len(texts), ROWS)
     ]
-    alone, merged = Backbone.of(base()), Backbone.of(encoder.extract(task="classification"))
+    alone, merged = Backbone.of(base()), Backbone.of(encoder.for_task("classification").convert())
     depth = alone.depth
 
     def by_task() -> None:

@@ -28,6 +28,7 @@ from anysize.core.verbs.fit import fit as fit
 from anysize.core.verbs.load import load as load
 from anysize.core.verbs.measure import measure as measure
 from anysize.core.verbs.method import Method as Method
+from anysize.core.verbs.run import run as run
 from anysize.core.version import __version__ as __version__
 from anysize.search.asking.stages import Stage as Stage
 from anysize.search.index import Index as Index

@@ -64,6 +64,21 @@ def test_measure_after_fit_embeds_nothing_again(anysize, tmp_path, encoder_path,
     assert not list((tmp_path / "mine").rglob("*.npz"))
 
 
+def test_codes_are_measured_on_the_embeddings_that_they_were_fitted_on(anysize, tmp_path, encoder_path, kept, asked):
+    texts = sentences(40, 2)
+    (tmp_path / "classes.jsonl").write_text(
+        "\n".join(json.dumps({"text": text, "label": text[:2]}) for text in texts), "utf-8"
+    )
+    data, codes = tmp_path / "classes.jsonl", tmp_path / "codes"
+    words = ["fit", data, "--method", "csr", "--model", encoder_path, "--latents", "16", "--active", "2,4"]
+    assert anysize(*words, "--steps", "2", "--batch-size", "16", "--out", codes).status == 0
+    assert sorted(asked) == sorted(texts)
+    asked.clear()
+    for by in ("sparse-accuracy", "reconstruction"):
+        assert anysize("measure", codes, data, "--by", by, "--arms", "", "--json").status == 0
+    assert not asked
+
+
 def test_it_can_be_turned_off(tmp_path, encoder, kept, asked, monkeypatch):
     monkeypatch.setenv("ANYSIZE_CACHE_MB", "0")
     for _ in range(2):

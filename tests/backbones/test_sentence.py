@@ -212,5 +212,5 @@ def test_a_cut_model_does_not_depend_on_what_was_read_before(encoder_path, tmp_p
         model = NestedEncoder.from_pretrained(encoder_path, layers=(1, 2), dims=(8, WIDTH))
         if name == "used":
             model.encoder.tokenizer(["balan"], max_length=9, truncation=True)
-        model.extract(layers=2, dims=WIDTH).save(str(tmp_path / name), create_model_card=False)
+        model.at(layers=2, dims=WIDTH).convert().save(str(tmp_path / name), create_model_card=False)
     assert tree(tmp_path / "fresh") == tree(tmp_path / "used")

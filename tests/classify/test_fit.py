@@ -77,7 +77,7 @@ def test_registered_names(tmp_path):
 
 def test_refusals(tmp_path):
     x, y = blobs()
-    with pytest.raises(DataError, match="has no labels"):
+    with pytest.raises(DataError, match="needs vector, label, or text, label; d has vector"):
         MRLClassifier().fit(Data("d", "", corpus=Items(["a"], x[:1], "vector")))
     texts = Data("d", "", corpus=Items(["a", "b"], ["x", "y"]), labels=["p", "q"])
     with pytest.raises(DataError, match="holds texts; name a saved anysize model"):

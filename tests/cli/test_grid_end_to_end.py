@@ -63,7 +63,7 @@ def test_choose_takes_time_and_bytes_together(made, anysize):
 def test_cut_by_size_or_name_loads_without_anysize(made, anysize):
     from sentence_transformers import SentenceTransformer
 
-    for size, folder in (("small", "named"), ("layers=1,dims=8", "typed")):
+    for size, folder in (("small", "named"), ("1:8", "typed")):
         said = anysize("cut", made / "menu", "--size", size, "--out", made / folder)
         assert said.status == 0, said
         assert "layers=1,dims=8 as a sentence-transformers model" in said.out
@@ -75,7 +75,7 @@ def test_cut_by_size_or_name_loads_without_anysize(made, anysize):
 
 
 def test_an_index_holds_the_vectors_of_one_cell(made, anysize):
-    said = anysize("index", made / "grid", made / "pairs.jsonl", "--size", "layers=1,dims=32", "--out", made / "idx")
+    said = anysize("index", made / "grid", made / "pairs.jsonl", "--size", "1:32", "--out", made / "idx")
     assert said.status == 0, said
     index = az.Index.open(made / "idx")
     assert index.nesting == az.Nesting(dims=(8, 32))

@@ -38,6 +38,8 @@ class HashModel:
 
     name: str = "a"
     dims: int = 32
+    gives = "vectors"
+    tasks, task = (), None
 
     @property
     def nesting(self) -> Nesting:
@@ -54,7 +56,7 @@ class HashModel:
     def at(self, size: Size) -> HashModel:
         return HashModel(self.name, self.nesting.resolve(size).dims)
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str], *, side: str | None = None) -> np.ndarray:
         out = np.zeros((len(texts), 32), np.float32)
         for row, text in enumerate(texts):
             for word in ["", *text.split()]:

@@ -91,7 +91,7 @@ def test_views_extracts_and_loads_at_a_size(base, headed, tmp_path):
     model = Embedder(base.nesting, base.width, encoder=Encoder(str(base.path)), weight=head)
     for dims in (DIMS, base.width):
         base.check(model.at(dims=dims), dims, head)
-        base.check(written(model.extract(dims=dims), tmp_path / f"cut{dims}"), dims, head)
+        base.check(written(model.at(dims=dims).convert(), tmp_path / f"cut{dims}"), dims, head)
     model.save(tmp_path / "saved")
     base.check(az.load(tmp_path / "saved", dims=DIMS), DIMS, head)
     base.check(az.load(tmp_path / "saved"), base.width, head)
@@ -102,7 +102,7 @@ def test_layers_at_full_depth(base, tmp_path):
     model = NestedEncoder.from_pretrained(str(base.path), layers=(1, DEPTH), dims=(DIMS, base.width))
     for dims in (DIMS, base.width):
         base.check(model.at(layers=DEPTH, dims=dims), dims)
-        base.check(written(model.extract(layers=DEPTH, dims=dims), tmp_path / f"cut{dims}"), dims)
+        base.check(written(model.at(layers=DEPTH, dims=dims).convert(), tmp_path / f"cut{dims}"), dims)
     model.save(tmp_path / "saved")
     base.check(az.load(tmp_path / "saved", layers=DEPTH, dims=DIMS), DIMS)
     base.check(az.load(tmp_path / "saved"), base.width)
@@ -110,7 +110,7 @@ def test_layers_at_full_depth(base, tmp_path):
 
 def test_a_cut_in_layers_is_its_own_view(base, tmp_path):
     model = NestedEncoder.from_pretrained(str(base.path), layers=(1, DEPTH), dims=(DIMS, base.width))
-    cut, view = written(model.extract(layers=1, dims=DIMS), tmp_path / "cut"), model.at(layers=1, dims=DIMS)
+    cut, view = written(model.at(layers=1, dims=DIMS).convert(), tmp_path / "cut"), model.at(layers=1, dims=DIMS)
     for side, found in by_side(cut, TEXTS).items():
         np.testing.assert_allclose(found, by_side(view, TEXTS)[side], atol=base.near, err_msg=side)
 
@@ -124,7 +124,7 @@ def test_codes_of_eight_bits(base, tmp_path):
     model.save(tmp_path / "saved")
     loaded = az.load(tmp_path / "saved", layers=DEPTH, dims=base.width, bits=8)
     base.check(loaded, base.width, near=near)
-    cut = written(loaded.extract(), tmp_path / "cut")
+    cut = written(loaded.convert(), tmp_path / "cut")
     for side, found in by_side(cut, TEXTS).items():
         np.testing.assert_allclose(found, by_side(loaded, TEXTS)[side], atol=max(base.near, 1e-5), err_msg=side)
 
@@ -146,7 +146,7 @@ def test_what_is_cut_says_of_itself_what_the_base_says(base, tmp_path):
     ours = Embedder(base.nesting, base.width, encoder=Encoder(str(base.path)))
     layered = NestedEncoder.from_pretrained(str(base.path), layers=(1, DEPTH), dims=(DIMS, base.width))
     said = {name: json.loads((base.path / name).read_text()) for name in FILES}
-    for name, model in (("width", ours.extract(dims=base.width)), ("depth", layered.extract())):
+    for name, model in (("width", ours.at(dims=base.width).convert()), ("depth", layered.convert())):
         written(model, tmp_path / name)
         cut = {file: json.loads((tmp_path / name / file).read_text()) for file in FILES}
         said["config_sentence_transformers.json"].pop("truncate_dim", None)  # by now a part of the modules

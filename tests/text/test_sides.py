@@ -74,7 +74,7 @@ def test_a_prompt_of_passages_is_that_of_documents_here_and_in_what_is_cut(tmp_p
     expected = SentenceTransformer(str(path), device="cpu").encode(TEXTS, prompt_name="passage")
     model = Embedder(Nesting(dims=(8, WIDTH)), WIDTH, encoder=Encoder(str(path)))
     layered = NestedEncoder.from_pretrained(str(path), layers=(2,))
-    for one in (model, layered, model.extract(), layered.extract()):
+    for one in (model, layered, model.convert(), layered.convert()):
         np.testing.assert_allclose(one.encode_document(TEXTS), expected, atol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_a_model_with_two_routes_goes_by_the_side(tmp_path):
     expected = by_side(SentenceTransformer(str(tmp_path / "two"), device="cpu"), TEXTS)
     assert np.abs(unit(expected["query"]) - unit(expected["document"])).max() > 0.1
     model = Embedder(Nesting(dims=(8, WIDTH)), WIDTH, encoder=Encoder(str(tmp_path / "two")))
-    model.extract(dims=8).save(str(tmp_path / "cut"), create_model_card=False)
+    model.at(dims=8).convert().save(str(tmp_path / "cut"), create_model_card=False)
     for one in (model.at(dims=8), SentenceTransformer(str(tmp_path / "cut"), device="cpu")):
         for side, found in by_side(one, TEXTS).items():
             np.testing.assert_allclose(found, unit(expected[side][:, :8]), atol=1e-5, err_msg=side)
@@ -241,7 +241,7 @@ def test_tasks_go_behind_the_bases_own_prompts(sided, plain, tmp_path):
         mixed = one.encode(TEXTS[:2], task=["retrieval.passage", "retrieval.query"])
         np.testing.assert_allclose(mixed[0], plain.encode_document(TEXTS[:1])[0], atol=1e-5)
         np.testing.assert_allclose(mixed[1], plain.encode_query(TEXTS[1:2])[0], atol=1e-5)
-    cut = model.extract(task="retrieval.passage", dims=8)
+    cut = model.for_task("retrieval.passage").at(dims=8).convert()
     for found in by_side(cut, TEXTS).values():  # one task, by whichever method it is asked
         np.testing.assert_allclose(found, model.at(dims=8).encode_document(TEXTS), atol=1e-5)
     view = model.for_task("text-matching")
@@ -254,7 +254,7 @@ def test_tasks_over_a_base_that_cuts_its_vectors(tmp_path):
     plain = SentenceTransformer(str(path), device="cpu")
     model = TaskLoRA(str(path), ("retrieval.query", "retrieval.passage"), dims=(8, 16))
     model.save(tmp_path / "saved")
-    for one in (model, az.load(tmp_path / "saved"), model.extract(task="retrieval.query")):
+    for one in (model, az.load(tmp_path / "saved"), model.for_task("retrieval.query").convert()):
         np.testing.assert_allclose(one.encode_query(TEXTS), unit(plain.encode_query(TEXTS)), atol=1e-5)
 
 
@@ -337,7 +337,7 @@ def test_bases_whose_settings_a_cut_in_layers_cannot_keep_are_refused_by_name(tm
         assert "\n" not in str(refused.value)
     # Read as it is, without layers, such a base is no difficulty.
     model = Embedder(Nesting(dims=(8, WIDTH)), WIDTH, encoder=Encoder(chats))
-    np.testing.assert_allclose(model.extract().encode(TEXTS), chats.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(model.convert().encode(TEXTS), chats.encode(TEXTS), atol=1e-5)
 
 
 def test_a_tokenizer_without_a_limit_reads_whole_texts(tmp_path):
@@ -355,7 +355,7 @@ def test_info_tells_the_prompts_of_every_kind_of_model(sided, tmp_path, anysize)
     codes = finished(prepared(copy.deepcopy(encoder), Nesting(layers=(2,), dims=(8, WIDTH), bits=(4, 8))))
     for name, model in (("layers", encoder), ("head", embedder), ("codes", codes), ("tasks", TaskLoRA(str(sided)))):
         model.save(tmp_path / name)
-    embedder.extract().save(str(tmp_path / "cut"), create_model_card=False)
+    embedder.convert().save(str(tmp_path / "cut"), create_model_card=False)
     for name in ("layers", "head", "codes", "tasks", "cut"):
         said = anysize("info", tmp_path / name)
         assert f"query: {QUERY!r}" in said.out, name

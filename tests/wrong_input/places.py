@@ -23,6 +23,16 @@ def _sizes() -> Iterator[Place]:
         "Nesting(weights=)", lambda s, x: az.Nesting(weights=x, dims=(8, 32)), "zero, a text and None, an object"
     )
     yield Place("Nesting.pairs", lambda s, x: az.Nesting.pairs(x), "None, zero, [None], a text, an object")
+    yield Place(
+        "Nesting(open=)", lambda s, x: az.Nesting(open=x, dims=(8, 32)), "None, zero, [None], a text, an object"
+    )
+    yield Place(
+        "Nesting.parse", lambda s, x: az.Nesting.parse(x), "None, zero, [None], a text, an empty text, an object"
+    )
+    yield Place("Nesting.resolve", lambda s, x: s.embedder.nesting.resolve(x), "zero, [None], a text, an object")
+    yield Place(
+        "Nesting.resolve_all", lambda s, x: s.embedder.nesting.resolve_all(x), "zero, [None], a text, an object"
+    )
     yield Place("Nesting.from_json", lambda s, x: az.Nesting.from_json(x), "None, a text, an empty mapping, [1]")
     yield Place("Nesting.values", lambda s, x: s.embedder.nesting.values(x), "None, a text, an object")
     yield Place("Nesting.up_to", lambda s, x: s.embedder.nesting.up_to(x), "a text, an object, zero")

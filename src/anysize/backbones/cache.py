@@ -31,6 +31,8 @@ class VectorCache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
+        self._holds: dict[str, frozenset[bytes]] = {}
+        """The name of a file that was read -> its keys, so that it is read again only for one of these."""
 
     @classmethod
     def of(cls, identity: str) -> VectorCache | None:
@@ -44,11 +46,14 @@ class VectorCache:
 
     def take(self, keys: Iterable[bytes]) -> dict[bytes, np.ndarray]:
         """Those of the keys that are known, with their embeddings."""
-        wanted, found = set(keys), {}
+        wanted, found = set(keys), dict[bytes, np.ndarray]()
         for file in sorted(self.folder.glob("*.npz")) if wanted and _is_own(self.folder) else ():
-            rows = {key: row for key, row in _read(file) if key in wanted}
-            if rows:
-                found.update(rows)
+            if file.name in self._holds and not wanted & self._holds[file.name]:
+                continue
+            there = dict(_read(file))
+            self._holds[file.name] = frozenset(there)
+            if rows := wanted & there.keys():
+                found.update((key, there[key]) for key in rows)
                 with contextlib.suppress(OSError):
                     os.utime(file)
         return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,9 +12,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
+from anysize.backbones.generating import Generating, continued, picking
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
 from anysize.backbones.packaged import packaged
-from anysize.core.arguments import PATH, TEXTS, expect, takes
+from anysize.backbones.texts.cut_texts import say_shortened
+from anysize.core.arguments import PATH, TEXT, TEXTS, expect, many, number, takes, whole
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import new_directory, read_json
@@ -28,7 +32,7 @@ LENGTH = 256
 """Tokens of a window where nobody says otherwise; models that read fewer get their own limit."""
 
 
-class CausalLM(NestedModel):
+class CausalLM(Generating, NestedModel):
     """
     Gives the logits of every next token. `max_length` is the length of the windows it learns and is measured on.
 
@@ -36,9 +40,12 @@ class CausalLM(NestedModel):
     """
 
     kind = "causal-lm"
+    reads = ("text",)
+    gives = "next tokens"
     evaluators = ("next-token",)
     rivals: ClassVar[Mapping[str, str]] = {"original": "anysize.backbones.causal:original"}
     exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.backbones.causal:write"}
+    converts: ClassVar[Mapping[str, str]] = {"transformers": "anysize.backbones.causal:CausalLM.transformer"}
 
     def __init__(self, nesting: Nesting, lm: Any, max_length: int) -> None:
         super().__init__(nesting)
@@ -104,12 +111,79 @@ class CausalLM(NestedModel):
         """Where it runs."""
         return next(iter(self.lm.parameters())).device
 
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Logits (rows, tokens, vocabulary) for texts, or for token ids (rows, tokens)."""
-        self.nesting.resolve_all(sizes)
         given = isinstance(example, torch.Tensor)
         inputs = {"input_ids": example.to(self.device)} if given else self.tokens(list(example))
-        return {self.nesting.full: self.lm(**inputs, use_cache=False).logits.float()}
+        return {asked[0]: self.lm(**inputs, use_cache=False).logits.float()}
+
+    @takes(
+        items=TEXTS,
+        max_new_tokens=whole(),
+        temperature=number(0),
+        seed=whole(0),
+        stop=many(TEXT, "a list of texts"),
+        batch_size=whole(),
+    )
+    def generate(
+        self,
+        items: Sequence[str],
+        *,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 8,
+    ) -> list[str]:
+        """
+        What the model goes on with after each text, up to the end that it sets, one of `stop`, or so many tokens.
+
+        At `temperature` 0 the most probable token comes next; above, one is drawn, by `seed` and the words of the text.
+        Of a text that leaves no room for the new tokens only the end is read. Raises `AnysizeError` for more new tokens
+        than the model has places.
+        """
+        if self.tokenizer is None:
+            raise AnysizeError("this language model came without a tokenizer; load it by its folder or name")
+        places = int(getattr(self.lm.config, "max_position_embeddings", None) or sys.maxsize)
+        if max_new_tokens >= places:
+            raise AnysizeError(f"max_new_tokens is {max_new_tokens}, and the model has {places} places in all")
+        with quiet():  # it warns of texts that are longer than the model reads
+            prompts = [self.tokenizer(text)["input_ids"] or [self._first()] for text in items]
+        say_shortened(sum(len(ids) > places - max_new_tokens for ids in prompts), len(prompts), places - max_new_tokens)
+        prompts = [ids[-(places - max_new_tokens) :] for ids in prompts]
+        written = [""] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            found = continued(
+                self.lm,
+                [prompts[row] for row in rows],
+                picking([items[row] for row in rows], temperature, seed),
+                most=max_new_tokens,
+                ends=self._ends(),
+                stopped=lambda ids: any(one in self._text(ids) for one in stop),
+                filler=self._first(),
+            )
+            for row, ids in zip(rows, found, strict=True):
+                text = self._text(ids)
+                written[row] = text[: min([text.find(one) for one in stop if one in text], default=len(text))]
+        return written
+
+    def _text(self, ids: Sequence[int]) -> str:
+        found: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return found
+
+    def _first(self) -> int:
+        """What stands where there is no token."""
+        known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
+        return next((int(one) for one in known if one is not None), 0)
+
+    def _ends(self) -> set[int]:
+        """The tokens by which the model says that a text ends."""
+        said = [self.tokenizer.eos_token_id, self.lm.config.eos_token_id]
+        if self.lm.generation_config is not None:
+            said.append(self.lm.generation_config.eos_token_id)
+        return {int(one) for held in said if held is not None for one in (held if isinstance(held, list) else [held])}
 
     # The contract
 
@@ -119,12 +193,8 @@ class CausalLM(NestedModel):
         linear = sum(part.weight.numel() for part in self.lm.modules() if isinstance(part, nn.Linear))
         return Cost(bytes=4 * count, parameters=count, flops=2 * linear)
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+    def transformer(self) -> Any:
         """The Hugging Face model with its tokenizer attached (`save_pretrained` both); it shares nothing."""
-        import copy
-
-        if size is not None or axes:
-            self.nesting.resolve(size, **axes)
         lm = copy.deepcopy(self.lm)
         lm.tokenizer = self.tokenizer
         return lm
@@ -164,6 +234,11 @@ class CausalLM(NestedModel):
         self.lm.tie_weights()
         if (directory / TOKENIZER).is_dir():
             self.tokenizer = read_tokenizer(directory)
+
+    def take_parts(self, whole: Self) -> None:
+        """The tokenizer, and the weights that modules share."""
+        self.lm.tie_weights()
+        self.tokenizer = whole.tokenizer
 
 
 def write(view: CausalLM, path: str | os.PathLike[str]) -> Exported:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from anysize.classify.heads import MRLHead
-from anysize.core.arguments import ROWS, expect
+from anysize.core.arguments import ROWS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
@@ -27,6 +28,7 @@ class Classifier(NestedModel):
     """
 
     kind = "classifier"
+    gives = "labels"
     evaluators = ("accuracy",)
 
     def __init__(
@@ -66,9 +68,8 @@ class Classifier(NestedModel):
             raise DataError("the features hold NaN or infinite values; remove those rows")
         return found
 
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Logits (n, classes) at every size from one pass of the backbone; gradients flow."""
-        asked = self.nesting.resolve_all(sizes)
         logits = self.head(self.features(example), [size.dims for size in asked])
         return dict(zip(asked, logits, strict=True))
 
@@ -80,6 +81,16 @@ class Classifier(NestedModel):
     def predict(self, inputs: Any) -> np.ndarray:
         """The most probable of `classes` for each row, (n,)."""
         return np.asarray(self.classes)[self.probabilities(inputs).argmax(1)]
+
+    @takes(top=whole())
+    def run(self, items: Any, *, side: Side | None = None, top: int = 5) -> list[list[dict[str, Any]]]:
+        """For each row its `top` most probable classes, the first first: ``{"label": ..., "probability": ...}``."""
+        found = self.probabilities(items)
+        best = np.argsort(-found, axis=1, kind="stable")[:, :top]
+        return [
+            [{"label": self.classes[place], "probability": float(row[place])} for place in places]
+            for row, places in zip(found, best.tolist(), strict=True)
+        ]
 
     def places(self, labels: Sequence[str | int] | np.ndarray) -> torch.Tensor:
         """Labels as places in `classes`, (n,) int64. Raises `DataError` for a label that is not a class."""
@@ -95,11 +106,9 @@ class Classifier(NestedModel):
         products = self.size.dims * len(self.classes)
         return Cost(bytes=4 * self.size.dims, parameters=products + len(self.classes), flops=2 * products)
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Self:
-        """A smaller classifier with only the weights of that size; it keeps using the same backbone."""
-        small: Self = super().extract(size, **axes)
-        small.backbone = self.backbone
-        return small
+    def take_parts(self, whole: Self) -> None:
+        """The same backbone, which is the caller's."""
+        self.backbone = whole.backbone
 
     # Saving
 

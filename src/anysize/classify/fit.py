@@ -32,8 +32,7 @@ def fit(method: MRLClassifier, data: Data, workdir: Path, resume: bool) -> Class
 
     Raises `DataError` if there are no labels, or texts without a model.
     """
-    if data.labels is None:
-        raise DataError(f"{data.name} has no labels to learn from; add a column label")
+    assert data.labels is not None  # the method needs them
     items = data.items()
     if items.vectors is not None:
         features = items.vectors

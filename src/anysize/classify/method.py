@@ -22,6 +22,7 @@ class MRLClassifier(Method):
     axes: ClassVar[tuple[str, ...]] = ("dims",)
     paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
     learns_from: ClassVar[str] = "labelled vectors, or labelled texts and a model"
+    needs: ClassVar[tuple[str, ...]] = ("vector, label", "text, label")
     runs: ClassVar[str] = "anysize.classify.fit:fit"
 
     model: str | None = None

@@ -21,9 +21,9 @@ class Queries:
     queries: Any
 
 
-def read_queries(source: str) -> Queries:
+def read_queries(source: str, what: str = "query") -> Queries:
     """
-    The queries of a file, or of standard input for "-".
+    The queries of a file, or of standard input for "-"; a message calls one of them `what`.
 
     A file is read as JSON lines if its first line is a JSON object, else as text, a query a line; empty lines are
     passed over. Raises `DataError`, naming the line, and if there is no query.
@@ -36,18 +36,18 @@ def read_queries(source: str) -> Queries:
     name = "standard input" if source == "-" else source
     lines = [(number, line) for number, line in _lines(source, name) if line.strip()]
     if not lines:
-        raise DataError(f"{name} holds no query; expected one a line")
+        raise DataError(f"{name} holds no {what}; expected one a line")
     if not isinstance(_json(lines[0][1]), dict):
         return Queries([str(number) for number, _ in lines], [line.strip() for _, line in lines])
-    found = [_query(line, number, name) for number, line in lines]
+    found = [_query(line, number, name, what) for number, line in lines]
     return Queries([one for one, _ in found], [text for _, text in found])
 
 
-def _query(line: str, number: int, name: str) -> tuple[str, str]:
+def _query(line: str, number: int, name: str, what: str) -> tuple[str, str]:
     values = _json(line)
     text = values.get("text", values.get("query")) if isinstance(values, dict) else None
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f'{name} line {number} is no query; expected a JSON object with a "text" that is not empty')
+        raise DataError(f'{name} line {number} is no {what}; expected a JSON object with a "text" that is not empty')
     own = values.get("_id", values.get("id", number))
     if isinstance(own, bool) or not isinstance(own, (str, int)):
         raise DataError(f"{name} line {number} has the id {own!r}; expected text or a whole number")

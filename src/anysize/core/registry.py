@@ -2,9 +2,8 @@
 How the face finds a family: by name, through Python entry points, imported only when used.
 
 Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure),
-``anysize.encoders`` (what embeds texts, by a model's name), ``anysize.layouts`` (a file by which another library's
-directory is known, and how to read it), ``anysize.readers`` (a pattern of names by which a folder or a file that is no
-table is known, and what makes `Data` of it).
+``anysize.layouts`` (a file by which another library's directory is known, and how to read it), ``anysize.readers`` (a
+pattern of names by which a folder or a file that is no table is known, and what makes `Data` of it).
 A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
 """
 

@@ -36,9 +36,13 @@ def side_of(texts: Any) -> Side | None:
 
 
 class TwoSided:
-    """Adds to an ``encode(inputs, side=...)`` the two methods that users of sentence-transformers know."""
+    """Adds to an ``encode(inputs, side=...)`` the two methods that users of sentence-transformers know, and `run`."""
 
     encode: Callable[..., Any]
+
+    def run(self, items: Any, *, side: Side | None = None, batch_size: int = 64) -> Any:
+        """A vector for each item: `encode`."""
+        return self.encode(items, side=side, batch_size=batch_size)
 
     def encode_query(self, inputs: Any, **options: Any) -> Any:
         """`encode` of what is asked: behind the model's query prompt, where it has one."""

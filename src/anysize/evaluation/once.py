@@ -57,5 +57,5 @@ class FeaturesOnce:
             model.encoder.keep()
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
-        chosen: dict[str, Any] = {"task": task} if task and getattr(model, "task", "") is None else {}
+        chosen: dict[str, Any] = {"task": task} if task and model.tasks and model.task is None else {}
         return model.features(part.texts or [], side=side, progress=True, bf16=bf16, **chosen)

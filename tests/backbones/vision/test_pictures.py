@@ -40,6 +40,14 @@ def test_arrays_and_pillow_images(tmp_path):
     assert (np.asarray(picture((tmp_path / "small.png").read_bytes())) == values).all()
 
 
+def test_a_picture_is_read_from_what_a_file_holds(tmp_path):
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "a.png")
+    held = (tmp_path / "a.png").read_bytes()
+    assert picture(held).tobytes() == picture(tmp_path / "a.png").tobytes()
+    with pytest.raises(DataError, match="a picture is no picture that Pillow can read"):
+        picture(held[8:])
+
+
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "words.png").write_text("no picture")
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")

@@ -87,7 +87,7 @@ def test_a_users_own_model_is_not_replaced(anysize, encoder, here):
 
 def test_a_vector_model_is_cut_to_a_smaller_one(anysize):
     vectors = spread_vectors(5)
-    said = anysize("cut", "vectors", "--size", "dims=8", "--out", "small")
+    said = anysize("cut", "vectors", "--size", "8", "--out", "small")
     assert said.status == 0, said.err
     first, second = said.out.splitlines()
     assert first == 'small: dims=8 as an anysize model; load it with anysize.load("small")'
@@ -110,8 +110,10 @@ BAD = {
     "untrained": (["vectors", "--size", "dims=5"], ["trained for dims 4, 8, 16; 5 lies between 4 and 8"]),
     "too-large": (["vectors", "--size", "dims=64"], ["64 is larger"]),
     "no-such-axis": (["vectors", "--size", "layers=2"], ["'layers'", "dims"]),
-    "no-size": (["vectors", "--size", "wide"], ["'wide'"]),
-    "empty-size": (["vectors", "--size", ""], ["cannot read '' as a size"]),
+    "no-name": (["vectors", "--size", "wide"], ["no size is called 'wide'", "dims=64"]),
+    "no-size": (["vectors", "--size", "4:8"], ["'4:8'", "64 or dims=64"]),
+    "decimal-size": (["vectors", "--size", "dims=0.5"], ["'dims=0.5'", "write 1/2"]),
+    "empty-size": (["vectors", "--size", ""], ["dims=64"]),
     "zero": (["vectors", "--size", "dims=0"], ["0"]),
     "no-model": (["nowhere", "--size", "dims=4"], ["nowhere does not exist"]),
     "not-ours": (["vectors", "--size", "dims=4", "--out", "mine"], ["not ours to replace"]),

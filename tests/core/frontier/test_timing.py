@@ -38,18 +38,46 @@ def test_the_interval_holds_the_quantile_as_often_as_it_says():
 
 
 def test_runs_take_turns_until_their_times_are_stable(monkeypatch):
-    order = []
-    monkeypatch.setattr(timing, "_once", lambda run: order.append(run) or len(order) % 2 + 1_000_000)
-    found = interleaved(["a".upper, "b".upper])
+    first, second, order = "a".upper, "b".upper, []
+
+    def once(run):
+        order.append(run)
+        return 1_000_000 if run is first else 2_000_000
+
+    monkeypatch.setattr(timing, "_once", once)
+    assert [one.ms for one in interleaved([first, second])] == pytest.approx([1, 2])
     assert len(order) == 2 * timing.LEAST  # stable at once, so no more than the least
-    assert len({*order[::2]}) == len({*order[1::2]}) == 1
-    assert [one.ms for one in found] == pytest.approx([1, 1], abs=1e-3)
+    assert order == [first, second] * timing.LEAST
     rng = np.random.default_rng(0)
     order.clear()
     monkeypatch.setattr(timing, "_once", lambda run: order.append(run) or int(1e6 * rng.exponential()))
     monkeypatch.setattr(timing, "MORE", 60.0)
-    interleaved(["a".upper])
+    interleaved([first])
     assert len(order) == timing.MOST  # never stable
+
+
+def test_what_others_use_of_the_processor_is_not_counted():
+    (waits,) = interleaved([partial(time.sleep, 0.002)])
+    assert waits.ms < 0.5
+    (works,) = interleaved([partial(busy, 0.002)])
+    assert works.ms == pytest.approx(2, rel=0.2)
+
+
+def test_what_a_run_finds_in_the_caches_is_its_own():
+    """The first call after another run takes longer; that is not what is timed."""
+    last = []
+
+    def run(name):
+        busy(0.0002 if last == [name] else 0.002)
+        last[:] = [name]
+
+    assert all(one.ms < 1 for one in interleaved([partial(run, "a"), partial(run, "b")]))
+
+
+def busy(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def test_encoding_is_timed_once_for_all_that_share_an_encoder():
@@ -57,10 +85,10 @@ def test_encoding_is_timed_once_for_all_that_share_an_encoder():
 
     def encode(name):
         asked.append(name)
-        time.sleep(0.002)
+        busy(0.002)
 
     def scan(encoder):
-        return Scan(1000, 1 << 21, lambda rows: partial(time.sleep, rows / 1e6), partial(encode, encoder), encoder)
+        return Scan(1000, 1 << 21, lambda rows: partial(busy, rows / 1e6), partial(encode, encoder), encoder)
 
     records = timed([at(8), at(16), at(32)], [scan("one"), scan("one"), scan("two")])
     assert asked.count("one") == asked.count("two")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -24,8 +25,7 @@ class Projection(NestedModel):
         self.weight = torch.nn.Parameter(torch.zeros(nesting.full.dims, width))
         self.register_buffer("gain", torch.tensor(1.0))
 
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
-        asked = [self.nesting.resolve(size) for size in sizes or tuple(self.nesting)]
+    def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         z = example @ self.weight[: max(size.dims for size in asked)].T * self.gain
         return {size: z[:, : size.dims] for size in asked}
 
@@ -71,8 +71,8 @@ def test_an_open_axis_passes_between_its_sizes_too():
 
 
 class RunsListedOnly(Projection):
-    def outputs(self, example, sizes=None):
-        return {size: out + (size not in self.nesting) for size, out in super().outputs(example, sizes).items()}
+    def _outputs(self, example, asked):
+        return {size: out + (size not in self.nesting) for size, out in super()._outputs(example, asked).items()}
 
 
 def test_a_size_of_an_open_axis_that_is_not_the_prefix_is_named():
@@ -91,9 +91,12 @@ class Averaged(Projection):
         self.width = width
         self.weight = torch.nn.Parameter(torch.zeros(4, width))
 
-    def outputs(self, example, sizes=None):
+    def _outputs(self, example, asked):
         z = example @ self.weight.T
-        return {size: z[: int(5 * size.rows)].mean(0, keepdim=True) for size in self.nesting.resolve_all(sizes)}
+        return {size: z[: int(5 * size.rows)].mean(0, keepdim=True) for size in asked}
+
+    def run(self, items, *, side=None):
+        return [super(Averaged, self).run(items)[0] for _ in items]
 
     def cost(self):
         return Cost(16, self.weight.numel(), int(5 * self.size.rows) * self.weight.numel())
@@ -121,9 +124,9 @@ class Shifted(Projection):
         shifts = [torch.full((dims,), float(dims)) for dims in nesting.values("dims")]
         self.shifts = torch.nn.ParameterList(shifts)
 
-    def outputs(self, example, sizes=None):
+    def _outputs(self, example, asked):
         place = {dims: index for index, dims in enumerate(self.nesting.values("dims"))}
-        found = super().outputs(example, sizes)
+        found = super()._outputs(example, asked)
         return {size: output + self.shifts[place[size.dims]] for size, output in found.items()}
 
     def owned_tensors(self):
@@ -142,24 +145,24 @@ class OwnsTooMuch(Shifted):
 
 
 class NotFinite(Projection):
-    def outputs(self, example, sizes=None):
-        return {size: output.log() for size, output in super().outputs(example, sizes).items()}
+    def _outputs(self, example, asked):
+        return {size: output.log() for size, output in super()._outputs(example, asked).items()}
 
 
 class Flat(Projection):
-    def outputs(self, example, sizes=None):
-        return {size: out[0] if size.dims == 2 else out for size, out in super().outputs(example, sizes).items()}
+    def _outputs(self, example, asked):
+        return {size: out[0] if size.dims == 2 else out for size, out in super()._outputs(example, asked).items()}
 
 
 class ForgetsOne(Projection):
-    def outputs(self, example, sizes=None):
-        found = super().outputs(example, sizes)
-        return {size: output for size, output in found.items() if sizes or size.dims != 4}
+    def _outputs(self, example, asked):
+        found = super()._outputs(example, asked)
+        return {size: output for size, output in found.items() if len(asked) == 1 or size.dims != 4}
 
 
 class DependsOnTheRest(Projection):
-    def outputs(self, example, sizes=None):
-        found = super().outputs(example, sizes)
+    def _outputs(self, example, asked):
+        found = super()._outputs(example, asked)
         shift = max(output.shape[1] for output in found.values())
         return {size: output + shift for size, output in found.items()}
 
@@ -218,8 +221,8 @@ class LosesState(Projection):
         super().__init__(nesting, width)
         self.scale = scale
 
-    def outputs(self, example, sizes=None):
-        return {size: output * self.scale for size, output in super().outputs(example, sizes).items()}
+    def _outputs(self, example, asked):
+        return {size: output * self.scale for size, output in super()._outputs(example, asked).items()}
 
 
 class CutsWrongly(Projection):
@@ -277,6 +280,19 @@ class RefusesOddly(Projection):
         return super().extract(size, **axes)
 
 
+class RunsShort(Projection):
+    def run(self, items, *, side=None):
+        return super().run(items)[1:]
+
+
+class NamesNothing(Projection):
+    exports: ClassVar = {"other": "anysize.core.errors:Nothing"}
+
+
+class NamesNoFunction(Projection):
+    rivals: ClassVar = {"old": "anysize.core.version:__version__"}
+
+
 class Breaks(Projection):
     def cost(self):
         raise RuntimeError("out of order")
@@ -301,15 +317,36 @@ class Breaks(Projection):
         (OwnsTooMuch, "could not check partial loading, CheckpointError: .* does not fit its own description"),
         (ExtractsWrongly, "extracted at dims=2 differs from the view"),
         (ExtractShares, "extracted at dims=2 shares weight"),
-        (AcceptsAll, r"at\(dims=8,layers=1\) is accepted"),
-        (RefusesTersely, r"at\(dims=8,layers=1\) is refused without naming dims"),
-        (RefusesOddly, r"extract\(dims=8,layers=1\) raises KeyError, not SizeError"),
+        (AcceptsAll, r"at\(dims=8,other=1\) is accepted"),
+        (RefusesTersely, r"at\(dims=8,other=1\) is refused without naming dims"),
+        (RefusesOddly, r"extract\(dims=8,other=1\) raises KeyError, not SizeError"),
+        (RunsShort, "at dims=2 run gives 4 outputs for 5 items"),
+        (NamesNothing, "exports names 'anysize.core.errors:Nothing'"),
+        (NamesNoFunction, "rivals names 'anysize.core.version:__version__' for old, which cannot be called"),
         (Breaks, "could not check cost grows, RuntimeError: out of order"),
     ],
 )
 def test_each_broken_promise_is_named(broken, sentence):
     with pytest.raises(AssertionError, match=f"^{broken.__name__}: .*{sentence}"):
         check_nested_model(filled(broken), EXAMPLE)
+
+
+class Turned(Projection):
+    """Gives complex numbers; `wrong` spoils the imaginary part of a view alone."""
+
+    wrong = False
+
+    def _outputs(self, example, asked):
+        turn = 2j if self.wrong and len(asked) == 1 else 1j
+        return {size: output * (1 + turn) for size, output in super()._outputs(example, asked).items()}
+
+
+def test_complex_outputs_are_compared_whole():
+    model = filled(Turned)
+    check_nested_model(model, EXAMPLE)
+    model.wrong = True
+    with pytest.raises(AssertionError, match="running at dims=2 alone differs"):
+        check_nested_model(model, EXAMPLE)
 
 
 def test_output_lost_in_saving():

@@ -288,3 +288,19 @@ def test_loading_in_inference_mode_gives_what_loading_elsewhere_gives(model, sav
     with torch.no_grad():
         loaded.weight[0, 0] += 1
     assert loaded.fingerprint != fingerprint
+
+
+def test_what_a_kind_has_not_is_refused_in_a_sentence(tmp_path):
+    model = filled(Projection)
+    assert model.for_task(None) is model
+    for ask, words in (
+        (lambda: model.for_task("separation"), "was asked for the task 'separation', but it has none; leave it out"),
+        (lambda: model.convert(), "cannot be converted; it knows no other library, so extract it"),
+        (
+            lambda: model.export(tmp_path / "out", "onnx"),
+            "cannot be written as onnx; it knows no other library, so save it",
+        ),
+    ):
+        with pytest.raises(AnysizeError, match=words):
+            ask()
+    assert not (tmp_path / "out").exists()

@@ -53,8 +53,8 @@ def test_one_size_with_commas_is_that_size_in_a_menu_too():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("2:24,4", "cannot read '4' as a size; write layers:dims, for example 2:24"),
-        ("2:24,four:96", "cannot read 'four:96' as a size; write layers:dims"),
+        ("2:24,4", "cannot read '4' as a size; write it like 2:24 or layers=2,dims=24"),
+        ("2:24,four:96", "cannot read 'four:96' as a size; write it like 2:24"),
         ("2:24:3", "cannot read '2:24:3' as a size"),
         ("", "cannot read '' as a size"),
         ("2:0.25", "cannot read '2:0.25' as a size; write 1/4"),

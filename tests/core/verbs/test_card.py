@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError
 from anysize.core.sizes.size import Size
-from anysize.core.verbs.card import CARD, card, check_card, quoted
+from anysize.core.verbs.card import CARD, check_card, cut_card, quoted
+from anysize.core.verbs.load import load
+from tests.conftest import spread_vectors
 
 yaml = pytest.importorskip("yaml")
 SIZE, AS = Size(layers=2, dims=24), Exported("sentence-transformers", how='SentenceTransformer("x")')
@@ -30,7 +33,7 @@ def test_every_text_is_the_same_after_yaml(text):
 @given(st.text(), st.text(), st.text())
 def test_whatever_things_are_called_the_card_is_read(name, method, data):
     about = {"method": method, "data": {"name": data, "fingerprint": "ab"}, "options": {"model": name}}
-    found = front(card(name, SIZE, AS, about))
+    found = front(cut_card(name, SIZE, AS, about))
     assert found["library_name"] == "sentence-transformers"
     written = method.encode("utf-8", "replace").decode()
     assert found["tags"] == list(dict.fromkeys(t for t in ("matryoshka", "anysize", written, AS.format) if t))
@@ -38,7 +41,7 @@ def test_whatever_things_are_called_the_card_is_read(name, method, data):
 
 def test_what_is_known_is_said_and_nothing_else(tmp_path):
     about = {"method": "mrl", "data": {"name": "docs", "fingerprint": "f" * 64}, "options": {"model": "org/base"}}
-    text = card("small", SIZE, AS, about)
+    text = cut_card("small", SIZE, AS, about)
     assert front(text) == {
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
@@ -48,16 +51,38 @@ def test_what_is_known_is_said_and_nothing_else(tmp_path):
     assert f"| fingerprint of that data | `{'f' * 64}` |" in text
     assert "Figures" not in text
     (tmp_path / CARD).write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# base\n")
-    found = front(card("small", SIZE, AS, {"options": {"model": str(tmp_path)}}))
+    found = front(cut_card("small", SIZE, AS, {"options": {"model": str(tmp_path)}}))
     assert "base_model" not in found  # the hub knows no folder of this machine
     assert found["license"] == "apache-2.0"
-    assert set(front(card("small", SIZE, Exported("gguf"), {}))) == {"library_name", "tags"}
+    assert set(front(cut_card("small", SIZE, Exported("gguf"), {}))) == {"library_name", "tags"}
+
+
+def test_fit_leaves_a_card_and_measure_its_figures_until_somebody_writes_there(anysize, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("v.npy", spread_vectors(64))
+    fit = ("fit", "v.npy", "--out", "m", "--dims", "4,8", "--epochs", "1")
+    assert anysize(*fit).status == 0
+    file = tmp_path / "m" / CARD
+    first = file.read_text("utf-8")
+    assert front(first) == {"library_name": "anysize", "tags": ["matryoshka", "anysize", "mrl"]}
+    assert "A nested (Matryoshka) model: dims=4,8." in first
+    assert "| learnt from | `v` |" in first
+    assert anysize("measure", "m", "v.npy").status == 0
+    assert first.partition("\n\n<!--")[0] in file.read_text("utf-8")
+    assert "| dims=4 | 16 | 0." in file.read_text("utf-8")
+    assert load("m").nesting.full == Size(dims=8)
+    assert anysize(*fit).status == 0  # a card of ours is replaced with its model
+    file.write_text("# Mine\n")
+    assert anysize("measure", "m", "v.npy").status == 0
+    assert file.read_text() == "# Mine\n"
+    anysize(*fit).refused("m/README.md was changed since anysize wrote it")
+    assert file.read_text() == "# Mine\n"
 
 
 def test_a_card_is_ours_until_a_letter_changes(tmp_path):
     check_card(tmp_path)
     check_card(tmp_path / "nowhere")
-    text = card("small", SIZE, AS, {})
+    text = cut_card("small", SIZE, AS, {})
     (tmp_path / CARD).write_text(text, "utf-8")
     check_card(tmp_path)
     for changed in (text.replace("small", "smell", 1), text + "\n", text.partition("<!--")[0], ""):

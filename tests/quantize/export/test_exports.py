@@ -91,7 +91,7 @@ def test_onnx_runtime_gives_what_we_give(encoder, bits, scheme, tmp_path):
     said = json.loads((tmp_path / "x" / "anysize-export.json").read_text())
     assert said["size"] == {"bits": bits}
     session = onnxruntime.InferenceSession(str(tmp_path / "x" / "model.onnx"), providers=["CPUExecutionProvider"])
-    inputs = model.extract().preprocess(TEXTS[:3])
+    inputs = model.convert().preprocess(TEXTS[:3])
     (found,) = session.run(None, {name: inputs[name].numpy() for name in said["inputs"]})
     np.testing.assert_allclose(found, model.encode(TEXTS[:3]), atol=1e-4)
     import onnx

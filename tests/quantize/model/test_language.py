@@ -64,15 +64,15 @@ def options(lm_path):
 )
 def test_keeps_every_promise_of_a_nested_model(made, mode, layout, modules):
     model = made(scheme=Scheme(mode=mode, group_size=16), layout=layout, modules=modules)
-    check_nested_model(model, TEXTS)
-    check_nested_model(model, torch.arange(12).view(2, 6))
+    check_nested_model(model, TEXTS, options={"max_new_tokens": 2})
+    check_nested_model(model, torch.arange(12).view(2, 6), items=TEXTS, options={"max_new_tokens": 2})
 
 
 def test_the_float_model_keeps_them_too_also_with_a_tied_head(lm, made, lm_path, tmp_path):
     from transformers import AutoModelForCausalLM
 
     plain = AutoModelForCausalLM.from_pretrained(lm_path)
-    check_nested_model(lm(), TEXTS)
+    check_nested_model(lm(), TEXTS, options={"max_new_tokens": 2})
     ids = torch.arange(12).view(2, 6)
     with torch.no_grad():
         torch.testing.assert_close(lm()(ids), plain(ids).logits)
@@ -85,7 +85,8 @@ def test_the_float_model_keeps_them_too_also_with_a_tied_head(lm, made, lm_path,
     torch.testing.assert_close(again(ids), tied(ids))
     with pytest.raises(AnysizeError, match="shares its weight"):
         prepared(CausalLM.from_pretrained(plain), BITS, modules="embedding")
-    check_nested_model(finished(prepared(tied, BITS)), ids)
+    tied.tokenizer = again.tokenizer = lm().tokenizer
+    check_nested_model(finished(prepared(tied, BITS)), ids, items=TEXTS[:2], options={"max_new_tokens": 2})
 
 
 def test_loading_narrow_takes_little_and_the_loss_is_its_definition(made, lm, tmp_path):

@@ -121,7 +121,7 @@ def test_a_width_per_layer(made, tmp_path):
         assert not np.allclose(vectors, model.at(bits=bits).encode(TEXTS), atol=1e-3)
     assert model.at(bits=2).cost().bytes < mixed.cost().bytes < model.cost().bytes
     np.testing.assert_allclose(mixed(TEXTS).numpy(), vectors, atol=1e-5)
-    np.testing.assert_allclose(mixed.extract().encode(TEXTS), vectors, atol=1e-5)
+    np.testing.assert_allclose(mixed.convert().encode(TEXTS), vectors, atol=1e-5)
     model.save(tmp_path / "m")
     again = QuantizedEncoder.from_pretrained(tmp_path / "m", bits={"layers.0": 2})
     np.testing.assert_array_equal(again.encode(TEXTS), vectors)
@@ -157,7 +157,7 @@ def test_the_cut_model_is_ordinary(made, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     model = made(GRID, {"layers": (1, 2), "dims": (8, WIDTH)})
-    model.extract(layers=1, dims=8, bits=4).save(str(tmp_path / "cut"), create_model_card=False)
+    model.at(layers=1, dims=8, bits=4).convert().save(str(tmp_path / "cut"), create_model_card=False)
     small = SentenceTransformer(str(tmp_path / "cut"), device="cpu")
     expected = model.at(layers=1, dims=8, bits=4).encode(TEXTS)
     np.testing.assert_allclose(small.encode(TEXTS, normalize_embeddings=True), expected, atol=1e-5)

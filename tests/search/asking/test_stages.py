@@ -12,6 +12,7 @@ NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
 
 def test_a_stage_reads_as_it_is_typed():
     assert Stage.parse_all("dims=64:200, dims=384") == (Stage(64, 200), Stage(384))
+    assert Stage.parse_all("64:200,384") == (Stage(64, 200), Stage(384))
     assert str(Stage(64, 200)) == "dims=64:200"
     assert str(Stage(384)) == "dims=384"
 
@@ -21,7 +22,7 @@ def test_printing_and_parsing_a_stage_are_inverse(dims, keep):
     assert Stage.parse(str(Stage(dims, keep))) == Stage(dims, keep)
 
 
-@pytest.mark.parametrize("text", ["", "64:200", "layers=3", "dims=64:", "dims=64:-1", "dims=x", "dims=64:200:1"])
+@pytest.mark.parametrize("text", ["", "64:", "layers=3", "dims=64:", "dims=64:-1", "dims=x", "dims=64:200:1"])
 def test_unreadable_stages_are_refused_with_an_example(text):
     with pytest.raises(SizeError, match="dims=64:200"):
         Stage.parse(text)

@@ -95,7 +95,7 @@ def test_texts_are_not_added_to_vectors(tmp_path, embedder):
     assert index.search(HashModel().encode(["one dog"])).hits[0].text == "one dog"
 
     class Both(HashModel):
-        def encode(self, items):
+        def encode(self, items, *, side=None):
             return items if isinstance(items, np.ndarray) else super().encode(items)
 
     encoded = Index.build(tmp_path / "k", Both(), HashModel().encode(["one dog", "two cats"]))

@@ -34,6 +34,17 @@ class SparseModel:
     active: int = ACTIVE
     nesting = Nesting(active=(4, ACTIVE))
     fingerprint = "a" * 64
+    gives = "codes"
+    tasks, task = (), None
+
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        return self.encode(np.zeros((1, WIDTH))).matrix.shape[1], self.active
+
+    def features(self, rows: np.ndarray, *, side: str | None = None) -> np.ndarray:
+        if not isinstance(rows, np.ndarray):
+            raise DataError("this model reads vectors")
+        return rows
 
     @property
     def size(self) -> Size:
@@ -54,7 +65,9 @@ class SparseModel:
 
 @dataclass
 class ReadsTexts(SparseModel):
-    def features(self, texts: list[str]) -> np.ndarray:
+    def features(self, texts: list[str] | np.ndarray, *, side: str | None = None) -> np.ndarray:
+        if isinstance(texts, np.ndarray):
+            return texts
         return np.stack([vectors(1, WIDTH, seed=len(text))[0] for text in texts])
 
 

@@ -20,9 +20,10 @@ from anysize.search.intake.items import embed
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats.sparse_encoder import module_of, write_sparse_encoder
 from anysize.sparse.rows.source import Source
+from anysize.text.embedder.model import Embedder
 from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
-from tests.text.bases import SIDED, TEXTS, Kind, make
+from tests.text.bases import SIDED, TEXTS, Kind, make, unit
 
 
 def same_codes(folder: Path, sae: SparseAutoencoder, texts: list[str]) -> None:
@@ -141,6 +142,12 @@ def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
         np.testing.assert_allclose(sae.vectors(items, side), rows, atol=1e-5)
         found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
         torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
+    Embedder(Nesting(dims=(4, 12)), 12, encoder=Encoder(str(base))).save(tmp_path / "ours")
+    sae.source, before = Source(str(tmp_path / "ours")), sae.fingerprint
+    assert sae.config()["source"]["model"] == str(tmp_path / "ours")
+    wanted = unit(plain.encode_document(TEXTS))
+    np.testing.assert_allclose(sae.features(TEXTS), wanted, atol=1e-5)  # the encoder is no part of the autoencoder
+    assert (sae.fingerprint, set(sae.saved_state())) == (before, set(random_sae("topk").saved_state()))
     runner = Source(str(base)).runner()
     np.testing.assert_allclose(runner(list(TEXTS)), plain.encode_document(TEXTS), atol=1e-5)
 

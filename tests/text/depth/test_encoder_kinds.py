@@ -101,7 +101,7 @@ def test_what_is_cut_loads_without_us_and_what_is_saved_loads_at_a_depth(kind):
         whole(transformer, folder / "base", pooling), layers=(1, 2, DEPTH), dims=(8, WIDTH)
     )
     expected = encoder.at(layers=2, dims=8).encode(TEXTS)
-    encoder.extract(layers=2, dims=8).save(str(folder / "cut"), create_model_card=False)
+    encoder.at(layers=2, dims=8).convert().save(str(folder / "cut"), create_model_card=False)
     alone = SentenceTransformer(str(folder / "cut"), device="cpu")
     assert alone[0].auto_model.config.num_hidden_layers == 2
     np.testing.assert_allclose(alone.encode(TEXTS), expected, atol=1e-5)

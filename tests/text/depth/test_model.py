@@ -71,7 +71,7 @@ def test_a_cut_model_loads_without_anysize_and_gives_the_same_vectors(model, tmp
     from sentence_transformers import SentenceTransformer
 
     for size in (Size(layers=1, dims=8), Size(layers=2, dims=16), model.nesting.full):
-        model.extract(size).save(str(tmp_path / str(size)), create_model_card=False)
+        model.at(size).convert().save(str(tmp_path / str(size)), create_model_card=False)
         small = SentenceTransformer(str(tmp_path / str(size)), device="cpu")
         assert small[0].auto_model.config.num_hidden_layers == size.layers
         assert len(small[0].auto_model.encoder.layer) == size.layers
@@ -101,8 +101,8 @@ def test_a_dense_layer_after_the_pooling_is_kept(encoder_path, tmp_path):
     model = NestedEncoder.from_pretrained(wide, layers=(1, 2), dims=(4, 12))
     np.testing.assert_allclose(model.encode(TEXTS), wide.encode(TEXTS), atol=1e-5)
     check_nested_model(model, TEXTS[:3])
-    np.testing.assert_allclose(model.extract("layers=1,dims=4").encode(TEXTS), model.at(layers=1, dims=4).encode(TEXTS),
-                               atol=1e-5)  # fmt: skip
+    cut = model.at("layers=1,dims=4").convert()
+    np.testing.assert_allclose(cut.encode(TEXTS), model.at(layers=1, dims=4).encode(TEXTS), atol=1e-5)
 
 
 def test_prompts_are_kept(encoder_path, tmp_path):
@@ -112,7 +112,7 @@ def test_prompts_are_kept(encoder_path, tmp_path):
     np.testing.assert_allclose(model.encode(TEXTS), base.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
     model.save(tmp_path / "saved")
     np.testing.assert_allclose(az.load(tmp_path / "saved").encode(TEXTS), model.encode(TEXTS), atol=1e-6)
-    cut = model.extract(layers=1)
+    cut = model.at(layers=1).convert()
     np.testing.assert_allclose(cut.encode(TEXTS), model.at(layers=1).encode(TEXTS), atol=1e-5)
 
 

@@ -137,18 +137,18 @@ def test_another_encoder_is_another_fingerprint(encoder):
     assert Embedder(NESTING, WIDTH, encoder=encoder, weight=head()).fingerprint != one
 
 
-def test_extracting_a_view_takes_its_size(encoder):
+def test_converting_a_view_takes_its_size(encoder):
     model = Embedder(NESTING, WIDTH, encoder=encoder, weight=head())
-    assert model.at(dims=8).extract().encode(TEXTS).shape == (9, 8)
-    assert model.at(dims=8).extract(Size(dims=4)).encode(TEXTS).shape == (9, 4)
-    assert model.extract().encode(TEXTS).shape == (9, 16)
+    assert model.at(dims=8).convert().encode(TEXTS).shape == (9, 8)
+    assert model.at(dims=8).at(Size(dims=4)).convert().encode(TEXTS).shape == (9, 4)
+    assert model.convert().encode(TEXTS).shape == (9, 16)
     with pytest.raises(SizeError, match="4, 8, 16"):
-        model.extract(dims=5)
+        model.at(dims=5).convert()
 
 
-def test_extracting_leaves_the_encoder_alone(encoder):
+def test_converting_leaves_the_encoder_alone(encoder):
     model = Embedder(NESTING, WIDTH, encoder=encoder, weight=head())
-    small = model.extract(dims=4)
+    small = model.at(dims=4).convert()
     small[0].model.embeddings.word_embeddings.weight.data.zero_()
     assert encoder.model[0].model.embeddings.word_embeddings.weight.abs().sum() > 0
     assert len(list(encoder.model)) == 2
@@ -157,10 +157,10 @@ def test_extracting_leaves_the_encoder_alone(encoder):
 CASES = {"head": (NESTING, head(), 8), "no-head": (NESTING, None, 8), "whole": (Nesting(dims=(8, WIDTH)), None, WIDTH)}
 
 
-def test_what_is_extracted_loads_without_anysize_and_embeds_alike(tmp_path, encoder_path, encoder):
+def test_what_is_converted_loads_without_anysize_and_embeds_alike(tmp_path, encoder_path, encoder):
     for name, (nesting, weight, dims) in CASES.items():
         model = Embedder(nesting, WIDTH, encoder=encoder, weight=weight)
-        model.extract(dims=dims).save(str(tmp_path / name), create_model_card=False)
+        model.at(dims=dims).convert().save(str(tmp_path / name), create_model_card=False)
         np.save(tmp_path / f"{name}.npy", model.at(dims=dims).encode(TEXTS))
     program = f"""
 import sys
@@ -182,6 +182,8 @@ print("alike")
 def test_without_an_encoder_a_smaller_embedder_is_extracted(tmp_path):
     vectors = spread_vectors(5)
     model = Embedder(NESTING, WIDTH, weight=head())
+    with pytest.raises(AnysizeError, match="was fitted on vectors, and a sentence-transformers model reads texts"):
+        model.at(dims=8).convert()
     small = model.at(dims=8).extract()
     assert isinstance(small, Embedder)
     assert small.weight.shape == (8, WIDTH)

@@ -154,7 +154,7 @@ def test_each_text_of_a_task_is_run_once(model, monkeypatch):
         (lambda model: model.encode(TEXTS, task=["separation"]), AnysizeError, "1 tasks for 8 texts"),
         (lambda model: model.encode("text", task="separation"), DataError, "list of texts"),
         (lambda model: model.encode(TEXTS, task="separation", truncate_dim=9), SizeError, "8, 16, 32"),
-        (lambda model: model.extract(dims=8), AnysizeError, "say which task"),
+        (lambda model: model.at(dims=8).convert(), AnysizeError, "say which task"),
         (
             lambda model: rival(model, "single", None),
             AnysizeError,
@@ -195,7 +195,7 @@ def test_chosen_modules_alone_are_adapted(encoder_path):
 
 def test_keeps_every_promise_of_a_nested_model(model):
     check_nested_model(model.for_task("separation"), {"texts": TEXTS[:5], "task": MIXED[:5]},
-                       shape=lambda size: (5, size.dims))  # fmt: skip
+                       shape=lambda size: (5, size.dims), items=TEXTS[:5])  # fmt: skip
 
 
 def test_saves_and_loads_without_running_code(model, tmp_path):
@@ -231,7 +231,7 @@ def test_one_task_cut_out_loads_without_anysize_or_peft(model, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     for task, dims in (("retrieval.query", 8), ("classification", WIDTH)):
-        model.extract(dims=dims, task=task).save(str(tmp_path / task), create_model_card=False)
+        model.for_task(task).at(dims=dims).convert().save(str(tmp_path / task), create_model_card=False)
         small = SentenceTransformer(str(tmp_path / task), device="cpu")
         assert not any("lora" in name for name in small.state_dict())
         np.testing.assert_allclose(small.encode(TEXTS), model.encode(TEXTS, task=task, truncate_dim=dims), atol=1e-5)
@@ -405,7 +405,7 @@ def test_an_index_for_one_task_asks_with_that_task_and_no_other(model, tmp_path,
     corpus.write_text("\n".join(json.dumps({"text": text}) for text in texts))
     model.save(tmp_path / "saved")
     words = ["index", tmp_path / "saved", corpus, "--out", tmp_path / "index"]
-    anysize(*words, "--task", "poetry").refused("no adapter for 'poetry'")
+    anysize(*words, "--task", "poetry").refused("asked for the task 'poetry', but it has retrieval.query")
     assert anysize(*words, "--task", "text-matching").status == 0
     scores = model.encode(texts[:3], task="text-matching") @ model.encode(texts, task="text-matching").T
     for index in (az.Index.open(tmp_path / "index"), az.Index.open(tmp_path / "index", model=tmp_path / "saved")):

@@ -52,10 +52,6 @@ class ResidualQuantizer(az.NestedModel):
         places = torch.as_tensor(np.asarray(codes).astype(np.int64))
         return self.mean + sum(book[column] for book, column in zip(self.codebooks, places.T, strict=False))
 
-    def outputs(self, example: Any, sizes: Any = None) -> dict[az.Size, torch.Tensor]:
-        """Every size asked for, from one pass."""
-        return self._outputs(example, self.nesting.resolve_all(sizes))
-
     def _outputs(self, example: Any, asked: Sequence[az.Size]) -> dict[az.Size, torch.Tensor]:
         """All sizes from one pass: the codes of a smaller size are the first ones of a larger."""
         largest = max(size["stages"] for size in asked)

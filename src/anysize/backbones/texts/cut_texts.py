@@ -44,6 +44,12 @@ def cut_share(texts: Sequence[str], tokenizer: Any, limit: int, prompt: str = ""
     return sum(len(row) > limit for row in rows) / len(drawn) * len(long) / len(texts), len(drawn) == len(long)
 
 
+def say_shortened(count: int, total: int, limit: int) -> None:
+    """Tell on standard error that only the ends of so many texts were read; nothing if it is none."""
+    if count:
+        _say(f"{count} of {total} texts are longer than the {limit} tokens that can be read; of these the end was")
+
+
 @functools.cache
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")

@@ -29,7 +29,7 @@ def about_model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
-        "codes": _codes(as_object(manifest.get("config")).get("quantization")),
+        **as_object(manifest.get("facts")),
         **as_object(manifest.get("facts")),
         **prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
@@ -61,16 +61,3 @@ def prompts(saved: dict[str, Any]) -> dict[str, Any]:
         "prompts": "; ".join(f"{name}: {prompt!r}" for name, prompt in told.items() if prompt) or None,
         "default_prompt": saved.get("default_prompt_name"),
     }
-
-
-def _codes(said: Any) -> str | None:
-    """How the weights of a quantised model are stored."""
-    if said is None:
-        return None
-    scheme = said["scheme"]
-    group = "output channel" if scheme["group_size"] is None else f"{scheme['group_size']} input features"
-    how = f"{scheme['mode']}, {'symmetric' if scheme['symmetric'] else 'asymmetric'}, a scale per {group}"
-    return (
-        f"{len(said['layers'])} layers in {scheme['parent_bits']} bits ({how}), "
-        f"trained at {', '.join(map(str, said['trained_bits']))}, stored as {said['layout']}"
-    )

@@ -33,20 +33,19 @@ class Cut:
     def run(self) -> WasCut:
         """Load at that size and write it."""
         from anysize.cli.shrunk import Held, Shrunk
-        from anysize.cli.tasks import for_task
         from anysize.core.engine_checks import Exported
         from anysize.core.errors import AnysizeError, nearest
         from anysize.core.files import write_bytes
         from anysize.core.model.exporting import EXPORT
         from anysize.core.model.manifest import MANIFEST
-        from anysize.core.verbs.card import CARD, card, check_card, frontier_beside
+        from anysize.core.verbs.card import CARD, check_card, cut_card, frontier_beside
         from anysize.core.verbs.load import load
 
         source, target = Path(self.model), Path(self.out)
         if any((target / marker).is_file() for marker in (EXPORT, MANIFEST)):  # else it is not replaced at all
             check_card(target)
         figures = frontier_beside(source)
-        model = for_task(load(self.model, self.size), self.task, self.model)
+        model = load(self.model, self.size).for_task(self.task)
         if self.format is not None and self.format not in model.exports:
             choice = nearest(self.format, model.exports) if model.exports else "it has one format; leave out --format"
             raise AnysizeError(f"a model of kind {model.kind!r} has no format {self.format!r}; {choice}")
@@ -56,7 +55,7 @@ class Cut:
         else:
             model.extract().save(self.out)
             made = Exported("anysize", how=f'anysize.load("{self.out}")')
-        write_bytes(target / CARD, card(target.name, model.size, made, model.about, figures).encode())
+        write_bytes(target / CARD, cut_card(target.name, model.size, made, model.about, figures).encode())
         return WasCut(self.out, model.size, made, Shrunk(before, Held.of(target)))
 
 

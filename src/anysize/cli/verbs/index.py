@@ -111,12 +111,11 @@ class Index:
         return WasIndexed.of(out, store, time.perf_counter() - begin, data.notes, before)
 
     def _model(self, name: str) -> Any:
-        from anysize.cli.tasks import for_task
         from anysize.core.errors import AnysizeError
         from anysize.core.verbs.load import load
 
         if name != "-":
-            return for_task(load(name, self.size), self.task, name)
+            return load(name, self.size).for_task(self.task)
         if self.size is not None or self.task is not None:
             raise AnysizeError("--size and --task are of a model; vectors that are kept as they are take --dims")
         return None

@@ -58,13 +58,14 @@ class Measure:
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.notes import read_told, tell
-        from anysize.cli.tasks import for_task
         from anysize.cli.verbs.choose import fraction
         from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
         from anysize.core.files import as_json, check_file, write_together
         from anysize.core.frontier.page import page
         from anysize.core.frontier.plot import drawn
+        from anysize.core.model.manifest import MANIFEST
+        from anysize.core.verbs.card import model_card
         from anysize.core.verbs.load import load
         from anysize.core.verbs.measure import measure
 
@@ -75,7 +76,7 @@ class Measure:
                 check_file(file)
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
-        model = for_task(load(self.model), self.task, self.model)
+        model = load(self.model).for_task(self.task)
         sizes = model.nesting.resolve_all(self.sizes)
         data = read_told(self.data)
         more = {} if self.options is None else vars(self.options)
@@ -88,7 +89,8 @@ class Measure:
             files[self.html] = page(frontier).encode()
         if self.png:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
-        write_together(files)
+        cards = model_card(Path(self.model), model, frontier) if (Path(self.model) / MANIFEST).is_file() else {}
+        write_together({**files, **cards})
         return Measured(self.model, frontier, within, [file for file in files if file != beside])
 
 

@@ -51,17 +51,17 @@ def takes(**kinds: Kind) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        signature = inspect.signature(function)
+        signature, called = inspect.signature(function), function.__name__.lstrip("_")
 
         @functools.wraps(function)
         def checked(*given: Any, **named: Any) -> Any:
             try:
                 bound = signature.bind(*given, **named)
             except TypeError as error:
-                raise AnysizeError(_unbound(function.__name__, signature, named, error)) from None
+                raise AnysizeError(_unbound(called, signature, named, error)) from None
             for name, kind in kinds.items():
                 if name in bound.arguments and bound.arguments[name] is not signature.parameters[name].default:
-                    bound.arguments[name] = expect(bound.arguments[name], kind, f"{function.__name__}: {name}")
+                    bound.arguments[name] = expect(bound.arguments[name], kind, f"{called}: {name}")
             return function(*bound.args, **bound.kwargs)
 
         return checked  # type: ignore[return-value]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anysize.core.data.data import Data
-from anysize.core.data.digest import Digest
+from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.media import Files, kind_of_file
 from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.layouts import IDS, LABELS, first_of

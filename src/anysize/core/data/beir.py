@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 from anysize.core.data.data import Data
-from anysize.core.data.digest import Digest
 from anysize.core.data.files import rows
+from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.records import Items, Judgements
 from anysize.core.data.tables import about_texts, texts_of

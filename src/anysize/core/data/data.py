@@ -68,19 +68,26 @@ class Data:
         return f"Data({self.name!r}: {self.holds})"
 
     def items(self) -> Items:
-        """Everything that can be embedded without labels: the corpus, or all distinct texts of the pairs."""
+        """
+        Everything that can be embedded without labels: the corpus, or all that differs in the columns of one kind.
+
+        Of a table these are the texts of its pairs, else its files or its parts, else a column text.
+        """
         if self.corpus is not None:
             return self.corpus
         if self.table is None:
             raise DataError(f"{self.name} holds nothing to embed")
-        names = [*self.table.kinds] if self.pairs is None and self.scored is None else [*self.table.columns]
-        kinds = {self.table.kinds.get(name, "text") for name in names if name != "score"}
+        if self.pairs is not None or self.scored is not None:
+            names = [name for name in self.table.columns if name != "score"]
+        else:
+            names = list(self.table.kinds) or (["text"] if "text" in self.table else [])
+        kinds = {self.table.kinds.get(name, "text") for name in names}
         if len(kinds) != 1:
             hint = misnamed(self.table.columns) or "rename them"
             raise DataError(
                 f"{self.name} has the columns {short_list(self.table.columns)}; expected {EXPECTED}; {hint}"
             )
-        cells = {key_of(cell): cell for name in names if name != "score" for cell in self.table[name]}
+        cells = {key_of(cell): cell for name in names for cell in self.table[name]}
         return Items([str(index) for index in range(len(cells))], list(cells.values()), kinds.pop(), numbered=True)
 
     @property

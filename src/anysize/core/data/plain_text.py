@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anysize.core.data.data import Data
-from anysize.core.data.digest import Digest
+from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.rows import Row, lines_of
 from anysize.core.data.read import Source, read
 from anysize.core.data.records import Items

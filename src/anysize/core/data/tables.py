@@ -13,8 +13,8 @@ import numpy as np
 
 from anysize.core.data.as_named import data_as_named
 from anysize.core.data.data import Data
-from anysize.core.data.digest import Digest
 from anysize.core.data.files import vectors
+from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.media import Files
 from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.layouts import EXPECTED, layout_of, misnamed

@@ -1,8 +1,9 @@
 """
 Times that can be compared: all sizes in turn, round after round, on one thread, with how sure they are.
 
-Whatever else the machine does only ever adds to a time, so the tenth of the rounds that are fastest says what a call
-takes, and two measurements agree on it; the median, which does not, is kept beside.
+They are times of the processor, which other programs do not use up, or by the clock where a GPU works. What the machine
+does besides only ever adds to them, so the tenth of the rounds that are fastest says what a call takes, and two
+measurements agree on it; the median, which depends more on the day, is kept beside.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.model.cost import wait_for_gpu
+from anysize.core.model.cost import gpu_works, wait_for_gpu
 
 if TYPE_CHECKING:
     from anysize.core.frontier.record import Record, Span
@@ -78,12 +79,12 @@ def interleaved(runs: Sequence[Callable[[], object]]) -> list[Timing]:
     """
     Time every run once a round, so that whatever else the machine does meets them all alike.
 
-    A round before the first is not counted.
+    Each is run once before it is timed, so that what another has left in the processor's caches says nothing.
     """
+    if not runs:
+        return []
     times: list[list[float]] = []
     with one_thread():
-        for run in runs:
-            run()
         begun = time.monotonic()
         while not _enough(times, time.monotonic() - begun):
             times.append([_once(run) for run in runs])
@@ -107,10 +108,10 @@ def timed(records: Sequence[Record], runs: Sequence[Callable[[], object] | Scan]
     documents = max((scan.documents for scan in scans), default=1)
     rows = max(1, min(documents, _TIMED // max(1, sum(scan.width for scan in scans))))
     encoders = {scan.encoder: scan.encode for scan in scans if scan.encode is not None}
-    times = interleaved([*(run.over(rows) if isinstance(run, Scan) else run for run in runs), *encoders.values()])
-    encoding = dict(zip(encoders, times[len(runs) :], strict=True))
+    times = interleaved([run.over(rows) if isinstance(run, Scan) else run for run in runs])
+    encoding = dict(zip(encoders, interleaved([*encoders.values()]), strict=True))
     found = []
-    for record, run, timing in zip(records, runs, times[: len(runs)], strict=True):
+    for record, run, timing in zip(records, runs, times, strict=True):
         one = timing.times(documents / rows) if isinstance(run, Scan) else timing
         before = encoding.get(run.encoder) if isinstance(run, Scan) else None
         found.append(
@@ -142,8 +143,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _once(run: Callable[[], object]) -> int:
-    wait_for_gpu()
-    begun = time.perf_counter_ns()
+    clock = time.perf_counter_ns if gpu_works() else time.process_time_ns
     run()
     wait_for_gpu()
-    return time.perf_counter_ns() - begun
+    begun = clock()
+    run()
+    wait_for_gpu()
+    return clock() - begun

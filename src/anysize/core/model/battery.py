@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,14 @@ import torch
 
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.model import checkpoint
+from anysize.core.model.case import Case
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.manifest import MANIFEST, bytes_read, entries_at, wanted_blocks
+from anysize.core.registry import named
 from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.menu import written
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model under check, an example to run it on, and what its author says it should give."""
-
-    model: NestedModel
-    example: Any
-    plain: Callable[[Any], torch.Tensor] | None
-    shape: Callable[[Size], tuple[int, ...]] | None
-    atol: float
-    folder: Path
-
-    def require(self, kept: bool, sentence: str) -> None:
-        """Raise unless `kept`; a plain ``assert`` would be skipped under ``python -O``."""
-        if not kept:
-            raise AssertionError(f"{type(self.model).__name__}: {sentence}")
-
-    def same(self, one: torch.Tensor, other: torch.Tensor, sentence: str) -> None:
-        """Require equal shapes, and values equal up to `atol` of the largest value."""
-        self.require(one.shape == other.shape, f"{sentence}: shapes {tuple(one.shape)} and {tuple(other.shape)}")
-        if one.numel() == 0:
-            return
-        allowed = self.atol * max(1.0, float(other.abs().max()))
-        apart = float((one.double() - other.double()).abs().max())
-        self.require(apart <= allowed, f"{sentence}: they differ by up to {apart:.2g}")
 
 
 def check_nested_model(
@@ -59,6 +34,8 @@ def check_nested_model(
     plain: Callable[[Any], torch.Tensor] | None = None,
     shape: Callable[[Size], tuple[int, ...]] | None = None,
     atol: float = 1e-4,
+    items: Any = None,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """
     Check every promise of a nested model on an example; raises `AssertionError` at the first broken one.
@@ -66,13 +43,15 @@ def check_nested_model(
     `plain(example)` is the same model without any nesting, compared with the full size; without it, the full size is
     compared with what the model gives when no size is named. `shape(size)` is the shape of the output there; without
     it, every size must have as many axes and rows as the full one. Outputs may differ by `atol`, relative to the
-    largest value above 1. The model and its example lie on the CPU.
+    largest value above 1. `items` and `options` are what the model's `run` takes: without them, the example, and none.
+    The model and its example lie on the CPU.
     """
     training = model.training
     model.eval()
     try:
         with torch.no_grad(), temporary_folder() as scratch:
-            case = Case(model, example, plain, shape, atol, scratch / "model")
+            run = (example if items is None else items, options or {})
+            case = Case(model, example, plain, shape, atol, scratch / "model", *run)
             for promise in PROMISES:
                 _keep(promise, case)
     finally:
@@ -194,8 +173,7 @@ def _extract_is_the_view(case: Case) -> None:
     """A smaller model that is cut out gives what the view gives, and shares nothing with it."""
     for size in _tried(case.model.nesting):
         small = case.model.extract(size)
-        if not isinstance(small, NestedModel):
-            continue  # a model of another library, which its family tests
+        case.require(type(small) is type(case.model), f"extract gives a {type(small).__name__} at {size}")
         small.eval()
         case.require(small.nesting.full == size, f"what is extracted at {size} has full size {small.nesting.full}")
         output = small(case.example)
@@ -227,6 +205,27 @@ def _untrained_sizes_refused(case: Case) -> None:
             case.require(False, f"{door}({size}) is accepted, though it was not trained")
 
 
+def _one_output_per_item(case: Case) -> None:
+    """What `run` gives at any size is one output per item."""
+    for size in case.model.nesting:
+        found = case.model.at(size).run(case.items, **case.options)
+        count = len(case.items)
+        case.require(len(found) == count, f"at {size} run gives {len(found)} outputs for {count} items")
+
+
+def _names_are_there(case: Case) -> None:
+    """What the class names as ``module:function`` (rivals, exports, converts) is there, and can be called."""
+    for what in ("rivals", "exports", "converts"):
+        for form, name in getattr(case.model, what).items():
+            try:
+                found = named(name)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise AssertionError(f"{type(case.model).__name__}: {what} names {name!r} ({error})") from error
+            case.require(callable(found), f"{what} names {name!r} for {form}, which cannot be called")
+    for rival in case.model.usual:
+        case.require(rival in case.model.rivals, f"usual names {rival!r}, which is none of its rivals")
+
+
 PROMISES: tuple[Callable[[Case], None], ...] = (
     _finite_and_of_shape,
     _one_pass,
@@ -237,6 +236,8 @@ PROMISES: tuple[Callable[[Case], None], ...] = (
     _partial_loading,
     _extract_is_the_view,
     _untrained_sizes_refused,
+    _one_output_per_item,
+    _names_are_there,
 )
 
 
@@ -268,7 +269,7 @@ def _untrained(nesting: Nesting) -> list[tuple[Size, list[str]]]:
 
 
 def _unused(nesting: Nesting) -> str:
-    return next(axis for axis in ("dims", "layers", "bits", "other") if axis not in nesting.axes)
+    return next(axis for axis in ("other", "another") if axis not in nesting.axes)
 
 
 def _names(entries: dict[str, Any], keep: dict[str, int]) -> set[str]:

@@ -6,19 +6,19 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self, final
 
 import torch
 
-from anysize.core.arguments import PATH, takes
+from anysize.core.arguments import PATH, shown, takes
 from anysize.core.digests import remember
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, CheckpointError, SizeError, refused_as_damaged
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
-from anysize.core.model.cost import Cost
+from anysize.core.model.hooks import ModelHooks
 from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
@@ -29,91 +29,19 @@ from anysize.core.sizes.size import Size
 from anysize.core.version import __version__
 
 
-class NestedModel(torch.nn.Module):
+class NestedModel(ModelHooks):
     """
     One set of weights that contains smaller working models as prefixes.
 
     A family subclasses it, says what is nested (`nested_tensors`), how to make an empty one (`config`, `build`),
-    and how to run (`outputs`); views, saving, partial loading and extraction follow from that. `nesting` holds the
+    and how to run (`_outputs`); views, saving, partial loading and extraction follow from that. `nesting` holds the
     trained sizes, `size` the one this view runs at, `about` how the model was made.
     """
 
-    kind: ClassVar[str]
-    """The name under which the class is registered in the entry-point group ``anysize.models``."""
-
-    evaluators: tuple[str, ...] = ()
-    """Registered evaluators that can measure it, the preferred first; the kind's, unless how it was made decides it."""
-
-    rivals: ClassVar[Mapping[str, str]] = {}
-    """What it can be measured beside: a rival's name -> ``"module:function"``, ``function(model, data)`` -> its views,
-    smallest first. ``original`` is the untouched model that it was made from."""
-
-    usual: ClassVar[tuple[str, ...]] = ()
-    """Those of its rivals that it is measured beside without being asked."""
-
-    mixes_sizes: ClassVar[bool] = False
-    """Whether a query may be embedded at one size and compared with documents of another."""
-
-    exports: ClassVar[Mapping[str, str]] = {}
-    """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
-    which writes a view at its size. The first is the default."""
-
-    later: ClassVar[tuple[str, ...]] = ()
-    """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
-
-    shares: ClassVar[tuple[str, ...]] = ()
-    """Axes of which it runs a share, as ``audio=1/16``; all others it counts in whole numbers."""
-
-    def __init__(self, nesting: Nesting) -> None:
-        super().__init__()
-        for axis in nesting.full.shares:
-            if axis not in self.shares:
-                raise SizeError(f"{type(self).__name__} counts {axis} in whole numbers; got {nesting.full}")
-        self.nesting = nesting
-        self.size = nesting.full
-        self.about: dict[str, Any] = {}
-        self.parts: Parts | None = None
-        """The files beside the weights, of a model that was loaded."""
-        self._fingerprint: tuple[str, tuple[tuple[str, int], ...]] | None = None
-
-    # What a family says about itself
-
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    @final
+    def outputs(self, example: Any, sizes: Iterable[Size | str] | None = None) -> dict[Size, torch.Tensor]:
         """Run once and return the output at every size asked for (default: all trained sizes)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it runs")
-
-    def cost(self) -> Cost:
-        """What running at `self.size` costs: bytes per item, parameters, FLOPs per item."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it costs")
-
-    def config(self) -> dict[str, Any]:
-        """Everything besides weights and nesting that `build` needs; plain JSON values."""
-        raise NotImplementedError(f"{type(self).__name__} has no configuration")
-
-    @classmethod
-    def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
-        """An untrained model of this configuration and nesting, ready for `load_state_dict`."""
-        raise NotImplementedError(f"{cls.__name__} cannot be built from a configuration")
-
-    def nested_tensors(self) -> dict[str, tuple[str, int]]:
-        """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
-        return {}
-
-    def owned_tensors(self) -> dict[str, Size]:
-        """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""
-        return {}
-
-    def saved_state(self) -> dict[str, torch.Tensor]:
-        """The weights that are saved: all, unless a family holds modules that are not its own."""
-        return self.state_dict()
-
-    def save_parts(self, directory: Path) -> None:
-        """Write what is not in the state dict (for example a backbone in its own format)."""
-
-    def load_parts(self, directory: Path) -> None:
-        """Attach what `save_parts` wrote; called after the weights are loaded."""
-
-    # What follows from it
+        return self._outputs(example, self.nesting.resolve_all(sizes))
 
     @shortly
     def __repr__(self) -> str:
@@ -134,18 +62,50 @@ class NestedModel(torch.nn.Module):
         view.size = self.nesting.resolve(size, **axes)
         return view
 
-    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Any:
-        """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
+    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Self:
+        """A standalone model of this kind that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
-        small = type(self).build(self.config(), self.nesting.up_to(chosen))
+        return self._copied_into(type(self).build(self.config(), self.nesting.up_to(chosen)), chosen)
+
+    @final
+    def for_task(self, task: str | None) -> Self:
+        """
+        A view that shares all weights and runs for one of `tasks`; the model itself for None.
+
+        Raises `AnysizeError`, naming those there are, for another task, and for any where there are none.
+        """
+        if task is None:
+            return self
+        if task not in self.tasks:
+            there = f"it has {', '.join(self.tasks)}" if self.tasks else "it has none; leave it out"
+            raise AnysizeError(f"a model of kind {self.kind!r} was asked for the task {shown(task)}, but {there}")
+        view = copy.copy(self)
+        view.task = task
+        return view
+
+    def _copied_into(self, small: Self, chosen: Size) -> Self:
+        """Give `small`, which has room for the weights of one size, copies of them and of what lies beside them."""
         owned, nested, keep = self.owned_tensors(), self.nested_tensors(), kept_at(self, chosen)
+        there = small.saved_state().keys()
         state = {name: value for name, value in self.saved_state().items() if needed(owned.get(name), chosen)}
+        state = {name: value for name, value in state.items() if name in there}
         for name, length in keep.items():
             state[name] = state[name].narrow(nested[name][1], 0, length)
         _fill(small, {name: value.detach().clone() for name, value in state.items()})
-        small.about = dict(self.about)
+        small.take_parts(self)
+        for value in list(state.values())[:1]:
+            small.to(value.device)  # what is computed and not saved was made on the CPU
+        small.task, small.about = self.task, copy.deepcopy(self.about)
         small._keep_fingerprint(self.fingerprint)
         return small.train(self.training)
+
+    def convert(self, to: str | None = None) -> Any:
+        """
+        Make an object of another library of this view's size: one of `converts`, the first by default.
+
+        It shares nothing with the model. Raises `AnysizeError` for another name, or a model that cannot become one.
+        """
+        return named(self.converts[self._form(self.converts, to, "converted to", "extract it")])(self)
 
     def export(self, path: str | os.PathLike[str], form: str | None = None, **options: Any) -> Exported:
         """
@@ -153,13 +113,17 @@ class NestedModel(torch.nn.Module):
 
         Raises `AnysizeError` for another format, or one that cannot hold this model; then nothing is written.
         """
-        formats = list(self.exports)
-        if not formats or (form is not None and form not in formats):
-            there = f"expected one of {', '.join(formats)}" if formats else "which has no other format; save it"
-            asked = "to export" if form is None else f"as {form}"
-            raise AnysizeError(f"a model of kind {self.kind!r} cannot be written {asked}; {there}")
-        done: Exported = named(self.exports[form or formats[0]])(self, path, **options)
+        chosen = self._form(self.exports, form, "written as", "save it")
+        done: Exported = named(self.exports[chosen])(self, path, **options)
         return done
+
+    def _form(self, forms: Mapping[str, str], asked: str | None, verb: str, instead: str) -> str:
+        """What is asked for, or the first. Raises `AnysizeError`, naming those there are, if it is none of them."""
+        if asked in forms or (asked is None and forms):
+            return next(iter(forms)) if asked is None else asked
+        there = f"expected one of {', '.join(forms)}" if forms else f"it knows no other library, so {instead}"
+        what = verb.partition(" ")[0] if asked is None else f"{verb} {asked}"
+        raise AnysizeError(f"a model of kind {self.kind!r} cannot be {what}; {there}")
 
     @property
     def fingerprint(self) -> str:
@@ -200,6 +164,7 @@ class NestedModel(torch.nn.Module):
                 "nesting": self.nesting.to_json(),
                 "config": self.config(),
                 "about": self.about,
+                "facts": self.facts(self.config()),
                 "fingerprint": self.fingerprint,
                 "nested": {name: list(where) for name, where in nested.items()},
                 "owned": {name: size.to_json() for name, size in self.owned_tensors().items()},

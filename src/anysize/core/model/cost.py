@@ -53,8 +53,13 @@ def latency_ms(run: Callable[[], object], *, repeats: int = 20, warmup: int = 3)
     return statistics.median(times) / 1e6
 
 
+def gpu_works() -> bool:
+    """Whether work is queued on a GPU by this process."""
+    torch = sys.modules.get("torch")  # never imported for this: without torch there is no queue
+    return torch is not None and bool(torch.cuda.is_initialized())
+
+
 def wait_for_gpu() -> None:
     """Until all that was queued on a GPU is done."""
-    torch = sys.modules.get("torch")  # never imported for this: without torch there is no queue to wait for
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+    if gpu_works():
+        sys.modules["torch"].cuda.synchronize()

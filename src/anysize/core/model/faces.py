@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from anysize.core.model.cost import Cost
+    from anysize.core.sides import Side
     from anysize.core.sizes.size import Size
 
 
@@ -38,18 +39,36 @@ class Embeds(Sized, Protocol):
     times_encoding: Any
     """Whether a size decides how long a text takes to encode."""
 
+    tasks: tuple[str, ...]
+    task: str | None
+
     @property
     def origin(self) -> tuple[object, ...]:
         """Models of one origin have the same `features`."""
 
-    def features(self, inputs: Any, **options: Any) -> np.ndarray:
-        """What all sizes are cut from, (items, ...)."""
+    def features(self, inputs: Any, *, side: Side | None = None, **options: Any) -> np.ndarray:
+        """What all sizes are cut from, (items, ...); of items on this side of a search, where there are two."""
 
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
         """The vectors (items, dims) of this view's size, of unit length if `normalize`."""
 
-    def encode(self, inputs: Any, **options: Any) -> Any:
+    def encode(self, inputs: Any, *, side: Side | None = None, **options: Any) -> Any:
         """Both in one step."""
+
+
+@runtime_checkable
+class Codes(Sized, Protocol):
+    """Gives a sparse code for each vector, and reads texts by an encoder of its own."""
+
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        """Latents of a code at this view's size, and how many of them are active at most."""
+
+    def features(self, inputs: Any, *, side: Side | None = None) -> np.ndarray:
+        """The vectors (items, width) that are encoded: of texts on this side of a search; vectors as they are."""
+
+    def encode(self, inputs: Any, *, side: Side | None = None) -> Any:
+        """Codes of vectors or of texts, with a method ``to_scipy``."""
 
 
 class Corpus:
@@ -133,15 +152,42 @@ class Predicts(Sized, Protocol):
         """Logits (rows, tokens, vocabulary) of token ids (rows, tokens)."""
 
 
+class Window(Protocol):
+    """How much of a text a model reads."""
+
+    def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
+        """Tell how many texts are longer."""
+        ...
+
+    def passages(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Spans of characters that are read whole, one or more for each text."""
+        ...
+
+
+@runtime_checkable
+class ReadsTexts(Protocol):
+    """A model that says how much of a text it reads."""
+
+    def window(self) -> Window:
+        """That of documents."""
+        ...
+
+
 @runtime_checkable
 class Generates(Sized, Protocol):
     """Goes on from what it is given, in words."""
 
-    def generate(self, items: Sequence[Any], *, max_new_tokens: int) -> list[str]:
-        """What follows each item."""
-
-    def loss(self, batch: Any) -> Any:
-        """Mean loss of what should have followed, in nats."""
+    def generate(
+        self,
+        items: Any,
+        *,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 8,
+    ) -> list[str]:
+        """What follows each item: the most probable at `temperature` 0, else drawn by the seed and the item alone."""
 
 
 @runtime_checkable

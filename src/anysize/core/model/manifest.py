@@ -23,7 +23,7 @@ MANIFEST = "anysize.json"
 
 FORMAT = 1
 _NEEDED = ("nesting", "config", "about", "fingerprint", "tensors")
-_KNOWN = {*_NEEDED, "format", "kind", "made_by", "nested", "owned", "header", "files", "sha256"}
+_KNOWN = {*_NEEDED, "format", "kind", "made_by", "facts", "nested", "owned", "header", "files", "sha256"}
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any], weights: str, header: Digest) -> dict[Path, Digest]:

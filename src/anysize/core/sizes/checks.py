@@ -78,7 +78,7 @@ def checked_open(axes: Iterable[object], full: Size, names: Sequence[str] | None
     """The open axes, in the order of the nesting's own."""
     given = listed(axes, "open axes")
     for axis in given:
-        if axis not in full:
+        if not isinstance(axis, str) or axis not in full:
             raise SizeError(f"there is no axis {shown(axis)} to be open; it is nested in {', '.join(full)}")
         if axis in full.shares:
             raise SizeError(f"{axis} is nested in shares, and only an axis of whole numbers can be open")

@@ -27,7 +27,6 @@ Entry = tuple[str, dict[str, Value]]
 """A size as it was typed: its name ("" without one), and its values."""
 
 _NUMBER = re.compile(r"(\d{1,18})(?:\s*/\s*(\d{1,18}))?")
-_EXAMPLES = ("64", "2:24", "2:24:4")
 
 
 def read(text: str, axes: Sequence[str] = (), *, named: bool = False) -> list[Entry]:
@@ -98,9 +97,10 @@ def _entry(text: str, axes: Sequence[str], named: bool) -> Entry:
 
 
 def _unreadable(text: str, instead: str, axes: Sequence[str]) -> SizeError:
-    usual = f"write {':'.join(axes)}, for example {_EXAMPLES[min(len(axes), 3) - 1]}"
-    named = "write it like dims=64 or layers=4,dims=64"
-    return SizeError(f"cannot read {shown(text)} as a size; {instead or (usual if axes else named)}")
+    numbers = ["2", "24", *["4"] * len(axes)][: len(axes)] if len(axes) > 1 else ["64"]
+    full = ",".join(f"{axis}={one}" for axis, one in zip(axes or ("dims",), numbers, strict=True))
+    usual = f"write it like {':'.join(numbers)} or {full}" if axes else f"write it like {full} or layers=4,{full}"
+    return SizeError(f"cannot read {shown(text)} as a size; {instead or usual}")
 
 
 def _number(text: str) -> Value | None:

@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anysize.core.engine_checks import Exported
 from anysize.core.errors import CheckpointError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.records import NESTED
 from anysize.core.printable import printable
+from anysize.core.shortly import sizes
 from anysize.core.version import __version__
 
 if TYPE_CHECKING:
-    from anysize.core.engine_checks import Exported
+    from anysize.core.model.contract import NestedModel
     from anysize.core.sizes.size import Size
 
 CARD = "README.md"
@@ -52,9 +54,32 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def card(name: str, size: Size, made: Exported, about: Mapping[str, Any], frontier: Frontier | None = None) -> str:
-    """The text of a card: of the model called `name`, as it was written at `size`, with the figures of a frontier."""
-    parts = [_front(made.format, about), *_body(name, size, made, about), *_figures(frontier, size)]
+def model_card(folder: Path, model: NestedModel, frontier: Frontier | None = None) -> dict[Path, bytes]:
+    """The card of a whole model that was saved in a folder: its file and content; nothing if another's stands there."""
+    file = folder / CARD
+    if file.exists() and not _is_ours(file.read_bytes().decode("utf-8", "replace")):
+        return {}
+    made = Exported("anysize", how=f'anysize.load("{folder.name}")')
+    what = f"A nested (Matryoshka) model: {sizes(model.nesting)}."
+    return {file: card(folder.name, what, made, model.about, frontier).encode()}
+
+
+def cut_card(name: str, size: Size, made: Exported, about: Mapping[str, Any], frontier: Frontier | None = None) -> str:
+    """The card of one size of a model, as it was written in some format."""
+    what = f"The size `{size}` of a nested (Matryoshka) model, in the format of {_words(made.format)}."
+    return card(name, what, made, about, frontier, size)
+
+
+def card(
+    name: str,
+    what: str,
+    made: Exported,
+    about: Mapping[str, Any],
+    frontier: Frontier | None = None,
+    size: Size | None = None,
+) -> str:
+    """The text of a card: of what is called `name`, with the figures of a frontier, `size` marked among them."""
+    parts = [_front(made.format, about), *_body(name, what, made, about), *_figures(frontier, size)]
     text = "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n"
     return f"{text}\n<!-- anysize wrote this card and replaces it unless it was changed: {_digest(text)} -->\n"
 
@@ -80,25 +105,25 @@ def _front(form: str, about: Mapping[str, Any]) -> str:
     return "\n".join(["---", *lines, "tags:", *(f"- {quoted(tag)}" for tag in tags if tag), "---"])
 
 
-def _body(name: str, size: Size, made_as: Exported, about: Mapping[str, Any]) -> list[str]:
+def _body(name: str, what: str, made_as: Exported, about: Mapping[str, Any]) -> list[str]:
     base, data = _base(about), about.get("data", {})
-    made = {
+    facts = {
         "method": about.get("method"),
         "base model": base,
         "learnt from": data.get("name"),
         "fingerprint of that data": data.get("fingerprint"),
         "written by": f"anysize {__version__}",
     }
-    rows = [f"| {what} | {_code(value)} |" for what, value in made.items() if value is not None]
+    rows = [f"| {fact} | {_code(value)} |" for fact, value in facts.items() if value is not None]
     return [
         f"# {_words(name)}",
-        f"The size `{size}` of a nested (Matryoshka) model, in the format of {_words(made_as.format)}.",
+        what,
         f"```python\n{printable(made_as.how)}\n```",
         "\n".join(["## How it was made", "", "| | |", "|---|---|", *rows]),
     ]
 
 
-def _figures(frontier: Frontier | None, size: Size) -> list[str]:
+def _figures(frontier: Frontier | None, size: Size | None) -> list[str]:
     """The nested arm, a row a size, with the one of this card marked."""
     if frontier is None or NESTED not in frontier.arms:
         return []

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.arguments.options import configured
@@ -14,13 +14,31 @@ from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
-from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
+from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, write_json, write_together
+from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
+from anysize.core.verbs.card import check_card, model_card
 from anysize.core.verbs.method import Method, options_of
+from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
 
-RUN, LOCK = "run.json", "lock"
-"""In the folder of an unfinished run: what run it is, and who writes there."""
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+
+@overload
+def fit(
+    data: Source,
+    *,
+    method: str = "mrl",
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> NestedModel: ...
+
+
+@overload
+def fit(data: Source, *, method: Method, out: str | os.PathLike[str] | None = None, resume: bool = False) -> Any: ...
 
 
 @takes(out=PATH, resume=FLAG)
@@ -37,6 +55,7 @@ def fit(
 
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
+    The methods that pre-train give an encoder of transformers instead; to type checkers, if asked for by their object.
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
     if isinstance(method, str):
@@ -54,9 +73,10 @@ def fit(
         loaded = read(data)
         return _remember(method.fit(loaded), loaded)
     target = Path(os.path.abspath(out))
-    workdir = _workdir(target)
+    workdir = workdir_of(target)
     check_replaceable(target, method.marker)
-    _check_ours(workdir)
+    check_card(target)
+    check_ours(workdir)
     loaded = read(data)
     first = _is_first_rank()
     if first:
@@ -80,6 +100,8 @@ def fit(
                 raise
             if first:
                 made.save(target)
+                if method.marker == MANIFEST:
+                    write_together(model_card(target, made))
     if first:
         discard(workdir)
     return made
@@ -106,24 +128,7 @@ def _remember(made: Any, data: Data) -> Any:
 
 def unfinished(out: str | os.PathLike[str]) -> bool:
     """Whether a run that was to write there was stopped on the way, so that `resume` would continue it."""
-    return _workdir(Path(os.path.abspath(out))).exists()
-
-
-def _workdir(target: Path) -> Path:
-    return target.parent / f"{target.name}.partial"
-
-
-def _check_ours(workdir: Path) -> None:
-    """Raise `CheckpointError` if what stands at `workdir`, which is emptied in the end, is no unfinished run."""
-    for path in (workdir, workdir / "checkpoints", workdir / RUN):
-        refuse_link(path)
-    there = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
-    strangers = {name for name in there - {LOCK} if not name.startswith(f".{RUN}.")}
-    if (workdir.exists() and not workdir.is_dir()) or (strangers and RUN not in there):
-        raise CheckpointError(
-            f"{workdir}, where work in progress is kept, holds something else (no {RUN}), so it is not ours to use; "
-            "move it away or name another place"
-        )
+    return workdir_of(Path(os.path.abspath(out))).exists()
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:

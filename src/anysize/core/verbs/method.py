@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anysize.core.data.needs import check_needs
 from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
@@ -40,6 +41,10 @@ class Method:
     learns_from: ClassVar[str]
     """The data that it takes, in words."""
 
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What its data must offer, one of these: columns, as in ``"image, question, answer"``, or kinds of items, as in
+    ``"text"`` and ``"vector, label"``. Without any, all data will do, also none."""
+
     extra: ClassVar[str | None] = None
     """The extra of its package, as in ``pip install "anysize[text]"``, that it needs; None for none."""
 
@@ -61,6 +66,15 @@ class Method:
             if value is not None and not value > 0:
                 raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
 
+    def base_model(self) -> str:
+        """The model to start from. Raises `AnysizeError` if the option of that name is not given."""
+        model: str | None = getattr(self, "model", None)
+        if model is None:
+            raise AnysizeError(
+                "name the model to start from with --model, a folder or a hub name, for example all-MiniLM-L6-v2"
+            )
+        return model
+
     def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Any:
         """
         Learn from `data`; `workdir` keeps what is done, from which `resume` continues.
@@ -70,6 +84,7 @@ class Method:
         if workdir is None:
             with temporary_folder() as scratch:
                 return self.fit(data, workdir=scratch, resume=resume)
+        check_needs(self.name, self.needs, data)
         made = named(self.runs)(self, data, workdir, resume)
         made.about = {**made.about, **stamp(self, data)}
         return made

@@ -51,7 +51,7 @@ def write_gguf(view: Quantized, directory: Path) -> Written:
     library, or a file with which llama.cpp does not give what we give.
     """
     gguf = _library()
-    model = view.extract().eval().to("cpu")
+    model = view.convert().eval().to("cpu")
     sentences = hasattr(model, "preprocess")
     body = model[0].auto_model if sentences else model
     kind = str(body.config.model_type)

@@ -129,7 +129,7 @@ def write_onnx(view: Quantized, directory: Path, *, accuracy: int = 4) -> Writte
     `AnysizeError` if the ``onnx`` extra is missing, the groups do not fit, or ONNX Runtime does not agree with us.
     """
     onnx, runtime = _libraries()
-    model = view.extract().eval().to("cpu")
+    model = view.convert().eval().to("cpu")
     plain = copy.deepcopy(model)
     for name, home in homes(view, model).items():
         model.set_submodule(home, _exported(view.layers()[name], bits_of(view, name)))

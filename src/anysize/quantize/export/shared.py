@@ -63,7 +63,7 @@ def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]
     """The ordinary model with float weights in `directory`; returns it, and what it is."""
     from anysize.core.quiet import quiet
 
-    model = view.extract()
+    model = view.convert()
     with quiet():
         if hasattr(model, "modules") and hasattr(model, "encode"):
             model.save(str(directory), create_model_card=False)

@@ -17,6 +17,7 @@ class QuantizedEncoder(TwoSided, Quantized):
     """Embeds texts with codes for weights: ``at(bits=4).encode(texts)``; also with layers and dims, where trained."""
 
     kind = "quantized-encoder"
+    reads = ("text",)
     evaluators = ("retrieval", "similarity", "neighbours")
     mixes_sizes = True
 
@@ -28,7 +29,8 @@ class QuantizedEncoder(TwoSided, Quantized):
     @property
     def encoder(self) -> Any:
         """What reads texts."""
-        return getattr(self.inner, "encoder", None)
+        inner: Any = self.inner
+        return inner.encoder
 
     @property
     def origin(self) -> tuple[object, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from anysize.backbones.generating import Generating
 from anysize.core.losses.tokens import next_token_loss
 from anysize.quantize.model.model import Quantized
 
@@ -13,10 +15,12 @@ if TYPE_CHECKING:
     from anysize.backbones.causal import CausalLM
 
 
-class QuantizedLM(Quantized):
+class QuantizedLM(Generating, Quantized):
     """Gives the logits of every next token with codes for weights: ``at(bits=4)(texts)``, and ``loss(windows)``."""
 
     kind = "quantized-lm"
+    reads = ("text",)
+    gives = "next tokens"
     evaluators = ("next-token",)
     inner: CausalLM
 
@@ -29,6 +33,12 @@ class QuantizedLM(Quantized):
     def max_length(self) -> int:
         """Tokens of a window."""
         return self.inner.max_length
+
+    def generate(self, items: Sequence[str], **options: Any) -> list[str]:
+        """What it goes on with after each text, at this view's width; options as for `CausalLM.generate`."""
+        with self.running() as view:
+            found: list[str] = view.generate(items, **options)
+        return found
 
     @torch.no_grad()
     def loss(self, windows: torch.Tensor, *, batch_size: int = 16) -> float:

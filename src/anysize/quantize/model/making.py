@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from anysize.backbones.causal import CausalLM
 from anysize.core.errors import SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
@@ -59,10 +57,7 @@ def finished(model: Quantized) -> Quantized:
     return model.eval()
 
 
-def kind_for(inner: Any) -> type[Quantized]:
-    """The class that offers what `inner` offers."""
-    if isinstance(inner, CausalLM):
-        return QuantizedLM
-    if all(hasattr(inner, name) for name in ("features", "project", "encode")):
-        return QuantizedEncoder
-    return Quantized
+def kind_for(inner: NestedModel) -> type[Quantized]:
+    """The class that gives what `inner` gives."""
+    kinds: dict[str, type[Quantized]] = {"next tokens": QuantizedLM, "vectors": QuantizedEncoder}
+    return kinds.get(inner.gives, Quantized)

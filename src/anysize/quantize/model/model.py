@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -90,9 +90,8 @@ class Quantized(NestedModel):
         with running_at(self.size.bits if self.mixture is None else self.mixture):
             yield self.inner.at(self.inner_size)
 
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """One pass of the inner model per width; sizes of one width share it."""
-        asked = self.nesting.resolve_all(sizes)
         found: dict[Size, torch.Tensor] = {}
         for bits in dict.fromkeys(size.bits for size in asked):
             here = [size for size in asked if size.bits == bits]
@@ -168,10 +167,23 @@ class Quantized(NestedModel):
             count += whole
         return Cost(bytes=count, parameters=inner.parameters, flops=inner.flops)
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
-        """A standalone model with float weights in the inner model's own export format; it loads without anysize."""
+    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Self:
+        """A standalone model with the planes of one width alone; of a mixed view, of each layer those of its own."""
         view = self.at(size, **axes) if size is not None or axes else self
-        return view.plain().extract(view.inner_size)
+        if view.mixture is None:
+            return super().extract(view.size)
+        small = type(self).build(self.config(), self.nesting.up_to(view.size))._narrowed(view.mixture)
+        return view._copied_into(small, view.size)
+
+    def convert(self, to: str | None = None) -> Any:
+        """The object of another library that the inner model becomes, with float weights in place of codes."""
+        return self.plain().at(self.inner_size).convert(to)
+
+    @classmethod
+    def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """How its layers are stored, beside what the inner model tells."""
+        inner = config["inner"]
+        return {**find("models", inner["kind"]).facts(inner["config"]), "codes": Plan.from_json(config).text()}
 
     def config(self) -> dict[str, Any]:
         """The inner model's kind and configuration, and how its layers are stored."""
@@ -219,14 +231,18 @@ class Quantized(NestedModel):
         nesting = Nesting.from_json(manifest["nesting"])
         chosen = nesting.resolve(size, **axes) if size is not None or axes else nesting.full
         with refused_as_damaged(f"{directory} describes no model that can be built"):
-            whole = cls.build(manifest["config"], nesting.up_to(chosen)).at(chosen)
-        model = whole.mix(widths)
-        assert model.mixture is not None
-        for name, part in model.layers().items():
-            part.narrow(model.mixture[name])
+            model = cls.build(manifest["config"], nesting.up_to(chosen))._narrowed(widths)
         there = model.saved_state().keys()
         entries = {name: entry for name, entry in manifest["tensors"].items() if name in there}
         return model.filled(parts, manifest, entries, kept_at(model, chosen))
+
+    def _narrowed(self, widths: Mapping[str, int]) -> Self:
+        """`mix` of a model whose weights are to come, with room for the planes of those widths alone."""
+        model = self.at().mix(widths)
+        assert model.mixture is not None
+        for name, part in model.layers().items():
+            part.narrow(model.mixture[name])
+        return model
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Those of the inner model, on axes that this model has."""
@@ -258,6 +274,10 @@ class Quantized(NestedModel):
     def load_parts(self, directory: Path) -> None:
         """The inner model's."""
         self.inner.load_parts(directory)
+
+    def take_parts(self, whole: Self) -> None:
+        """The inner model's."""
+        self.inner.take_parts(whole.inner)
 
 
 def _check_planes(directory: Path, plan: Plan, size: Size, manifest: Mapping[str, Any]) -> None:

@@ -24,6 +24,16 @@ class Plan:
     transformed: tuple[str, ...] = ()
     """Layers with OmniQuant's scale and shift of their inputs."""
 
+    def text(self) -> str:
+        """In a line: how many layers, their codes, the widths trained, the layout."""
+        scheme = self.scheme
+        group = "output channel" if scheme.group_size is None else f"{scheme.group_size} input features"
+        how = f"{scheme.mode}, {'symmetric' if scheme.symmetric else 'asymmetric'}, a scale per {group}"
+        return (
+            f"{len(self.layers)} layers in {scheme.parent_bits} bits ({how}), "
+            f"trained at {', '.join(map(str, self.trained_bits))}, stored as {self.layout}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest."""
         return {

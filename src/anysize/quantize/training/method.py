@@ -29,6 +29,7 @@ class MatQuant(Method):
     axes: ClassVar[tuple[str, ...]] = ("bits",)
     paper: ClassVar[str] = "Nair et al. 2025, arXiv 2502.06786"
     learns_from: ClassVar[str] = "pairs, judgements or texts"
+    needs: ClassVar[tuple[str, ...]] = ("text",)
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.quantize.training.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale", "calibration")

@@ -19,7 +19,6 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from anysize.backbones.causal import CausalLM
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes
@@ -96,7 +95,7 @@ def _sample(method: MatQuant, data: Data, model: Quantized) -> tuple[list[Any], 
     All texts of a batch stand on one side of a search: that of the column that they came from.
     """
     generator = torch.Generator().manual_seed(method.seed)
-    if isinstance(model.inner, CausalLM):
+    if model.inner.gives == "next tokens":
         rows = language_windows(method, data, model.inner)[:, :-1]
         chosen = rows[torch.randperm(len(rows), generator=generator)[: method.calibration]]
         return list(chosen.split(method.batch_size)), "windows of text"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from anysize.backbones.causal import CausalLM
 from anysize.core.errors import DataError
 from anysize.core.training.trainer import TrainingPlan, train
 from anysize.evaluation.next_token import texts_of, windows
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 def teacher_for(method: MatQuant, data: Data, inner: NestedModel) -> NestedModel | None:
     """A copy of the float model, where there are no labels to learn from; a language model has them in its texts."""
-    if isinstance(inner, CausalLM) or len(columns(data, method.learn_from).columns) > 1:
+    if inner.gives == "next tokens" or len(columns(data, method.learn_from).columns) > 1:
         return None
     twin = copy.deepcopy(inner).eval()
     for parameter in twin.parameters():
@@ -41,7 +40,7 @@ def train_codes(
     rows: Any
     collator: Any
     training: Any
-    if isinstance(model.inner, CausalLM):
+    if model.inner.gives == "next tokens":
         rows, what, collator = language_windows(method, data, model.inner), "windows of text", _stacked
         training = LanguageTraining(model, method.widths())
     else:
@@ -68,7 +67,7 @@ def train_codes(
     return {"learnt_from": what, "rows": len(rows), "losses": losses}
 
 
-def language_windows(method: MatQuant, data: Data, inner: CausalLM) -> torch.Tensor:
+def language_windows(method: MatQuant, data: Data, inner: Any) -> torch.Tensor:
     """What a language model learns from, (n, tokens + 1); a tenth of the texts is left out to measure by."""
     if method.learn_from == "embeddings":
         raise DataError("a language model has no embeddings to learn from; leave out learn-from")

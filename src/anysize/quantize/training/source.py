@@ -9,6 +9,7 @@ import torch
 
 from anysize.backbones.causal import CausalLM, is_causal_lm
 from anysize.core.errors import AnysizeError
+from anysize.core.model.faces import Embeds
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting
@@ -45,9 +46,9 @@ def source(name: str, nesting: Nesting, max_length: int | None = None) -> Nested
         whole = Size(layers=model.encoder.depth, dims=model.encoder.width)
         model = kind(_beside_bits(nesting, whole), model.encoder)
         model.about = {"options": {"model": name}}
-    if max_length is not None and isinstance(model, CausalLM):
+    if max_length is not None and model.gives == "next tokens":
         model.max_length = max_length
-    elif max_length is not None and hasattr(model, "encoder"):
+    elif max_length is not None and isinstance(model, Embeds):
         model.encoder.settings["max_length"] = max_length
     if any(weight.dtype in (torch.float16, torch.bfloat16) for weight in model.parameters()):
         model = model.float()

@@ -130,27 +130,42 @@ def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int, sparse: Spar
     for place, stage in enumerate(stages):
         if stage.active is None:
             nesting.resolve(dims=stage.dims)
-        elif sparse is None:
-            raise AnysizeError(f"these items have no sparse codes to score {stage} by; build with a sparse model")
-        elif place or stage.active > sparse.active:
-            raise AnysizeError(f"codes of up to {sparse.active} active latents can be scored, and first; got {stage}")
+        else:
+            _check_codes(stage, place, sparse)
     for before, after in itertools.pairwise(stages):
-        if after.dims <= before.dims:
-            raise AnysizeError(f"stages must grow: {after} comes after {before}")
-        if before.keep is None:
-            raise AnysizeError(f"only the last stage may leave out how many to keep; write {before.size}:200")
-        if after.keep is not None and after.keep > before.keep:
-            raise AnysizeError(f"shortlists cannot grow: {after} comes after {before}")
-    last = stages[-1]
-    if sparse is not None and not sparse.vectors:
-        if len(stages) > 1 or last.active is None:
-            raise AnysizeError(f"this index holds sparse codes alone, so active={sparse.active} is its only stage")
-    elif last.dims != full:
-        raise AnysizeError(f"the last stage must use the full size, so that scores are true; add dims={full}")
+        _check_order(before, after)
+    _check_last(stages, full, sparse)
     for stage in stages:
         if stage.keep is not None and stage.keep < k:
             raise AnysizeError(f"stage {stage} keeps fewer items than the {k} hits asked for; keep at least {k}")
     return tuple(stages)
+
+
+def _check_codes(stage: Stage, place: int, sparse: Sparse | None) -> None:
+    """A stage over sparse codes needs them, comes first, and asks for no more than there are."""
+    if sparse is None:
+        raise AnysizeError(f"these items have no sparse codes to score {stage} by; build with a sparse model")
+    if place or (stage.active or 0) > sparse.active:
+        raise AnysizeError(f"codes of up to {sparse.active} active latents can be scored, and first; got {stage}")
+
+
+def _check_order(before: Stage, after: Stage) -> None:
+    """Stages grow, and their shortlists do not."""
+    if after.dims <= before.dims:
+        raise AnysizeError(f"stages must grow: {after} comes after {before}")
+    if before.keep is None:
+        raise AnysizeError(f"only the last stage may leave out how many to keep; write {before.size}:200")
+    if after.keep is not None and after.keep > before.keep:
+        raise AnysizeError(f"shortlists cannot grow: {after} comes after {before}")
+
+
+def _check_last(stages: Sequence[Stage], full: int, sparse: Sparse | None) -> None:
+    """The last stage reads the vectors whole; or the codes, where these are all there is."""
+    if sparse is not None and not sparse.vectors:
+        if len(stages) > 1 or stages[-1].active is None:
+            raise AnysizeError(f"this index holds sparse codes alone, so active={sparse.active} is its only stage")
+    elif stages[-1].dims != full:
+        raise AnysizeError(f"the last stage must use the full size, so that scores are true; add dims={full}")
 
 
 def multiply_adds(count: int, stages: Sequence[Stage]) -> int:

@@ -6,18 +6,18 @@ import itertools
 import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from anysize.core.arguments import shown
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError
-from anysize.core.sides import SidedTexts
+from anysize.core.sides import Side
 from anysize.search.intake.given import as_array, check_texts, check_vectors, plain
 from anysize.search.intake.ids import id_of
 from anysize.search.intake.passages import passages
-from anysize.search.store.sparse import codes_of, is_sparse
+from anysize.search.store.sparse import codes_of
 
 _TEXTS = 1024
 _ROWS = 65536
@@ -26,13 +26,29 @@ _ROW = (np.ndarray, list, tuple, numbers.Real)
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What an index needs of a model: its sizes, which one it runs at, and vectors of unit length."""
+    """What an index needs of a model: which it is, its sizes and tasks, what it gives, and that of items."""
 
     nesting: Any
     size: Any
+    tasks: Any
+    task: Any
 
-    def encode(self, items: Any, /) -> np.ndarray:
-        """Vectors float32 (n, dims) of texts, or of vectors if the model takes them."""
+    @property
+    def gives(self) -> str:
+        """``codes``, sparse ones, of which it says `code_shape` (`anysize.core.model.faces.Codes`); else vectors."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others."""
+        ...
+
+    def at(self, size: Any, /) -> Any:
+        """Its view at a size."""
+        ...
+
+    def encode(self, items: Any, /, *, side: Side | None = None) -> Any:
+        """Of texts, or of vectors if the model takes them: vectors of unit length, float32 (n, dims), or codes."""
         ...
 
 
@@ -51,20 +67,13 @@ class Batch:
     """Their sparse codes, a ``csr_array`` (n, latents), if the model makes such; `vectors` are then what it read."""
 
 
-def embed(model: Any, rows: Any, side: Literal["query", "document"]) -> np.ndarray:
+def embed(model: Any, rows: Any, side: Side) -> np.ndarray:
     """
     Vectors of queries or of documents.
 
-    A model that may embed the two differently (`encode_query`, `encode_document`) is asked by these; every other model
-    has one `encode`. Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`.
+    Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`.
     """
-    if is_sparse(model):
-        if isinstance(rows, np.ndarray):
-            return rows
-        if not hasattr(model, "features"):
-            raise DataError("this sparse model reads vectors and knows no encoder of texts; give their embeddings")
-        return np.asarray(model.features(SidedTexts(rows, side)))
-    return np.asarray(getattr(model, f"encode_{side}", model.encode)(rows))
+    return np.asarray((model.features if model.gives == "codes" else model.encode)(rows, side=side))
 
 
 def batches(
@@ -95,7 +104,7 @@ def batches(
                 cut = passages(model, rows)
                 parts, rows = [len(one) for one in cut], [text for one in cut for text in one]
             vectors = rows if model is None else embed(model, rows, "document")
-            codes = codes_of(model, vectors) if is_sparse(model) else None
+            codes = codes_of(model, vectors) if model is not None and model.gives == "codes" else None
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
             names: list[object] | None = None if own is None else list(own[start : start + size])

@@ -26,8 +26,7 @@ def model_of(model: Encoder | str | os.PathLike[str] | None) -> tuple[Any, str |
         return load(model), str(Path(model).absolute())
     if isinstance(model, type) or not isinstance(model, Encoder):
         raise AnysizeError(f"{shown(model)} does not embed; expected a nested model that does, or the path of one")
-    path = getattr(model, "path", None)
-    return model, str(Path(path).absolute()) if isinstance(path, (str, os.PathLike)) else None
+    return model, None
 
 
 def describe_model(model: Any, path: str | None) -> dict[str, Any]:
@@ -37,16 +36,15 @@ def describe_model(model: Any, path: str | None) -> dict[str, Any]:
     return {"model_path": path, "model_fingerprint": _identity(model), "model_size": str(model.size)}
 
 
-def _identity(model: Any) -> str | None:
+def _identity(model: Any) -> str:
     """A model's fingerprint, and the task of a view that embeds every text for one (a task encoder's)."""
-    fingerprint, task = getattr(model, "fingerprint", None), getattr(model, "task", None)
-    return None if fingerprint is None else str(fingerprint) if task is None else f"{fingerprint}{_FOR}{task}"
+    return str(model.fingerprint) if model.task is None else f"{model.fingerprint}{_FOR}{model.task}"
 
 
 def _for_task(model: Any, manifest: Manifest) -> Any:
     """The model's view for the one task that the index was built for, if it was built for one."""
     task = (manifest.model_fingerprint or "").partition(_FOR)[2]
-    return model.for_task(task) if task and getattr(model, "task", "") is None else model
+    return model.for_task(task) if task and model.tasks and model.task is None else model
 
 
 def load_model(manifest: Manifest, directory: Path) -> Any:
@@ -65,7 +63,7 @@ def load_model(manifest: Manifest, directory: Path) -> Any:
 def at_size(model: Any, manifest: Manifest) -> Any:
     """The view of `model` that runs at the index's size, and for its task."""
     model = _for_task(model, manifest)
-    if manifest.model_size is None or str(model.size) == manifest.model_size or not hasattr(model, "at"):
+    if manifest.model_size is None or str(model.size) == manifest.model_size:
         return model
     return model.at(Size.parse(manifest.model_size))
 

@@ -9,35 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.faces import ReadsTexts
 from anysize.search.intake.given import plain
 
 _ADVICE = "; index them in passages (--passages) to keep the rest"
 _PASSAGE = re.compile(r"(.*)#\d+", re.DOTALL)
-
-
-class Window(Protocol):
-    """How much of a text a model reads."""
-
-    def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
-        """Tell how many texts are longer."""
-        ...
-
-    def passages(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Spans of characters that are read whole, one or more for each text."""
-        ...
-
-
-@runtime_checkable
-class ReadsTexts(Protocol):
-    """A model that says how much of a text it reads."""
-
-    def window(self) -> Window:
-        """That of documents."""
-        ...
 
 
 def say_cut(model: Any, items: Any) -> None:

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 LISTS = ROWS, VALUES, OFFSETS = "codes.rows", "codes.values", "codes.offsets"
 
 
-def is_sparse(model: Any) -> bool:
-    """Whether a model's codes are sparse: it is nested in latents or active ones, and not in dims."""
-    axes = getattr(getattr(model, "nesting", None), "axes", ())
-    return "dims" not in axes and bool({"latents", "active"} & set(axes))
-
-
 def codes_of(model: Any, vectors: np.ndarray) -> Any:
     """The codes of vectors (n, d) by a sparse model, a ``csr_array`` (n, latents) of finite float32."""
     codes = model.encode(vectors).to_scipy()

@@ -102,6 +102,5 @@ def _sparse(first: Batch, model: Any, vectors: bool) -> Sparse | None:
         if not vectors:
             raise AnysizeError("this model makes no sparse codes, so without vectors nothing would be kept; keep them")
         return None
-    latents = int(first.codes.shape[1])
-    active = model.size.get("active") or getattr(model, "active", None) or latents
-    return Sparse(latents, min(active, latents), vectors)
+    latents, active = model.code_shape
+    return Sparse(latents, active, vectors)

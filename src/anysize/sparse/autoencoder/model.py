@@ -19,13 +19,14 @@ import torch
 from anysize.core.arguments import ROWS, TEXTS, as_float32, expect, instance, takes
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model.cost import Cost
-from anysize.core.sides import SidedTexts
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.sparse.autoencoder.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.autoencoder.codes import Codes
 from anysize.sparse.autoencoder.decoding import decode_prefixes, decode_ranks, decode_sum
 from anysize.sparse.autoencoder.scoring import Searched
+from anysize.sparse.rows.source import Source
 
 SEARCHED = ("sparse-retrieval", "sparse-accuracy", "reconstruction")
 """What codes are measured by that are made to search with."""
@@ -44,6 +45,8 @@ class SparseAutoencoder(Searched):
     """
 
     kind = "sae"
+    reads = ("vector", "text")
+    gives = "codes"
     evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
     usual = ("truncate", "pca")
     rivals: ClassVar[Mapping[str, str]] = {
@@ -63,6 +66,7 @@ class SparseAutoencoder(Searched):
         "saelens": "anysize.sparse.formats.saelens:export",
         "sparse-encoder": "anysize.sparse.formats.sparse_encoder:write_sparse_encoder",
     }
+    converts: ClassVar[Mapping[str, str]] = {"sparse-encoder": "anysize.sparse.formats.sparse_encoder:sparse_encoder"}
 
     W_enc: torch.nn.Parameter
     W_dec: torch.nn.Parameter
@@ -104,7 +108,6 @@ class SparseAutoencoder(Searched):
         if active is not None and "latents" not in nesting.axes and not 0 < active <= full:
             raise SizeError(f"active={active} does not fit the dictionary, which has {full} latents")
         self.width, self.activation, self.active = width, activation, active
-        self._encoder: Any = None
         self.W_enc = torch.nn.Parameter(torch.zeros(full, width).T)  # latent by latent in memory
         self.b_enc = torch.nn.Parameter(torch.zeros(full))
         self.W_dec = torch.nn.Parameter(torch.zeros(full, width))
@@ -131,6 +134,11 @@ class SparseAutoencoder(Searched):
         latents = self._latents(size)
         return min(math.ceil(self._active(size) or latents), latents)
 
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        """Latents of a code at this view's size, and how many of them are active at most."""
+        return self.latents, self._within(self.size)
+
     # Running
 
     def standardize(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -150,18 +158,28 @@ class SparseAutoencoder(Searched):
         return (rows.to(self.W_enc) - self.mean) * self.scale
 
     def _pre(self, x: torch.Tensor, latents: int) -> torch.Tensor:
+        """``(x' - b_dec) W_enc + b_enc`` at so many latents: (n, m)."""
         return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
 
     @torch.no_grad()
-    @takes(x=ROWS)
-    def encode(self, x: np.ndarray | torch.Tensor) -> Codes:
-        """Vectors (n, d) to codes over this view's latents; the dense (n, m) is never held whole."""
-        return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(x)])
+    @takes(x=TEXTS | ROWS)
+    def encode(self, x: Sequence[str] | np.ndarray | torch.Tensor, *, side: Side | None = None) -> Codes:
+        """
+        Vectors (n, d), or texts as `features` reads them, to codes over this view's latents.
+
+        The dense (n, m) is never held whole.
+        """
+        rows = x if isinstance(x, np.ndarray | torch.Tensor) else self.features(x, side=side)
+        return Codes.joined([self._codes(self._pre(part, self.latents), self.size) for part in self._parts(rows)])
 
     @takes(x=ROWS)
     def encode_dense(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Vectors (n, d) to codes (n, m) with their zeros."""
         return self.encode(x).dense()
+
+    def run(self, items: Sequence[str] | np.ndarray, *, side: Side | None = None) -> Codes:
+        """The code of each item: `encode`."""
+        return self.encode(items, side=side)
 
     def _parts(self, x: np.ndarray | torch.Tensor) -> Iterator[torch.Tensor]:
         """Standardised rows, so many at a time that their pre-activations stay small."""
@@ -175,32 +193,6 @@ class SparseAutoencoder(Searched):
             assert active is not None
             return strongest(pre, active)
         return above(pre, self.threshold[: pre.shape[1]])
-
-    @takes(texts=TEXTS)
-    def features(self, texts: Sequence[str]) -> np.ndarray:
-        """
-        The vectors (n, d) that this autoencoder reads of texts, by the encoder that it was fitted on.
-
-        It was fitted on documents, so that is what texts are unless they are `SidedTexts`. Raises `AnysizeError` if it
-        was fitted on vectors, and so knows of none.
-        """
-        from anysize.sparse.rows.source import embedded
-
-        return embedded(self._loaded_encoder(), texts if isinstance(texts, SidedTexts) else list(texts))
-
-    def window(self) -> Any:
-        """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
-        return self._loaded_encoder().window()
-
-    def _loaded_encoder(self) -> Any:
-        from anysize.sparse.rows.source import Source
-
-        options = self.about.get("options", {})
-        if options.get("site") is not None:
-            raise AnysizeError("this autoencoder reads tokens, several for a text; give it the vectors of each")
-        if self._encoder is None:
-            self._encoder = Source(options.get("model")).encoder()
-        return self._encoder
 
     @torch.no_grad()
     @takes(codes=instance(Codes, torch.Tensor, words="codes, or a tensor of dense ones"))
@@ -218,16 +210,13 @@ class SparseAutoencoder(Searched):
 
     @torch.no_grad()
     @takes(example=ROWS)
-    def outputs(
-        self, example: np.ndarray | torch.Tensor, sizes: tuple[Size, ...] | None = None
-    ) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: np.ndarray | torch.Tensor, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """The reconstruction at every size: one product with the encoder, and one sparse decode of the largest."""
-        asked = self.nesting.resolve_all(sizes)
         widest = self.at(max(asked, key=self._latents))
         parts = [self._reconstructions(widest._pre(part, widest.latents), asked) for part in widest._parts(example)]
         return {size: self._unstandardize(torch.cat([part[size] for part in parts]) + self.b_dec) for size in asked}
 
-    def _reconstructions(self, pre: torch.Tensor, asked: list[Size]) -> dict[Size, torch.Tensor]:
+    def _reconstructions(self, pre: torch.Tensor, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """``z W_dec`` at every size asked for."""
         found: dict[Size, torch.Tensor] = {}
         if self.activation != "topk":
@@ -257,23 +246,26 @@ class SparseAutoencoder(Searched):
         return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
 
     def config(self) -> dict[str, Any]:
-        """Width, activation, and the numbers that no axis of the nesting says."""
+        """Width, activation, the numbers that no axis of the nesting says, and what makes rows of texts."""
         latents = None if "latents" in self.nesting.axes else self.b_enc.shape[0]
         active = None if "active" in self.nesting.axes else self.active
-        shape = {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
-        usual = self.evaluators == type(self).evaluators
-        return shape if usual else {**shape, "evaluators": list(self.evaluators)}
+        said: dict[str, Any] = {
+            "width": self.width,
+            "activation": self.activation,
+            "latents": latents,
+            "active": active,
+        }
+        if self.source != Source():
+            said["source"] = self.source.to_json()
+        return said if self.evaluators == type(self).evaluators else {**said, "evaluators": list(self.evaluators)}
 
     @classmethod
     def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
         """An autoencoder of that shape, all zeros."""
-        made = cls(
-            nesting,
-            config["width"],
-            activation=config["activation"],
-            latents=config["latents"],
-            active=config["active"],
-        )
+        shape = {name: config[name] for name in ("activation", "latents", "active")}
+        made = cls(nesting, config["width"], **shape)
+        if config.get("source") is not None:
+            made.source = Source.from_json(config["source"])
         made.evaluators = tuple(config.get("evaluators", cls.evaluators))
         return made
 

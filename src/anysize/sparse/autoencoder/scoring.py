@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from anysize.core.errors import DataError
 from anysize.core.model.contract import NestedModel
-from anysize.core.sides import Side, SidedTexts
+from anysize.core.sides import Side
+from anysize.sparse.autoencoder.reading import TextRows
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Items
@@ -18,17 +17,13 @@ if TYPE_CHECKING:
     from anysize.sparse.autoencoder.codes import Codes
 
 
-class Searched(NestedModel):
+class Searched(TextRows, NestedModel):
     """What an autoencoder does for those who search by its codes."""
 
     W_enc: torch.nn.Parameter
 
     def encode(self, x: np.ndarray) -> Codes:
         """Vectors (n, d) to codes."""
-        raise NotImplementedError
-
-    def features(self, texts: Sequence[str]) -> np.ndarray:
-        """The vectors (n, d) that it reads of texts."""
         raise NotImplementedError
 
     def standardize(self, x: np.ndarray) -> torch.Tensor:
@@ -42,8 +37,8 @@ class Searched(NestedModel):
     @property
     def origin(self) -> tuple[object, ...]:
         """Autoencoders of one origin read the same `vectors`."""
-        options = self.about.get("options", {})
-        return ("rows of", options.get("model"), options.get("site"), options.get("max_length"))
+        source = self.source
+        return ("rows of", source.model, source.site, source.max_length)
 
     def vectors(self, items: Items, side: Side | None) -> np.ndarray:
         """
@@ -53,12 +48,9 @@ class Searched(NestedModel):
         """
         if items.vectors is not None:
             found = np.asarray(items.vectors, np.float32)
-        elif self.about.get("options", {}).get("model") is None:
-            raise DataError(
-                "this autoencoder was fitted on vectors and knows of no encoder; give it vectors, not texts"
-            )
         else:
-            found = self.features(SidedTexts(items.texts or [], side))
+            self.keep_embeddings()
+            found = self.features(items.texts or [], side=side)
         self.standardize(found[:1])
         return found
 

@@ -110,7 +110,7 @@ def embed_words(sae: SparseAutoencoder, words: Sequence[str], model: str | None)
     from anysize.core.scratch import temporary_folder
     from anysize.sparse.rows.source import Source
 
-    named = model or sae.about.get("options", {}).get("model")
+    named = model or sae.source.model
     if named is None:
         raise AnysizeError("this autoencoder was fitted on vectors; name the model that made them with --model")
     with temporary_folder() as scratch:

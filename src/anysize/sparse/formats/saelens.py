@@ -27,6 +27,7 @@ from anysize.core.version import __version__
 from anysize.sparse.autoencoder.activations import Activation
 from anysize.sparse.autoencoder.model import SparseAutoencoder
 from anysize.sparse.formats.checking import by_sae_lens
+from anysize.sparse.rows.source import Source
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 _VERSION = "6.0.0"  # the version of the layout; without one, SAELens takes the file for one older than 6
@@ -45,7 +46,7 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str], *, check: bool =
     BatchTopK runs there as it does here at inference, as a JumpReLU; TopK of as many as there are latents is a ReLU.
     """
     small = sae.extract(sae.size)
-    config = {
+    config: dict[str, Any] = {
         "architecture": _architecture(small),
         "d_in": small.width,
         "d_sae": small.latents,
@@ -109,6 +110,8 @@ def read(path: str | os.PathLike[str]) -> SparseAutoencoder:
     activation = (ours.get("config") or {}).get("activation") or _ARCHITECTURES[architecture]
     active = (ours.get("config") or {}).get("active") or config.get("k")
     sae = assembled(state, directory / WEIGHTS, activation=activation, active=active, nesting=nesting)
+    if (ours.get("config") or {}).get("source") is not None:
+        sae.source = Source.from_json(ours["config"]["source"])
     sae.about = ours.get("about") or {"method": "saelens", "options": {}, "source": str(directory)}
     return sae
 

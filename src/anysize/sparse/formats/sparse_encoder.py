@@ -22,6 +22,8 @@ from anysize.core.quiet import quiet
 from anysize.sparse.formats.checking import by_sentence_transformers
 
 if TYPE_CHECKING:
+    from sentence_transformers import SparseEncoder
+
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 
@@ -29,33 +31,9 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
     """
     Write this view's size as a directory that ``SparseEncoder(path)`` loads; its similarity is the cosine.
 
-    It is loaded again and compared. Raises `AnysizeError` for codes that are cut by a threshold, which that module has
-    not, for an autoencoder that was not fitted on whole texts, and if what is loaded gives other codes.
+    It is loaded again and compared. Raises `AnysizeError` as `sparse_encoder`, and if what is loaded gives other codes.
     """
-    from anysize.sparse.rows.source import Source
-
-    if sae.activation not in ("topk", "relu"):
-        raise AnysizeError(
-            f"a SparseEncoder keeps each code's k largest latents, and {sae.activation} codes are cut by a threshold; "
-            "cut this one in the layout of SAELens, or fit with --method csr or --codes topk"
-        )
-    options = sae.about.get("options", {})
-    if options.get("model") is None or options.get("site") is not None:
-        what = "tokens of a language model" if options.get("site") else "vectors"
-        raise AnysizeError(
-            f"a SparseEncoder reads texts, and this autoencoder was fitted on {what}; fit it with --model"
-        )
-    base = Source(options["model"]).sentence_transformer()
-    with quiet():
-        from sentence_transformers import SparseEncoder
-
-        encoder = SparseEncoder(
-            modules=[*base, module_of(sae, _whole_width(base))],
-            device=str(base.device),
-            prompts=dict(base.prompts),
-            default_prompt_name=base.default_prompt_name,
-            similarity_fn_name="cosine",
-        )
+    encoder = sparse_encoder(sae)
     with new_directory(path, marker=EXPORT) as directory, quiet():
         encoder.save(str(directory), create_model_card=False)
         checked = by_sentence_transformers(sae, directory)
@@ -63,6 +41,36 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         exported = Exported("SparseEncoder", (checked,), how=how)
         write_note(directory, "sparse-encoder", {"size": sae.size.to_json()}, exported)
     return exported
+
+
+def sparse_encoder(sae: SparseAutoencoder) -> SparseEncoder:
+    """
+    Make a ``SparseEncoder`` of this view's size: the modules of the encoder of texts, and one that makes the codes.
+
+    Raises `AnysizeError` for codes that are cut by a threshold, which that module has not, and for an autoencoder that
+    was not fitted on whole texts.
+    """
+    if sae.activation not in ("topk", "relu"):
+        raise AnysizeError(
+            f"a SparseEncoder keeps each code's k largest latents, and {sae.activation} codes are cut by a threshold; "
+            "cut this one in the layout of SAELens, or fit with --method csr or --codes topk"
+        )
+    if sae.source.model is None or sae.source.site is not None:
+        what = "tokens of a language model" if sae.source.site else "vectors"
+        raise AnysizeError(
+            f"a SparseEncoder reads texts, and this autoencoder was fitted on {what}; fit it with --model"
+        )
+    base = sae.source.sentence_transformer()
+    with quiet():
+        from sentence_transformers import SparseEncoder
+
+        return SparseEncoder(
+            modules=[*base, module_of(sae, _whole_width(base))],
+            device=str(base.device),
+            prompts=dict(base.prompts),
+            default_prompt_name=base.default_prompt_name,
+            similarity_fn_name="cosine",
+        )
 
 
 def _whole_width(base: Any) -> int:

@@ -152,7 +152,7 @@ def _facts(sae: SparseAutoencoder, rows: int) -> dict[str, str]:
         "width": f"{sae.width:,}",
         "inputs": f"{rows:,}",
         "fitted on": about.get("data", {}).get("name"),
-        "encoder": about.get("options", {}).get("model"),
+        "encoder": sae.source.model,
     }
     return {key: str(value) for key, value in facts.items() if value is not None}
 

@@ -100,7 +100,7 @@ class Split:
 def split_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Split:
     """The rows of `data`, and which of them training on it leaves out: single ones, or if streamed groups of texts."""
     source = _source(sae, data)
-    if source.model is None or not sae.about.get("options", {}).get("stream"):
+    if not source.stream:
         rows = rows_of(sae, data, folder)
         return Split(rows, is_held_out(np.arange(len(rows)), len(rows)))
     groups = source.groups(data)
@@ -110,10 +110,7 @@ def split_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Split:
 
 
 def _source(sae: SparseAutoencoder, data: Data) -> Source:
-    options = sae.about.get("options", {})
-    if data.items().vectors is not None or not options.get("model"):
-        return Source()
-    return Source(options["model"], options.get("site"), options.get("max_length", 256))
+    return Source() if data.items().vectors is not None else sae.source
 
 
 def _parts(rows: Any) -> list[np.ndarray]:

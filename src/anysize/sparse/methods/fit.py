@@ -58,10 +58,9 @@ def fit_together(
         with temporary_folder() as scratch:
             return fit_together(methods, data, workdir=scratch)
     first = methods[0]
-    for method in methods:
-        for name in _SHARED:
-            if getattr(method, name) != getattr(first, name):
-                raise AnysizeError(f"autoencoders that are fitted together share {name.replace('_', '-')}")
+    for name in _SHARED:
+        if any(getattr(method, name) != getattr(first, name) for method in methods):
+            raise AnysizeError(f"autoencoders that are fitted together share {name.replace('_', '-')}")
     device = device_of(first.device)
     with joined(device):
         rows = rows_for(methods, data, workdir)
@@ -80,6 +79,7 @@ def fit_together(
         sae = learner.sae
         if sae.activation in ("batchtopk", "jumprelu") and sae.active is not None:
             calibrate(sae, held_out, sae.active)
+        sae.source = method.source()
         sae.about = {
             **stamp(method, data),
             "learnt_from": "vectors" if first.model is None else "texts" if first.site is None else "tokens",
@@ -97,34 +97,44 @@ def fit_together(
 
 def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Rows:
     """The rows that these methods learn from, with partners or labels where a contrastive loss asks for them."""
-    first = methods[0]
-    positives = {method.positives for method in methods if isinstance(method, CSR)} - {"self"}
-    if len(positives) > 1 or (
-        positives and any(getattr(method, "positives", "") not in positives for method in methods)
-    ):
-        raise AnysizeError("autoencoders that are fitted together share what is positive")
+    first, positives = methods[0], _positives(methods)
     if first.stream:
-        if positives:
+        if positives != "self":
             raise AnysizeError("positives other than self need rows that are stored; leave out stream")
         return _streamed(first, data, workdir)
     folder = Path(first.cache) if first.cache else workdir / "rows"
-    source = first.source()
-    if positives == {"pair"}:
-        pairs = data.training_pairs()
-        if pairs is None:
-            raise DataError(f"{data.name} holds no pairs; use --positives self, or give pairs or judgements")
-        count = len(pairs)
-        both = source.rows([*pairs["anchor"], *pairs["positive"]], folder)
-        if len(both) != 2 * count:
-            raise DataError("pairs need one row a text; leave out the site")
-        return ArrayRows(both[:count], partners=both[count:], seed=first.seed)
-    vectors = source.of(data, folder)
-    labels = None
-    if positives == {"label"}:
-        if data.labels is None or len(data.labels) != len(vectors):
-            raise DataError(f"{data.name} has no label for each row; use --positives self, or add a column label")
-        labels = np.unique(np.array([str(label) for label in data.labels]), return_inverse=True)[1]
+    if positives == "pair":
+        return _paired(first, data, folder)
+    vectors = first.source().of(data, folder)
+    labels = _labels(data, len(vectors)) if positives == "label" else None
     return ArrayRows(vectors, seed=first.seed, labels=labels)
+
+
+def _positives(methods: Sequence[SparseOptions]) -> str:
+    """What is positive to those that contrast. Raises `AnysizeError` if they, or others beside them, disagree."""
+    said = {method.positives for method in methods if isinstance(method, CSR)} - {"self"}
+    if len(said) > 1 or (said and any(getattr(method, "positives", "") not in said for method in methods)):
+        raise AnysizeError("autoencoders that are fitted together share what is positive")
+    return next(iter(said), "self")
+
+
+def _paired(method: SparseOptions, data: Data, folder: Path) -> Rows:
+    """The rows of anchors, each with that of its positive as a partner."""
+    pairs = data.training_pairs()
+    if pairs is None:
+        raise DataError(f"{data.name} holds no pairs; use --positives self, or give pairs or judgements")
+    count = len(pairs)
+    both = method.source().rows([*pairs["anchor"], *pairs["positive"]], folder)
+    if len(both) != 2 * count:
+        raise DataError("pairs need one row a text; leave out the site")
+    return ArrayRows(both[:count], partners=both[count:], seed=method.seed)
+
+
+def _labels(data: Data, count: int) -> np.ndarray:
+    """The label of each row, as a number."""
+    if data.labels is None or len(data.labels) != count:
+        raise DataError(f"{data.name} has no label for each row; use --positives self, or add a column label")
+    return np.unique(np.array([str(label) for label in data.labels]), return_inverse=True)[1]
 
 
 def _streamed(method: SparseOptions, data: Data, workdir: Path) -> StreamRows:

@@ -23,6 +23,7 @@ class SparseOptions(Method):
 
     runs: ClassVar[str] = "anysize.sparse.methods.fit:fit"
     learns_from: ClassVar[str] = "vectors, or texts and a model"
+    needs: ClassVar[tuple[str, ...]] = ("vector", "text")
     extra: ClassVar[str | None] = "sparse"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "dead_after", "buffer")
     axes: ClassVar[tuple[str, ...]] = ("latents",)
@@ -133,7 +134,7 @@ class SparseOptions(Method):
         """How texts become rows."""
         from anysize.sparse.rows.source import Source
 
-        return Source(self.model, self.site, self.max_length, self.device)
+        return Source(self.model, self.site, self.max_length, self.device, self.stream)
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""

@@ -91,7 +91,6 @@ def prune(
     small.about = {
         "method": "prune",
         "options": {
-            **_reading(sae),
             "by": by if scores is None else "given",
             "refit_bias": refit_bias,
             "active": active,
@@ -130,12 +129,6 @@ def sample(x: Any, most: int = 1 << 15) -> np.ndarray:
     return np.array(x[:: max(1, -(-len(x) // most))], np.float32)
 
 
-def _reading(sae: SparseAutoencoder) -> dict[str, Any]:
-    """How texts become what an autoencoder reads, which cutting it does not change."""
-    options = sae.about.get("options", {})
-    return {name: options[name] for name in ("model", "site", "max_length") if name in options}
-
-
 def _taken(sae: SparseAutoencoder, order: torch.Tensor, levels: Sequence[int]) -> SparseAutoencoder:
     """The latents at `order`, in that order, nested at `levels` and at the active levels that fit in."""
     nested: dict[str, Sequence[int]] = {"latents": levels}
@@ -147,5 +140,5 @@ def _taken(sae: SparseAutoencoder, order: torch.Tensor, levels: Sequence[int]) -
         for name, tensor in sae.state_dict().items():
             axis = _PER_LATENT.get(name)
             getattr(small, name).copy_(tensor if axis is None else tensor.index_select(axis, order))
-    small.about = copy.deepcopy(sae.about)
+    small.source, small.about = sae.source, copy.deepcopy(sae.about)
     return small.eval()

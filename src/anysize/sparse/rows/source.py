@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.backbones.sentence import Encoder
 from anysize.core.data.files.shards import Shards
 from anysize.core.data.files.vectors import read_shards
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_object, write_json
+from anysize.core.model.contract import NestedModel
+from anysize.core.model.faces import Embeds
 from anysize.core.model.manifest import MANIFEST
-from anysize.core.registry import find
-from anysize.core.sides import SidedTexts, side_of
+from anysize.core.sides import Side
 from anysize.core.training.processes import place, wait
 from anysize.core.verbs.load import load
 
@@ -46,10 +48,22 @@ class Source:
     """Tokens of a text that are read, with a `site`."""
     device: str | None = None
     """Where a model with a `site` runs; without a name on CUDA if it is there."""
+    stream: bool = False
+    """Whether training read texts group by group without keeping their rows, and left out whole groups."""
 
     def __post_init__(self) -> None:
         if self.site is not None and self.model is None:
             raise AnysizeError(f"the site {self.site} is a module of a model; name the model too")
+
+    def to_json(self) -> dict[str, Any]:
+        """What an autoencoder needs to know of the rows that it reads."""
+        return {"model": self.model, "site": self.site, "max_length": self.max_length, "stream": self.stream}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Source:
+        """Of what `to_json` says, or of the options of a method, which are all that older models say."""
+        known = {name: said[name] for name in ("model", "site", "max_length", "stream") if said.get(name) is not None}
+        return cls(**known)
 
     def of(self, data: Data, folder: Path) -> np.ndarray | Shards:
         """The rows of everything that `data` holds. `folder` keeps those made from texts."""
@@ -82,37 +96,38 @@ class Source:
         rank, world = place()
         mine = [number for number in range(rank, len(names), world) if not is_sealed(names[number])]
         if mine:
-            _make(mine, names, texts, self.runner())
+            _make(mine, names, texts, self.runner(keep=True))
         wait()  # until the other processes have made theirs
         return read_shards(folder)
 
-    def runner(self) -> Callable[[list[str]], np.ndarray]:
+    def runner(self, *, keep: bool = False) -> Callable[[list[str]], np.ndarray]:
         """
-        What turns a list of texts into rows, with its model loaded: of documents, unless they are `SidedTexts`.
+        What turns a list of texts, which are documents, into rows, with its model loaded.
 
-        Raises `AnysizeError` if no model is named.
+        An encoder may `keep` in the user's cache what it embeds, for `measure`, which comes next. Raises `AnysizeError`
+        if no model is named.
         """
         if self.site is not None:
             from anysize.backbones.site import Site
 
             return Site(self._name(), self.site, self.max_length, self.device).rows
-        return partial(embedded, self.encoder())
+        encoder = self.encoder()
+        if keep:
+            keep_embeddings(encoder)
+        return partial(embedded, encoder)
 
     def sentence_transformer(self) -> Any:
         """The encoder as a ``SentenceTransformer``. Raises `AnysizeError` if it is of a kind that cannot be one."""
         encoder = self.encoder()
-        found = encoder.extract() if hasattr(encoder, "extract") else encoder.model
-        if not hasattr(found, "get_embedding_dimension"):
-            raise AnysizeError(f"{self.model} holds a {encoder.kind}, which is no sentence-transformers model")
-        return found
+        return encoder.convert("sentence-transformers") if isinstance(encoder, NestedModel) else encoder.model
 
     def encoder(self) -> Any:
         """The encoder of texts, loaded. Raises `AnysizeError` if none is named, or something else."""
         name = self._name()
         if not (Path(name) / MANIFEST).exists():
-            return find("encoders", "text")(name)
+            return Encoder(name)
         encoder: Any = load(name)
-        if not hasattr(encoder, "encode") or encoder.kind == "sae":
+        if not isinstance(encoder, Embeds):
             raise AnysizeError(f"{name} holds a {encoder.kind}, which embeds no texts")
         return encoder
 
@@ -122,9 +137,15 @@ class Source:
         return self.model
 
 
-def embedded(encoder: Any, texts: list[str]) -> np.ndarray:
-    """The rows (n, d) of texts by an encoder: of documents, unless they are `SidedTexts`."""
-    side = side_of(texts) if isinstance(texts, SidedTexts) else "document"
+def keep_embeddings(encoder: Any) -> None:
+    """Keep in the user's cache what an encoder, or the one in a model of ours, embeds from now on."""
+    inside = encoder.encoder if isinstance(encoder, Embeds) else encoder
+    if isinstance(inside, Encoder):
+        inside.keep()
+
+
+def embedded(encoder: Any, texts: list[str], side: Side = "document") -> np.ndarray:
+    """The rows (n, d) of texts on this side of a search by an encoder."""
     return np.asarray(encoder.encode(texts, side=side), np.float32)
 
 

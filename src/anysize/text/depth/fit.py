@@ -15,7 +15,7 @@ from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.columns import Row, training_columns
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import DataError
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan, train
@@ -64,10 +64,7 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> Neste
 
     model, nesting = base_of(method)
     columns = training_columns(data, method.sides)
-    if columns is None:
-        raise DataError(
-            f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
-        )
+    assert columns is not None  # the method needs them
     if len(columns) < 2:
         raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
     prompts = [prompt_in(model, side) for side in columns.sides]
@@ -101,9 +98,7 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> Neste
 
 def base_of(method: LayeredMethod) -> tuple[Any, Nesting]:
     """The model to tune, without blocks that no size runs, and the nesting for its shape."""
-    if method.model is None:
-        raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
-    model = trainable(Encoder(method.model).model)
+    model = trainable(Encoder(method.base_model()).model)
     if method.max_length is not None:
         model.max_seq_length = method.max_length
     transformer: Any = model[0]

@@ -20,6 +20,7 @@ class LayeredMethod(Method):
     runs: ClassVar[str] = "anysize.text.depth.fit:fit"
     axes: ClassVar[tuple[str, ...]] = ("layers", "dims")
     learns_from: ClassVar[str] = "pairs, triplets or scored pairs"
+    needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "sentence1, sentence2, score")
     extra: ClassVar[str | None] = "text"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "mini_batch_size", "scale")
 

@@ -47,6 +47,7 @@ class NestedEncoder(TwoSided, NestedModel):
     """
 
     kind = "encoder"
+    reads = ("text",)
     evaluators = ("retrieval", "similarity", "neighbours")
     rivals: ClassVar[Mapping[str, str]] = {
         "truncate": "anysize.text.depth.rivals:truncate",
@@ -57,6 +58,9 @@ class NestedEncoder(TwoSided, NestedModel):
     usual = ("truncate", "pca")
     mixes_sizes = True
     exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
+    converts: ClassVar[Mapping[str, str]] = {
+        "sentence-transformers": "anysize.text.depth.model:NestedEncoder.sentence_transformer"
+    }
     times_encoding = True
     """Whether a size decides how long a text takes to encode."""
 
@@ -192,9 +196,8 @@ class NestedEncoder(TwoSided, NestedModel):
         return cut[self.size] if sizes is None else cut
 
     @takes(example=TEXTS)
-    def outputs(self, example: Sequence[str], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Sequence[str], asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Every size from one pass that stops at the deepest; of `SidedTexts`, on the side that they name."""
-        asked = self.nesting.resolve_all(sizes)
         if not len(example):
             raise DataError("there is nothing to run on; give at least one text")
         inputs = self.encoder.tokens(list(example), self.encoder.prompt(side_of(example)))
@@ -219,11 +222,11 @@ class NestedEncoder(TwoSided, NestedModel):
             flops=TOKENS * (2 * blocks + attention),
         )
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
-        """A standalone sentence-transformers model of that depth and width (`save` it); it loads without anysize."""
-        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
-        dims = [one.dims for one in self.nesting if one.layers == chosen.layers and one.dims <= chosen.dims]
-        return self.encoder.sentence_transformer(chosen.layers, dims)
+    def sentence_transformer(self) -> SentenceTransformer:
+        """A sentence-transformers model of this view's depth and width; it shares nothing."""
+        size = self.size
+        dims = [one.dims for one in self.nesting if one.layers == size.layers and one.dims <= size.dims]
+        return self.encoder.sentence_transformer(size.layers, dims)
 
     def config(self) -> dict[str, Any]:
         """The transformer's configuration and what follows it."""
@@ -262,3 +265,7 @@ class NestedEncoder(TwoSided, NestedModel):
     def load_parts(self, directory: Path) -> None:
         """The tokenizer."""
         self.encoder.load_tokenizer(directory)
+
+    def take_parts(self, whole: Self) -> None:
+        """The tokenizer, and the directions of a rival."""
+        self.encoder.tokenizer, self.rotations = whole.encoder.tokenizer, dict(whole.rotations)

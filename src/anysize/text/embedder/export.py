@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anysize.backbones.cut import assembled, cut_to, settings_of
 from anysize.core.engine_checks import Exported
+from anysize.core.errors import AnysizeError
 from anysize.core.files import new_directory
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.exporting import EXPORT, write_note
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 def write(view: NestedModel, path: str | os.PathLike[str]) -> Exported:
     """Write a view that embeds texts as a sentence-transformers model; without an encoder, a smaller model of ours."""
-    small = view.extract()
-    if isinstance(small, NestedModel):
-        small.save(path)
+    if isinstance(view, Embedder) and view.encoder is None:
+        view.extract().save(path)
         return Exported("anysize", how=f'anysize.load("{path}")')
+    small = view.convert()
     with new_directory(path, marker=EXPORT) as directory, quiet():
         small.save(str(directory), create_model_card=False)
         exported = Exported("sentence-transformers", how=f'SentenceTransformer("{path}")')
@@ -36,9 +37,12 @@ def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
 
     Gives the same vectors as ``embedder.encode`` (`encode_query`, `encode_document`) and needs only
     sentence-transformers to load. All of it has the type of the encoder's weights, as sentence-transformers wants it,
-    so with weights of 16 bits the vectors agree to their rounding.
+    so with weights of 16 bits the vectors agree to their rounding. Raises `AnysizeError` where there is no encoder.
     """
-    assert embedder.encoder is not None
+    if embedder.encoder is None:
+        raise AnysizeError(
+            "this model was fitted on vectors, and a sentence-transformers model reads texts; extract it"
+        )
     base, dims = embedder.encoder.model, embedder.size.dims
     rows = None if embedder.weight is None else embedder.weight[:dims].detach()
     modules = cut_to(list(base), embedder.encoder.whole_dimension, dims, rows)

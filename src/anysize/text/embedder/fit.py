@@ -17,7 +17,7 @@ from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
 from anysize.core.data.records import Table
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
@@ -54,9 +54,7 @@ def _whole(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
 
 def encoder_of(method: MRL) -> Encoder:
     """The encoder to start from. Raises `AnysizeError` if no model was named."""
-    if method.model is None:
-        raise AnysizeError("texts need an encoder: name one with --model, for example all-MiniLM-L6-v2")
-    return Encoder(method.model)
+    return Encoder(method.base_model())
 
 
 def training_features(

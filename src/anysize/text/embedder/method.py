@@ -26,6 +26,7 @@ class MRL(Method):
     axes: ClassVar[tuple[str, ...]] = ("dims",)
     paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
     learns_from: ClassVar[str] = "pairs, judgements, texts or vectors"
+    needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "text", "vector")
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale")

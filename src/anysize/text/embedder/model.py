@@ -21,7 +21,6 @@ from anysize.core.arguments import FINITE_ROWS, TEXTS, expect, takes, whole
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.registry import named
 from anysize.core.sides import TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -39,6 +38,7 @@ class Embedder(TwoSided, NestedModel):
     """
 
     kind = "embedder"
+    reads = ("text", "vector")
     later = (ENCODER,)
     times_encoding = False
     """Whether a size decides how long a text takes to encode: here the encoder runs whole at every size."""
@@ -51,6 +51,9 @@ class Embedder(TwoSided, NestedModel):
     }
     usual = ("truncate", "pca")
     exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
+    converts: ClassVar[Mapping[str, str]] = {
+        "sentence-transformers": "anysize.text.embedder.export:sentence_transformer"
+    }
 
     def __init__(
         self, nesting: Nesting, in_features: int, *, encoder: Encoder | None = None, weight: torch.Tensor | None = None
@@ -106,11 +109,8 @@ class Embedder(TwoSided, NestedModel):
         """Unit embeddings at this view's size: float32, shape (n, dims). Options go to `Encoder.encode`."""
         return self.project(self.features(inputs, **options))
 
-    def outputs(
-        self, example: Sequence[str] | np.ndarray, sizes: tuple[Size, ...] | None = None
-    ) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Sequence[str] | np.ndarray, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Every size from one pass of the encoder and one product with the head."""
-        asked = self.nesting.resolve_all(sizes)
         x = as_tensor(self.features(example))
         z = x if self.weight is None else x @ self.weight[: max(size.dims for size in asked)].detach().T
         return {size: torch.nn.functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
@@ -119,17 +119,6 @@ class Embedder(TwoSided, NestedModel):
         """Bytes of one stored float32 embedding; parameters and FLOPs of the head alone (the encoder's are fixed)."""
         weights = 0 if self.weight is None else self.size.dims * self.in_features
         return Cost(bytes=4 * self.size.dims, parameters=weights, flops=2 * weights)
-
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
-        """
-        A standalone sentence-transformers model of that size (`save` it); without an encoder, a smaller Embedder.
-
-        The head becomes its `Dense` layer, followed by `Normalize`; it loads without anysize.
-        """
-        if self.encoder is None:
-            return super().extract(size, **axes)
-        made = named("anysize.text.embedder.export:sentence_transformer")
-        return made(self.at(size, **axes) if size is not None or axes else self)
 
     # Saving
 
@@ -165,3 +154,7 @@ class Embedder(TwoSided, NestedModel):
         if self._encoder_fingerprint is not None:
             check = None if self.parts is None else functools.partial(self.parts.check, ENCODER)
             self.encoder = Encoder(directory / ENCODER, check=check)
+
+    def take_parts(self, whole: Self) -> None:
+        """The same encoder, which runs whole at every size."""
+        self.encoder = whole.encoder

@@ -39,10 +39,9 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
     from anysize.text.pretrain.objective import SMAEObjective, losses_by_size
     from anysize.text.pretrain.windows import TokenWindows
 
-    if method.model is None:
-        raise AnysizeError("name the model to start from with --model: a folder or a hub name")
+    name = method.base_model()
     set_seed(method.seed)  # a head, or all weights, may be drawn at random
-    base = load_base(method.model)
+    base = load_base(name)
     stack = find_stack(base.encoder)
     sizes = method.nesting(stack.depth, int(base.encoder.config.hidden_size))
     limit = _limit(method, base)

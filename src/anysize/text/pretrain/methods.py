@@ -18,6 +18,7 @@ class Pretrainer(Method):
 
     runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"
     learns_from: ClassVar[str] = "unlabelled texts"
+    needs: ClassVar[tuple[str, ...]] = ("text",)
     extra: ClassVar[str | None] = "text"
     reads: ClassVar[str] = "anysize.core.data.plain_text:read_texts"
     marker: ClassVar[str] = "pretraining.json"

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:
     """The encoder that `method` describes, trained on `data` (pairs, or nothing) and on the data of its tasks."""
-    if method.model is None:
-        raise AnysizeError("name the model to start from with --model, for example all-MiniLM-L6-v2")
+    method.base_model()
     sets = read_task_sets(method.task)
     _same_data(sets, workdir / "tasks.json")
     base, first = _base(method, data, workdir, resume)

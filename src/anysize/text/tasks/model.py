@@ -22,7 +22,6 @@ from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
 from anysize.core.sizes.nesting import Nesting
-from anysize.core.sizes.size import Size
 from anysize.text.depth.model import TOKENS
 from anysize.text.tasks.adapters import TASKS, Adapters, LoRA, check_tasks
 from anysize.text.tasks.running import INSTRUCTIONS, SIDES, TaskRunning
@@ -41,6 +40,7 @@ class TaskEncoder(TaskRunning):
     """
 
     kind = "task-encoder"
+    reads = ("text",)
     evaluators = ("retrieval", "similarity", "neighbours")
     rivals: ClassVar[Mapping[str, str]] = {
         "truncate": "anysize.text.rivals:truncate",
@@ -49,6 +49,9 @@ class TaskEncoder(TaskRunning):
     }
     usual = ("truncate", "pca")
     exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
+    converts: ClassVar[Mapping[str, str]] = {
+        "sentence-transformers": "anysize.text.tasks.model:TaskEncoder.sentence_transformer"
+    }
     times_encoding = False
     weight = None
 
@@ -71,8 +74,6 @@ class TaskEncoder(TaskRunning):
         self.instructions = dict(_instructions(encoder) if instructions is None else instructions)
         check_tasks([*self.instructions] or self.tasks)
         self.adapters = Adapters(encoder.transformer, self.tasks, self.lora)
-        self.task: str | None = None
-        """The task of texts that come without one; `for_task` gives a view that has it."""
         self._base_digest: tuple[str, tuple[tuple[str, int], ...]] | None = None
 
     def cost(self) -> Cost:
@@ -85,20 +86,19 @@ class TaskEncoder(TaskRunning):
         flops = TOKENS * (2 * (blocks + adapter - table) + attention)
         return Cost(bytes=4 * self.size.dims, parameters=base + adapter, flops=flops)
 
-    def extract(self, size: Size | str | None = None, /, *, task: str | None = None, **axes: int) -> Any:
+    def sentence_transformer(self) -> Any:
         """
-        One task as an ordinary sentence-transformers model of that width (`save` it): adapter merged, needs no PEFT.
+        The task of this view as a sentence-transformers model of its width: adapter merged, needs no PEFT.
 
-        Its instruction becomes the model's default prompt. Raises `AnysizeError` if no task is given here or by
-        `for_task`.
+        Its instruction becomes the model's default prompt. Raises `AnysizeError` for a view without a task
+        (`for_task`).
         """
-        chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
-        (name,) = self.tasks_of(1, task)
+        (name,) = self.tasks_of(1, None)
         prompt = self.prompt_of(name)
         # It embeds for this one task by whichever method it is asked.
         named = dict.fromkeys((name, "query", "document"), prompt) if prompt else {}
         settings = {**self.encoder.settings, "prompts": named, "default_prompt": name if prompt else None}
-        dims = [size for size in self.nesting.values("dims") if size <= chosen.dims]
+        dims = [size for size in self.nesting.values("dims") if size <= self.size.dims]
         return self._plain(self.adapters.merged(name), settings, dims)
 
     def base(self) -> Any:
@@ -185,6 +185,13 @@ class TaskEncoder(TaskRunning):
             raise CheckpointError(
                 f"{directory / BASE} was altered: it is not the model that the adapters were made for"
             )
+
+    def take_parts(self, whole: Self) -> None:
+        """A copy of the base."""
+        self.adapters.load_base({name: value.detach().clone() for name, value in whole.adapters.base_state().items()})
+        tail = {name: value.detach().clone() for name, value in whole.encoder.tail.state_dict().items()}
+        self.encoder.tail.load_state_dict(tail, assign=True)
+        self.encoder.tokenizer, self._base_digest = whole.encoder.tokenizer, None
 
 
 def _instructions(encoder: Backbone) -> dict[str, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,9 +37,7 @@ class TaskRunning(TwoSided, NestedModel):
 
     encoder: Backbone
     adapters: Adapters
-    tasks: tuple[str, ...]
     instructions: dict[str, str]
-    task: str | None
 
     @property
     def in_features(self) -> int:
@@ -51,13 +48,6 @@ class TaskRunning(TwoSided, NestedModel):
     def origin(self) -> tuple[object, ...]:
         """Models of one origin have the same `features`."""
         return (id(self.encoder), self.task)
-
-    def for_task(self, task: str) -> Self:
-        """A view that shares all weights and takes texts without a task for this one's."""
-        self.check_tasks([task])
-        view = copy.copy(self)
-        view.task = task
-        return view
 
     def vectors(self, texts: Sequence[str], tasks: Sequence[str]) -> torch.Tensor:
         """Sentence vectors (rows, width), not normalised, in one pass; with a gradient where that is wanted."""
@@ -146,11 +136,10 @@ class TaskRunning(TwoSided, NestedModel):
         size = self.size if truncate_dim is None else self.nesting.resolve(dims=truncate_dim)
         return self.project(self.features(inputs, task=task, **options), size.dims)
 
-    def outputs(self, example: Any, sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Every size from one pass over texts (perhaps `SidedTexts`), or a mapping of ``texts`` and their ``task``."""
         texts, task = (example["texts"], example["task"]) if isinstance(example, Mapping) else (example, None)
         z = self.vectors(list(texts), self.tasks_of(len(texts), task, side_of(texts)))
-        asked = self.nesting.resolve_all(sizes)
         return {size: functional.normalize(z[:, : size.dims], dim=-1) for size in asked}
 
     def tasks_of(self, count: int, task: str | Sequence[str] | None, side: Side | None = None) -> list[str]:

@@ -18,6 +18,7 @@ from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.quiet import quiet
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.tokens.budget.grid import GridPool
@@ -70,6 +71,8 @@ class NestedVLM(NestedModel):
     """
 
     kind = "vlm"
+    reads = ("parts",)
+    gives = "text"
     evaluators = ("answers",)
     rivals: ClassVar[Mapping[str, str]] = {
         "full-cut": "anysize.tokens.vlm.rivals:full_cut",
@@ -112,9 +115,8 @@ class NestedVLM(NestedModel):
         kept = self.budget.keep_each(tokens, {size.tokens for size in asked}, self.vlm.shape)
         return {size: kept[size.tokens] for size in asked}
 
-    def outputs(self, example: Sequence[Asked], sizes: tuple[Size, ...] | None = None) -> dict[Size, torch.Tensor]:
+    def _outputs(self, example: Sequence[Asked], asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Logits of the answer's first token, (n, vocabulary), for questions about pictures."""
-        asked = self.nesting.resolve_all(sizes)
         tokens = self.encode([one.picture for one in example])
         prompts = [self.vlm.prompt(one.question) for one in example]
         found = {}
@@ -185,6 +187,10 @@ class NestedVLM(NestedModel):
         """Logits of the answer's first token: the tower, the budget and the language model's reading."""
         return self([asked(row) for row in rows])
 
+    def run(self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 32) -> list[str]:
+        """An answer to each question about a picture: `generate`."""
+        return self.generate(items, max_new_tokens=max_new_tokens)
+
     # The contract
 
     def cost(self) -> Cost:
@@ -228,12 +234,10 @@ class NestedVLM(NestedModel):
         if (directory / PROCESSOR).is_dir():
             self.vlm.attach(read_processor(directory))
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
-        """A standalone model that offers this size and those inside it."""
-        made = super().extract(size, **axes)
-        made.net.tie_weights()
-        made.vlm.attach(self.vlm.processor)
-        return made
+    def take_parts(self, whole: Self) -> None:
+        """The same, and the weights that modules share."""
+        self.net.tie_weights()
+        self.vlm.attach(whole.vlm.processor)
 
 
 def _known(picture: Any) -> Any:

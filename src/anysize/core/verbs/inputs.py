@@ -1,0 +1,118 @@
+"""What a model is to be run on: texts or vectors in memory, a file of them, or one text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
+from anysize.core.data.files.rows import lines_of
+from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
+from anysize.core.data.read import read
+from anysize.core.data.records import Items
+from anysize.core.errors import AnysizeError, DataError
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
+
+LINES = (".txt", ".txt.gz")
+_MEDIA = {
+    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    "audio": (".wav", ".mp3", ".flac", ".ogg", ".m4a"),
+    "video": (".mp4", ".mkv", ".avi", ".mov", ".webm"),
+}
+_SEVERAL = {"vector": "vectors", "image": "images"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Items, what they are called in a sentence, and what tells them from others."""
+
+    items: Items
+    name: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """What they are, for a sentence."""
+        if self.of in _MEDIA and len(self.items) == 1:
+            return f"{self.name} is {'an image' if self.of == 'image' else self.of}"
+        return f"{self.name} holds {_several(self.of)}"
+
+    @property
+    def of(self) -> str:
+        """What kind of thing they are, as a model's `reads` names it."""
+        return self.items.of
+
+
+def inputs_of(given: Any) -> Inputs:
+    """
+    `given` is `Items`, the path of a .txt file (an item a line), or whatever `read` takes, also in memory.
+
+    A string that is no path of a file or folder is itself the one text. Raises `DataError` for what is none of these,
+    for what looks like a path and is not there, and for a file that holds nothing.
+    """
+    if isinstance(given, os.PathLike):
+        return _file(Path(given))
+    if isinstance(given, str):
+        if os.path.exists(given):
+            return _file(Path(given))
+        _refuse_a_path(given)
+        return held(Items(["0"], [given], numbered=True), "what was given")
+    if isinstance(given, Items):
+        return held(given, "the items")
+    data = read(given)
+    return Inputs(data.items(), data.name, data.fingerprint, data.notes)
+
+
+def check_reads(model: NestedModel, name: str, inputs: Inputs) -> None:
+    """Raise `AnysizeError` if a model called `name` does not read such things."""
+    if inputs.of not in model.reads:
+        raise AnysizeError(f"{name} reads {' and '.join(map(_several, model.reads))}; {inputs.what}")
+
+
+def _several(kind: str) -> str:
+    return _SEVERAL.get(kind, kind)
+
+
+def _file(path: Path) -> Inputs:
+    if path.is_file() and path.name.lower().endswith(LINES):
+        lines = [(number, line.strip()) for number, line in lines_of(path) if line.strip()]
+        if not lines:
+            raise DataError(f"{path} holds no text; expected one a line")
+        return held(Items([str(number) for number, _ in lines], [line for _, line in lines]), str(path))
+    media = next((kind for kind, ends in _MEDIA.items() if path.name.lower().endswith(ends)), None)
+    if media is not None and path.is_file():
+        return held(Items([path.name], [str(path)], media), str(path))
+    data = read(path)
+    return Inputs(data.items(), str(path), data.fingerprint, data.notes)
+
+
+def _refuse_a_path(text: str) -> None:
+    known = (*LINES, *ROW_FILES, *VECTOR_FILES, *(end for ends in _MEDIA.values() for end in ends))
+    if not text.strip():
+        raise DataError("the text to run on is empty; give some words, a file, or - for standard input")
+    if len(text.split()) == 1 and (text.lower().endswith(known) or text.startswith((".", "/", "~"))):
+        raise DataError(f"{text} does not exist; expected a file, or a text that is not written like the name of one")
+
+
+def held(items: Items, name: str) -> Inputs:
+    """`Inputs` of items in memory. Raises `DataError` if there are none."""
+    if not len(items):
+        raise DataError(f"{name} holds nothing to run on")
+    digest = hashlib.sha256("\0".join([f"{len(items)}", *items.ids]).encode("utf-8", "surrogatepass"))
+    if items.of == "vector":
+        vectors = np.ascontiguousarray(items.rows)
+        digest.update(f"{vectors.shape} {vectors.dtype}".encode() + vectors.tobytes())
+    else:
+        for row in items.rows:
+            said = row if isinstance(row, str) else json.dumps(row, default=str)
+            digest.update(f"{len(said)}\0{said}".encode("utf-8", "surrogatepass"))
+    return Inputs(items, name, digest.hexdigest())
