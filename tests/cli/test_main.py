@@ -171,7 +171,11 @@ def test_words_that_cannot_be_read_give_one_sentence(anysize, words, told):
 
 def test_a_sentence_about_something_endless_is_short(anysize, tmp_path):
     (tmp_path / "wide.csv").write_text(",".join(f"column {n}" for n in range(10_000)) + "\n" + ",".join("a" * 10_000))
-    for words in (["info", tmp_path / "wide.csv"], ["info", "a" * 5000], ["search", tmp_path, "--stages", "x" * 9000]):
+    for words in (
+        ["fit", tmp_path / "wide.csv", "--out", tmp_path / "m"],
+        ["info", "a" * 5000],
+        ["search", tmp_path, "--stages", "x" * 9000],
+    ):
         said = anysize(*words)
         assert said.status in (1, 2)
         assert said.err.startswith("anysize: ")

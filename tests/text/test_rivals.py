@@ -87,7 +87,7 @@ def test_a_tuned_model_is_compared_with_the_one_it_came_from(encoder_path, tmp_p
 
 @pytest.mark.parametrize("name", ["nested", "Truncate", ""])
 def test_there_are_no_other_rivals(model, data, name):
-    with pytest.raises(AnysizeError, match="truncate, pca, single, original"):
+    with pytest.raises(AnysizeError, match=r"truncate \(usual\), pca \(usual\), single, original"):
         rival(model, name, data)
 
 
