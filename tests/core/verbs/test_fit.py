@@ -23,27 +23,18 @@ from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, spread_vectors, write_pairs
+from tests.processes import die, killed
 
 METHOD = MRL(dims=(4, 8), epochs=10, batch_size=32, seed=3)  # 128 rows: 40 steps, a checkpoint every 4
 
-CHILD = """
-import os, signal, sys
-from anysize.core.training import trainer as training
-from anysize.core.verbs.fit import fit
-from anysize.text.embedder.method import MRL
-from tests.core.verbs.test_fit import METHOD, at_step
-at_step(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
-fit(sys.argv[1], method=METHOD, out=sys.argv[2])
-"""
 
-
-def at_step(step, act, replace=setattr):
-    """From now on, training calls `act` at the end of that step."""
+def at_step(step, act, replace=setattr, within=""):
+    """From now on, training (in a folder that is called `within`) calls `act` at the end of that step."""
     from transformers import TrainerCallback
 
     class Act(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
-            if state.global_step == step:
+            if state.global_step == step and within in args.output_dir:
                 act()
 
     replace(training, "use_plain_bar", lambda trainer: trainer.add_callback(Act()))
@@ -73,16 +64,6 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def run_child(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_it_saves_what_it_returns_and_leaves_nothing_else(vectors, tmp_path):
     model = fit(vectors, method=METHOD, out=tmp_path / "m")
     assert same(state(load(tmp_path / "m")), state(model))
@@ -106,8 +87,12 @@ def test_methods_go_by_name_or_as_objects(vectors):
 
 def test_killed_in_the_middle_it_resumes_to_the_same_weights(vectors, tmp_path):
     undisturbed = state(fit(vectors, method=METHOD))
-    done = run_child(vectors, tmp_path / "m", 23)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def work():
+        at_step(23, die)
+        fit(vectors, method=METHOD, out=tmp_path / "m")
+
+    killed(work)
     assert not (tmp_path / "m").exists()
     steps = [int(path.name.split("-")[1]) for path in (tmp_path / "m.partial" / "checkpoints").iterdir()]
     assert max(steps) == 20

@@ -13,9 +13,11 @@ from anysize.core.arguments.options import configured
 from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
-from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_json
+from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_bytes, write_json
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
+from anysize.core.training.watching import HISTORY
+from anysize.core.verbs.judge import judge_of
 from anysize.core.verbs.method import Method, options_of
 
 RUN, LOCK = "run.json", "lock"
@@ -29,6 +31,7 @@ def fit(
     method: str | Any = "mrl",
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    watch: Any = None,
     **options: Any,
 ) -> Any:
     """
@@ -36,8 +39,18 @@ def fit(
 
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
+
+    `watch` looks at the model on the way and keeps its best weights, not the last: a share of the rows, which training
+    leaves out and whose loss is looked at (the method's own option of that name); or, for methods that can show their
+    model, data to `measure` it on, or a function from a view at one size to a number, higher is better. What was seen
+    is in ``about["watched"]`` and, a line a look, in ``OUT.watched.jsonl``.
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
+    judge = None
+    if isinstance(watch, int | float):
+        options["watch"] = watch
+    elif watch is not None:
+        judge = judge_of(watch)
     if isinstance(method, str):
         method = configured(find("methods", method), method, options)
     elif not isinstance(method, Method):
@@ -51,11 +64,13 @@ def fit(
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
         loaded = read(data)
-        return _remember(method.fit(loaded), loaded)
+        return _remember(method.fit(loaded, judge=judge), loaded)
     target = Path(os.path.abspath(out))
     workdir = _workdir(target)
+    history = target.parent / f"{target.name}.{HISTORY}"
     check_replaceable(target, method.marker)
     _check_ours(workdir)
+    refuse_link(history)
     loaded = read(data)
     first = _is_first_rank()
     if first:
@@ -68,7 +83,7 @@ def fit(
             _begin(workdir, method, loaded, resume)
         with _saying_how_to_go_on():
             try:
-                made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
+                made = _remember(method.fit(loaded, workdir=workdir, resume=resume, judge=judge), loaded)
             except (AnysizeError, MemoryError, RuntimeError) as error:
                 if not isinstance(error, AnysizeError) and not lacks_memory(error):
                     raise
@@ -79,6 +94,8 @@ def fit(
                 raise
             if first:
                 made.save(target)
+                if (workdir / HISTORY).exists():
+                    write_bytes(history, (workdir / HISTORY).read_bytes())
     if first:
         discard(workdir)
     return made

@@ -11,15 +11,16 @@ from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 
 
 @dataclass(frozen=True)
-class LayeredMethod(Method):
+class LayeredMethod(Trained):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.depth.fit:fit"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "mini_batch_size", "scale")
+    positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "mini_batch_size", "scale")
+    shown: ClassVar[bool] = True
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""
