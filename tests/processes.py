@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 
 
@@ -20,6 +21,7 @@ def forked(work: Callable[[], object], **environment: str) -> int:
         import torch
 
         os.environ.update(environment)
+        warnings.resetwarnings()  # errors in tests, and not what is tested here
         torch.set_num_threads(1)  # the pool of threads did not come along
         work()
         status = 0
@@ -56,6 +58,6 @@ def together(count: int, work: Callable[[], object]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
     children = [forked(work, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(count)]
     assert [ended(child) for child in children] == [0] * count

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anysize as az
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, CheckpointError
 from tests.conftest import sentences, write_pairs
 
 FULL = {"tune": "full", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
@@ -90,3 +90,11 @@ def test_data_to_measure_on_decides(encoder_path, tmp_path):
 def test_what_cannot_be_watched_is_refused(options, words, encoder_path, tmp_path):
     with pytest.raises(AnysizeError, match=words):
         az.fit(str(write_pairs(tmp_path / "pairs.jsonl")), model=str(encoder_path), **options)
+
+
+def test_a_file_of_someone_else_is_not_replaced_by_what_was_seen(tmp_path):
+    np.save(tmp_path / "v.npy", np.eye(16, 8, dtype=np.float32))
+    (tmp_path / "m.watched.jsonl").write_text("mine")
+    with pytest.raises(CheckpointError, match="holds something else"):
+        az.fit(tmp_path / "v.npy", out=tmp_path / "m", epochs=1, watch=0.3)
+    assert [path.name for path in tmp_path.iterdir()] in (["m.watched.jsonl", "v.npy"], ["v.npy", "m.watched.jsonl"])

@@ -78,9 +78,9 @@ def test_what_is_not_a_number_is_never_the_best(lower, tmp_path):
 
 def test_a_look_changes_nothing_of_the_training(tmp_path):
     module, _, score = scores([1, 2, 3, 4, 5])
-    train(module, Points(), PLAN, tmp_path / "seen", resume=False, watch=Watch(score))
+    told = train(module, Points(), PLAN, tmp_path / "seen", resume=False, watch=Watch(score))
     alone = Noisy()
-    train(alone, Points(), PLAN, tmp_path / "alone", resume=False)
+    assert train(alone, Points(), PLAN, tmp_path / "alone", resume=False)["losses"] == told["losses"]
     assert module.seen == alone.seen
     assert module.w.item() == alone.w.item()
     assert module.training

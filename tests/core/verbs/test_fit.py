@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +19,7 @@ from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, spread_vectors, write_pairs
-from tests.processes import die, killed
+from tests.processes import die, killed, together
 
 METHOD = MRL(dims=(4, 8), epochs=10, batch_size=32, seed=3)  # 128 rows: 40 steps, a checkpoint every 4
 
@@ -255,17 +251,9 @@ def test_what_is_not_a_model_is_not_replaced(vectors, tmp_path):
 def test_two_processes_train_and_resume_to_the_same_weights(vectors, tmp_path, encoder_path):
     """A head, and a whole encoder in bfloat16; see `two_ranks`."""
     write_pairs(tmp_path / "p.jsonl", 40)
-    script = Path(__file__).with_name("two_ranks.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, str(script), str(tmp_path), str(encoder_path)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    from tests.core.verbs.two_ranks import main
+
+    together(2, lambda: main(tmp_path, str(encoder_path)))
     assert load(tmp_path / "head").about["losses"][-1]["step"] == 16  # 128 rows, 2 x 16 a step, 4 epochs
     assert load(tmp_path / "full").at(dims=8).encode(["balan"]).shape == (1, 8)
     assert not list(tmp_path.glob("*.partial"))

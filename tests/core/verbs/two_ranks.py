@@ -1,9 +1,8 @@
-"""Run by torchrun: each kind of fit undisturbed, then stopped in the middle and resumed; do the weights agree?"""
+"""Done by two processes: each kind of fit undisturbed, then stopped in the middle and resumed; do the weights agree?"""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -49,7 +48,3 @@ def main(folder: Path, encoder: str) -> None:
         assert whole.about.get("watched") == resumed.about.get("watched")
         if name == "head" and os.environ["RANK"] == "0":
             assert len(whole.about["watched"]["looks"]) > 1
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])

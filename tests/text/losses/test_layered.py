@@ -1,8 +1,4 @@
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +12,7 @@ from anysize.backbones.blocks import checkpoint_activations, truncated
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, StarbucksLoss
+from tests.processes import together
 from tests.text.losses.test_dims import WIDTH, agree, columns, run
 
 pytest_plugins: list[str] = []
@@ -255,12 +252,9 @@ def test_trains_inside_a_sentence_transformer_trainer(model, tmp_path):
 
 
 def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
-    script = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
-    command += [str(script), str(folder), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
+    from tests.text.losses.two_processes import main
+
+    together(2, lambda: main(folder, tmp_path))
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH)], device="cpu").train()
     for kind, loss in {
         "starbucks": StarbucksLoss(model, ranking(model), [(1, 8), (3, 32)]),

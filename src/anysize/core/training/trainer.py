@@ -106,7 +106,10 @@ def run_watched(
         losses = run(trainer, workdir, resume=resume)
         if watcher is None:
             return {"losses": losses}
+        from anysize.core.training.processes import wait
+
         watcher.restore()
+        wait()  # until all have read them: the first removes the folder
         return {"losses": losses, "watched": watcher.told()}
     finally:
         hook.remove()

@@ -160,9 +160,11 @@ def watching(watcher: Watcher, trainer: Any, every: int) -> Any:
                 with unseen(watcher.module):
                     stop = watcher.look(state.global_step)
                 seen = watcher.looks[-1]
-                trainer.log(
-                    {"eval_watched": seen["value"], **{f"eval_{n}": value for n, value in seen["sizes"].items()}}
-                )
+                named = {f"eval_{name}": value for name, value in seen["sizes"].items()}
+                # Telling it would count as the logging of this step, at which all processes meet.
+                due = control.should_log
+                trainer.callback_handler.on_log(args, state, control, {"eval_watched": seen["value"], **named})
+                control.should_log = due
             control.should_training_stop |= first_says(stop)
 
     return Watching()

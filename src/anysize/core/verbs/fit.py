@@ -70,7 +70,7 @@ def fit(
     history = target.parent / f"{target.name}.{HISTORY}"
     check_replaceable(target, method.marker)
     _check_ours(workdir)
-    refuse_link(history)
+    _check_history(history)
     loaded = read(data)
     first = _is_first_rank()
     if first:
@@ -140,6 +140,13 @@ def _check_ours(workdir: Path) -> None:
             f"{workdir}, where work in progress is kept, holds something else (no {RUN}), so it is not ours to use; "
             "move it away or name another place"
         )
+
+
+def _check_history(path: Path) -> None:
+    """Raise `CheckpointError` if what stands where looks are told was written by something else."""
+    refuse_link(path)
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(b'{"step": ')):
+        raise CheckpointError(f"{path}, where looks at a training are told, holds something else; move it away")
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:
