@@ -26,15 +26,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
+from anysize.core.verbs.measure import records_of
 from anysize.evaluation.correlation import paired_bootstrap
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities
 from anysize.text.arabic.normalizer import ArabicNormalizer
@@ -57,7 +59,7 @@ SETTINGS = {
 }
 
 
-def tune(model: SentenceTransformer, rows: Pairs, dims: tuple[int, ...], settings: tuple, seed: int) -> Encoder:
+def tune(model: SentenceTransformer, rows: Table, dims: tuple[int, ...], settings: tuple, seed: int) -> Encoder:
     """Fine-tune `model` in place with in-batch softmax at every size of `dims`, the mean over sizes."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -121,7 +123,8 @@ def arms(
 def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str, dict[str, float]]]:
     """Metric -> arm -> size -> figure, of vectors that are merely cut, as the paper has them."""
     table: dict[str, dict[str, dict[str, float]]] = {metric: defaultdict(dict) for metric in METRICS}
-    for record in SimilarityEvaluator(normalize="none").evaluate(found, data):
+    evaluator = SimilarityEvaluator(normalize="none")
+    for record in records_of(evaluator, found, evaluator.prepare(data)):
         for metric, value in record.metrics.items():
             table[metric][record.arm][str(record.size)] = value
     return table
@@ -129,11 +132,14 @@ def measured(found: dict[str, list[Embedder]], data: Data) -> dict[str, dict[str
 
 def gain(found: dict[str, list[Embedder]], data: Data, place: int) -> tuple[float, float, float]:
     """Nested minus untouched base, Spearman of cosine at one size, with its 95 % interval over the pairs."""
-    cosines = []
-    for arm in ("nested", "untouched, cut"):
-        left, right = (found[arm][place].encode(column) for column in (data.scored.first, data.scored.second))
-        cosines.append(pair_similarities(left, right)["cosine"])
-    return paired_bootstrap(*cosines, data.scored.scores)
+    pairs = data.scored
+    assert pairs is not None
+
+    def cosines(arm: str) -> np.ndarray:
+        left, right = (found[arm][place].encode(column) for column in (pairs["sentence1"], pairs["sentence2"]))
+        return pair_similarities(left, right)["cosine"]
+
+    return paired_bootstrap(cosines("nested"), cosines("untouched, cut"), pairs["score"])
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -179,6 +185,7 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
     make = arabic_bases.maker(base, args.model, corpus, seed, teacher)
     found = arms(make, corpus, settings, seed, single=base in ("bilingual", "scratch"))
     native = corpus.tests[NATIVE].scored
+    assert native is not None
     figures: Run = {
         "tables": {name: measured(found, data) for name, data in corpus.tests.items()},
         "valid": measured(found, corpus.valid)["spearman_cosine"]["plain, cut"],
@@ -187,7 +194,7 @@ def one(base: str, args: Any, corpus: Corpus, settings: tuple, seed: int, teache
             for name, data in corpus.tests.items()
             if name != "STS17 ar-en"
         },
-        "tokenizer": tokenizer_report(make(), [*native.first, *native.second]).to_json(),
+        "tokenizer": tokenizer_report(make(), [*native["sentence1"], *native["sentence2"]]).to_json(),
     }
     if base == "scratch":
         raw = load(args.data, AS_WRITTEN, seed)

@@ -52,7 +52,8 @@ def bilingual(corpus: Corpus, seed: int, teacher: Encoder, epochs: int = 20) -> 
     arabic, english = (list(side) for side in zip(*corpus.parallel, strict=True))
     targets = teacher.encode(english, progress=True, bf16=supports_bf16())
     model = static([*arabic, *english], targets.shape[1], seed)
-    torch.nn.init.normal_(model[0].embedding.weight, std=0.05)
+    words: Any = model[0]
+    torch.nn.init.normal_(words.embedding.weight, std=0.05)
     plan = TrainingPlan(epochs=epochs, batch_size=256, learning_rate=0.01, seed=seed, checkpoints=1)
     student, rows = Student(model), Translations([*arabic, *english], np.concatenate([targets, targets]))
     with tempfile.TemporaryDirectory() as scratch_folder:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anysize.core.data.data import Data
+from anysize.core.data.files.rows import rows_of
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs, ScoredPairs
-from anysize.core.data.rows import rows_of
+from anysize.core.data.records import Table
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from anysize.text.arabic.translated import filter_translated_triplets
 
@@ -24,7 +24,7 @@ ENTAILMENT, CONTRADICTION = "1", "2"
 class Corpus:
     """Everything that a run reads, normalised alike on every side."""
 
-    triplets: Pairs
+    triplets: Table
     parallel: list[tuple[str, str]]
     """(Arabic, its English source), one per distinct Arabic sentence of the training rows."""
     unlabelled: list[str]
@@ -73,7 +73,7 @@ def _rows(file: Path, normalizer: ArabicNormalizer) -> list[dict[str, str]]:
     ]
 
 
-def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
+def _triplets(rows: list[dict[str, str]], seed: int) -> Table:
     """
     (premise, entailed hypothesis, contradiction); contradiction goes both ways.
 
@@ -86,7 +86,7 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
             against[row["premise"]].append(row["hypothesis"])
             against[row["hypothesis"]].append(row["premise"])
     entailed = [row for row in rows if row["label"] == ENTAILMENT]
-    alike = defaultdict(set)
+    alike: dict[str, set[str]] = defaultdict(set)
     for row in entailed:
         alike[row["premise"]] |= {row["premise"], row["hypothesis"]}
     every = sorted({row["hypothesis"] for row in rows})
@@ -94,12 +94,18 @@ def _triplets(rows: list[dict[str, str]], seed: int) -> Pairs:
     negatives = [
         rng.choice(against.get(anchor) or [text for text in every if text not in alike[anchor]]) for anchor in anchors
     ]
-    return Pairs(anchors, positives, (negatives,))
+    return Table({"anchor": anchors, "positive": positives, "negative": negatives})
 
 
 def _scored(name: str, rows: list[dict[str, str]]) -> Data:
     first, second = ([row[side] for row in rows] for side in ("premise", "hypothesis"))
-    return Data(name, name, scored=ScoredPairs(first, second, [float(row["relatedness_score"]) for row in rows]))
+    return Data(
+        name,
+        name,
+        table=Table(
+            {"sentence1": first, "sentence2": second, "score": [float(row["relatedness_score"]) for row in rows]}
+        ),
+    )
 
 
 def _normalised(data: Data, normalizer: ArabicNormalizer) -> Data:
@@ -108,5 +114,11 @@ def _normalised(data: Data, normalizer: ArabicNormalizer) -> Data:
     return Data(
         data.name,
         data.fingerprint,
-        scored=ScoredPairs(normalizer(pairs.first), normalizer(pairs.second), pairs.scores),
+        table=Table(
+            {
+                "sentence1": normalizer(list(pairs["sentence1"])),
+                "sentence2": normalizer(list(pairs["sentence2"])),
+                "score": pairs["score"],
+            }
+        ),
     )

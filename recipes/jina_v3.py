@@ -25,7 +25,7 @@ from benchmarks.text.task_corpora import METRICS, OWN, Corpora
 import anysize as az
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.widths import default_dims
 from anysize.text import TaskEncoder, Tasks
@@ -58,7 +58,7 @@ def trained(args: argparse.Namespace, corpora: Corpora) -> TaskEncoder:
 
 def measured(model: TaskEncoder, base: str, corpora: Corpora) -> Scores:
     """Each task with its own adapter, beside the base as it was and after its first stage."""
-    half, dims = supports_bf16(), model.nesting.levels("dims")
+    half, dims = supports_bf16(), model.nesting.values("dims")
     plain = Encoder(base)
     if model.encoder.settings["max_length"] < (plain.model.max_seq_length or 0):
         plain.model.max_seq_length = model.encoder.settings["max_length"]
@@ -100,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> None:
     # A short run does not learn to read past an instruction, which takes a third of 32 tokens besides.
     parser.add_argument("--instructions", action="store_true", help="put the paper's before queries and documents")
     args = parser.parse_args(words)
-    pairs: Pairs | None = read(args.pairs).pairs if args.pairs else None
+    pairs: Table | None = read(args.pairs).pairs if args.pairs else None
     args.dims = args.dims or default_dims(Encoder(args.model).dimension)
     corpora = Corpora(args.data, args.rows, "test", args.first, pairs)
     model = trained(args, corpora)

@@ -130,7 +130,7 @@ def main(words: Sequence[str] | None = None) -> None:
     names, classes, x = embedded(clip, options.data, "train", options.images)
     _, held_classes, held = embedded(clip, options.data, "test", max(1, options.images // 4))
     vocabulary = read_words(options.data / "word_lists" / "laion_400_unigram.txt")[-options.words :]
-    data = Data("images", "images", corpus=Items(names, vectors=x))
+    data = Data("images", "images", corpus=Items(names, x, "vector"))
     method = MSAE(latents=(options.latents,), active=tuple(options.active), steps=options.steps, learning_rate=5e-4)
     sae = method.fit(data)
     sae.save(options.out / "sae")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
 
 
 def forked(work: Callable[[], object], **environment: str) -> int:
@@ -61,3 +66,19 @@ def together(count: int, work: Callable[[], object]) -> None:
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
     children = [forked(work, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank in range(count)]
     assert [ended(child) for child in children] == [0] * count
+
+
+def two_processes(module: str, *words: object) -> str:
+    """What a module of the tests prints, run with these words by two processes on the processor."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", module]
+    done = subprocess.run(
+        [*launch, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout

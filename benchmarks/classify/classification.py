@@ -33,6 +33,7 @@ from torch.nn import functional
 from anysize.backbones.huggingface import pretrained
 from anysize.classify.cascade import AdaptiveClassifier
 from anysize.classify.heads import MRLHead, nested_cross_entropy
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (8, 16, 32, 64, 128, 384)
@@ -198,13 +199,9 @@ def cascade(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, dict[str
 
 def main() -> None:
     """Run all arms and write the rows of evidence."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, "data", epochs=3, length=32, batch=32)
     parser.add_argument("--limit", type=int, default=3000, help="training texts")
-    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--frozen", type=int, default=4, help="how many of the 6 layers stay frozen")
-    parser.add_argument("--length", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--head-lr", type=float, default=2e-2)
     parser.add_argument(
@@ -293,7 +290,7 @@ def report(accuracy: Any, knn: Any, seeds: int, o: Any) -> None:
         matches = all(value >= -1 for value in behind.values())
         ahead = {}
         for size in DIMS[:2]:
-            rival = max(("truncate", "pca"), key=lambda name, size=size: mean(table, name, size))
+            rival = max(("truncate", "pca"), key=lambda name: mean(table, name, size))
             gap = np.array(table[arm][size]) - np.array(table[rival][size])
             error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else 0.0
             ahead[size] = (float(gap.mean()), error, rival)

@@ -16,7 +16,6 @@ recall@1 of the other view among held-out pictures is measured. The trunk is 512
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import math
 import time
@@ -28,6 +27,7 @@ import torch
 from torch.nn import functional
 
 from anysize.core.losses.prefix import nested_info_nce
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (8, 16, 32, 64, 128)
@@ -75,7 +75,8 @@ def network() -> torch.nn.Module:
 def train(images: torch.Tensor, dims: tuple[int, ...], seed: int, o: Any) -> torch.nn.Module:
     """Learn that two views belong together, at every one of `dims`; every arm emits the full width."""
     torch.manual_seed(seed)
-    model = network().to(memory_format=torch.channels_last)  # with bfloat16, twice as fast
+    model: torch.nn.Module = network()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs; with bfloat16, twice as fast
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=o.lr, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, o.lr, total_steps=o.steps, pct_start=0.1)
@@ -107,14 +108,9 @@ def recall(queries: torch.Tensor, documents: torch.Tensor) -> float:
 
 def main() -> None:
     """Run all arms and write the row of evidence."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=256)
+    parser = arguments(__doc__, "data", steps=300, batch=256, held_out=3000, seeds=3)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--scale", type=float, default=10.0)
-    parser.add_argument("--held-out", type=int, default=3000)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="arms to train, for trying things; writes nothing")
     o = parser.parse_args()
     learn = pictures(o.data, "train-images-idx3-ubyte.gz")
@@ -160,7 +156,7 @@ def report(table: dict[str, dict[int, list[float]]], o: Any) -> None:
     behind = {size: mean["mrl"][size] - mean["single"][size] for size in DIMS}
     ahead = {}
     for size in DIMS[:2]:
-        rival = max(("truncate", "pca", "pca, not centred"), key=lambda name, size=size: mean[name][size])
+        rival = max(("truncate", "pca", "pca, not centred"), key=lambda name: mean[name][size])
         gap = np.array(table["mrl"][size]) - np.array(table[rival][size])
         ahead[size] = (float(gap.mean()), float(gap.std(ddof=1) / math.sqrt(len(gap))), rival)
     matches = all(value >= -1 for value in behind.values())

@@ -10,15 +10,16 @@ the arms take turns within each round. The figures are medians, and the spread o
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from sentence_transformers.sentence_transformer import losses as peers
 
 from anysize.text.losses.dims import MatryoshkaLoss
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 BATCH, DIMS = 1024, (768, 512, 256, 128, 64, 32)
@@ -39,12 +40,12 @@ class Ready(torch.nn.Module):
 
 def main() -> None:
     """Check that the two nested losses agree, time all three, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="how many times each arm is timed")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = Ready()
+    model: Any = Ready()  # the part of a model that the losses ask
     pair = [torch.randn(BATCH, DIMS[0], requires_grad=True) for _ in range(2)]
     inner = peers.MultipleNegativesRankingLoss(model)
     arms = {

@@ -9,7 +9,6 @@ it at each size in a fresh process, and asks the kernel how many bytes came from
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,9 +17,11 @@ from pathlib import Path
 
 import torch
 
-from anysize.core.model.checkpoint import WEIGHTS, bytes_read
+from anysize.core.model.checkpoint import WEIGHTS
+from anysize.core.model.manifest import bytes_read
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -38,8 +39,7 @@ print(json.dumps([from_disk() - before, list(model.weight.shape)]))
 
 def main() -> None:
     """Measure and write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scratch", type=Path, required=True)
+    parser = arguments(__doc__, "scratch")
     path = parser.parse_args().scratch / "partial"
     torch.manual_seed(0)
     Embedder(Nesting(dims=DIMS), 4096, weight=torch.randn(4096, 4096)).save(path)

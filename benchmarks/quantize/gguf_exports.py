@@ -13,7 +13,6 @@ code with the one in the export: other texts, the engine started and read otherw
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
@@ -30,6 +29,7 @@ from tokenizers import AddedToken
 from transformers import BertConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from anysize.core.errors import AnysizeError
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize.tiny_models import (
     byte_pairs,
@@ -218,8 +218,7 @@ print("ANSWER" + json.dumps(found))
 
 def main() -> None:
     """Try cases, print the table and write the row."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300)
+    parser = arguments(__doc__, count=300)
     parser.add_argument("--first", type=int, default=2000, help="the first seed")
     parser.add_argument("--dry", action="store_true", help="write no row")
     asked = parser.parse_args()

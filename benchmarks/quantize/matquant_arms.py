@@ -195,7 +195,7 @@ class Runs:
 
 def views_of(model: Quantized, bits: Sequence[int]) -> dict[int, Any]:
     """Width -> view, for those of `bits` that a model has."""
-    return {width: model.at(bits=width) for width in bits if width in model.nesting.levels("bits")}
+    return {width: model.at(bits=width) for width in bits if width in model.nesting.values("bits")}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 
@@ -75,7 +76,7 @@ def short_sentences(folder: Path) -> Data:
     """Sentences of STS-B's training part of at most 60 characters, so that batches pad little."""
     scored = read(folder / "stsb/train.tsv").scored
     assert scored is not None
-    texts = [text for text in dict.fromkeys([*scored.first, *scored.second]) if len(text) <= 60]
+    texts = [text for text in dict.fromkeys([*scored["sentence1"], *scored["sentence2"]]) if len(text) <= 60]
     return Data("stsb", "stsb", corpus=Items([str(place) for place in range(len(texts))], texts))
 
 
@@ -83,8 +84,8 @@ def some_pairs(file: Path, count: int) -> Data:
     """Scored pairs of a file, drawn at random, always the same."""
     data = read(file)
     assert data.scored is not None
-    order = np.random.default_rng(0).permutation(len(data.scored.first))
-    return dataclasses.replace(data, scored=data.scored.take(order[:count].tolist()))
+    order = np.random.default_rng(0).permutation(len(data.scored["sentence1"]))
+    return dataclasses.replace(data, table=data.scored.take(order[:count].tolist()))
 
 
 def cranfield_titles(folder: Path) -> Data:
@@ -98,8 +99,10 @@ def cranfield_titles(folder: Path) -> Data:
 def similarity(view: Any, data: Data) -> float:
     """Spearman's correlation of cosines with people's scores."""
     assert data.scored is not None
-    left, right = (view.encode(column, bf16=supports_bf16()) for column in (data.scored.first, data.scored.second))
-    return float(spearman((left * right).sum(1), np.asarray(data.scored.scores)))
+    left, right = (
+        view.encode(column, bf16=supports_bf16()) for column in (data.scored["sentence1"], data.scored["sentence2"])
+    )
+    return float(spearman((left * right).sum(1), np.asarray(data.scored["score"])))
 
 
 def ndcg(view: Any, data: Data) -> float:
@@ -112,11 +115,7 @@ def ndcg(view: Any, data: Data) -> float:
 
 def main() -> None:
     """Run what is missing, then write the rows of the seeds that are whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=150)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)

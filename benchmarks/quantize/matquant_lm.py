@@ -23,6 +23,7 @@ from anysize.core.data.data import Data
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.quantize import MatQuant
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize.matquant_arms import ARMS, FIRST, Bench, Runs, Scores, orderings, outcome
 from benchmarks.quantize.small_lm import DEPTH, LENGTH, WIDTH, Corpus, as_pretrained, blocks, corpus
@@ -70,13 +71,7 @@ def benches(folder: Path, cache: Path, texts: Corpus, steps: int, windows: int, 
 
 def main() -> None:
     """Run what is missing, then write the rows of the seeds that are whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--windows", type=int, default=64)
-    parser.add_argument("--passes", type=int, default=10)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=200, windows=64, passes=10)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing new after so long")
     args = parser.parse_args()
     progress = args.cache / "pretraining.json"

@@ -12,7 +12,6 @@ blocks. Sensitivity is measured on the validation part that chose the rates.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import numpy as np
 from anysize.core.files import read_json, write_json
 from anysize.core.verbs.load import load
 from anysize.quantize.model.mixing import average_bits, by_pattern, by_sensitivity, sensitivity
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.quantize import matquant_encoder, matquant_lm
 from benchmarks.quantize.matquant_arms import Bench, Runs
@@ -118,11 +118,8 @@ def frontier(model: Any, subject: Subject, bench: Bench) -> dict[str, dict[str, 
 
 def main() -> None:
     """Measure the models that there are, then write a row for each kind of codes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = arguments(__doc__, "data", "cache", seeds=3)
     parser.add_argument("--on", choices=tuple(SUBJECTS), required=True)
-    parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     runs = Runs(args.cache, math.inf)
     subject = SUBJECTS[args.on](args.data, args.cache)

@@ -10,7 +10,6 @@ DIR must lie on a real disk. Times are of the processor, one thread, medians ove
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -30,8 +29,9 @@ from anysize.core.model.checkpoint import WEIGHTS
 from anysize.core.sizes.size import Size
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.export.onnx import SENTENCE, Graph, set_accuracy, write_onnx
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
-from benchmarks.text.encoder_speed import ratio, taking_turns
+from benchmarks.timing import ratio, taking_turns
 
 PAPER = "Matryoshka Quantization, arXiv 2502.06786"
 MODEL, BITS = "all-MiniLM-L6-v2", (8, 4, 2)
@@ -88,9 +88,8 @@ def loading(data: Data, scratch: Path, repeats: int) -> None:
     alone = {bits: scratch / f"alone-{bits}" for bits in BITS}
     for bits, folder in alone.items():
         method(modules=ALL).single(Size(bits=bits)).fit(data).save(folder)
-    QuantizedEncoder.load(files["round_clamp"]).inner.encoder.sentence_transformer(6, [384]).save(
-        str(scratch / "float"), create_model_card=False
-    )
+    inner: Any = QuantizedEncoder.load(files["round_clamp"]).inner
+    inner.encoder.sentence_transformer(6, [384]).save(str(scratch / "float"), create_model_card=False)
     values: dict[str, dict[str, dict[str, list[float]]]] = {"bytes read": {}, "peak memory": {}}
     arms: dict[str, dict[int | str, Path]] = {
         "nested, round_clamp": dict.fromkeys(BITS, files["round_clamp"]),
@@ -255,10 +254,7 @@ def _dynamic(plain: Any) -> Callable[[dict[str, torch.Tensor]], Any]:
 
 def main() -> None:
     """Measure and write both rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser = arguments(__doc__, "data", "scratch", repeats=15)
     parser.add_argument("--only", choices=("loading", "speed"))
     args = parser.parse_args()
     args.scratch.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,7 @@ the development part, found with the first seed. Finished runs are kept in --cac
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +20,12 @@ import numpy as np
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.files import write_json
 from anysize.core.sizes.size import Size
 from anysize.evaluation.similarity import spearman
 from anysize.quantize import MatQuant
 from anysize.quantize.training.columns import columns
 from anysize.quantize.training.rivals import floats_of
+from benchmarks.common import arguments, kept
 from benchmarks.evidence import write_row
 
 MODEL, LAYERS, DIMS, BITS = "all-MiniLM-L6-v2", (2, 3, 4, 5, 6), (48, 96, 192, 384), (8, 4, 2)
@@ -60,57 +57,37 @@ def scores(model: Any, data: Data, sizes: list[Size]) -> dict[str, float]:
     """Spearman's correlation at each size; one pass over the texts per width."""
     assert data.scored is not None
     found: dict[str, float] = {}
-    left = model.encode(data.scored.first, sizes=sizes, bf16=supports_bf16())
-    right = model.encode(data.scored.second, sizes=sizes, bf16=supports_bf16())
+    left = model.encode(data.scored["sentence1"], sizes=sizes, bf16=supports_bf16())
+    right = model.encode(data.scored["sentence2"], sizes=sizes, bf16=supports_bf16())
     for size in sizes:
-        found[str(size)] = float(spearman((left[size] * right[size]).sum(1), np.asarray(data.scored.scores)))
+        found[str(size)] = float(spearman((left[size] * right[size]).sum(1), np.asarray(data.scored["score"])))
     return found
 
 
 def main() -> None:
     """Run the seeds that are missing, then write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=100)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     train, test = read(args.data / "stsb/train.tsv"), read(args.data / "stsb/test.tsv")
     assert test.scored is not None
-    test = dataclasses.replace(test, scored=test.scored.take(list(range(0, len(test.scored.scores), 4))))
+    test = dataclasses.replace(test, table=test.scored.take(list(range(0, len(test.scored["score"]), 4))))
     rows = len(columns(train, "embeddings"))
     valid = read(args.data / "stsb/dev.tsv")
     assert valid.scored is not None
-    valid = dataclasses.replace(valid, scored=valid.scored.take(list(range(0, len(valid.scored.scores), 5))))
-    whole = args.cache / "float.json"
-    if not whole.exists():
-        plain = floats_of(method(0, 1.0))
-        (only,) = plain.nesting
-        cost = plain.cost()
-        write_json(whole, {
-            "sts": scores(plain, test, [only])[str(only)],
-            "valid": scores(plain, valid, [only])[str(only)],
-            "bytes": cost.bytes,
-            "flops": cost.flops,
-        })  # fmt: skip
-    floats = json.loads(whole.read_text("utf-8"))
-    untrained = args.cache / "untrained.json"
-    if not untrained.exists():
-        model = dataclasses.replace(method(0, 1.0), base="minmax").fit(train)
-        costs = {str(size): dataclasses.asdict(model.at(size).cost()) for size in model.nesting}
-        write_json(untrained, {"sts": scores(model, test, list(model.nesting)), "costs": costs})
-    costs = json.loads(untrained.read_text("utf-8"))["costs"]
+    valid = dataclasses.replace(valid, table=valid.scored.take(list(range(0, len(valid.scored["score"]), 5))))
+    floats = kept(args.cache / "float.json", whole, test, valid)
+    untrained = kept(args.cache / "untrained.json", rounded, train, test)
+    costs = untrained["costs"]
 
     def run(seed: int, rate: float) -> dict[str, dict[str, float]]:
-        kept = args.cache / f"seed-{seed}-{rate:g}.json"
-        if not kept.exists():
-            model = method(seed, args.steps * BATCH / rows, rate).fit(train)
-            sizes = list(model.nesting)
-            write_json(kept, {"valid": scores(model, valid, sizes), "test": scores(model, test, sizes)})
-            print(kept.name, flush=True)
-        made: dict[str, dict[str, float]] = json.loads(kept.read_text("utf-8"))
-        return made
+        found: dict[str, dict[str, float]] = kept(args.cache / f"seed-{seed}-{rate:g}.json", trained, seed, rate)
+        return found
+
+    def trained(seed: int, rate: float) -> dict[str, dict[str, float]]:
+        model = method(seed, args.steps * BATCH / rows, rate).fit(train)
+        sizes = list(model.nesting)
+        return {"valid": scores(model, valid, sizes), "test": scores(model, test, sizes)}
 
     def fewest(rate: float) -> tuple[float, float]:
         found = run(0, rate)["valid"]
@@ -123,7 +100,23 @@ def main() -> None:
         f"{args.steps} steps of {BATCH} texts cut at {LENGTH} tokens, rate {rate:g}, chosen with seed 0 by the fewest "
         "bytes within 3 % on other pairs"
     )
-    report(floats, json.loads(untrained.read_text("utf-8")), found, told)
+    report(floats, untrained, found, told)
+
+
+def whole(test: Data, valid: Data) -> dict[str, float]:
+    """The float model, and what it costs."""
+    plain = floats_of(method(0, 1.0))
+    (only,) = plain.nesting
+    cost, by = plain.cost(), {"sts": test, "valid": valid}
+    found = {name: scores(plain, data, [only])[str(only)] for name, data in by.items()}
+    return {**found, "bytes": cost.bytes, "flops": cost.flops}
+
+
+def rounded(train: Data, test: Data) -> dict[str, Any]:
+    """Every size of the weights as they are, rounded, and what it costs."""
+    model = dataclasses.replace(method(0, 1.0), base="minmax").fit(train)
+    costs = {str(size): dataclasses.asdict(model.at(size).cost()) for size in model.nesting}
+    return {"sts": scores(model, test, list(model.nesting)), "costs": costs}
 
 
 def report(whole: dict[str, float], untrained: dict[str, Any], found: list[dict[str, float]], training: str) -> None:

@@ -8,7 +8,6 @@ What is learnt is kept in --cache every 100 steps, so that a stopped run continu
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import math
@@ -25,6 +24,7 @@ from torch.nn import functional
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.errors import AnysizeError
 from anysize.core.files import write_bytes, write_json
+from benchmarks.common import arguments
 
 VOCABULARY, WIDTH, DEPTH, INNER, HEADS = 2048, 256, 4, 688, 4
 LENGTH, BATCH, STEPS, RATE, WARMUP = 128, 16, 5000, 2e-3, 200
@@ -222,10 +222,7 @@ def _restore(model: nn.Module, optimiser: Any, cache: Path, steps: int) -> tuple
 
 def main() -> None:
     """Pre-train, or go on with it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser = arguments(__doc__, "data", "cache", steps=STEPS)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; a later run goes on")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch import nn
 
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting
@@ -122,7 +121,7 @@ def fast(backend: Any, **named: str) -> Any:
 
 
 @torch.no_grad()
-def shaken(model: nn.Module, seed: int, strength: float = 0.25) -> nn.Module:
+def shaken(model: Any, seed: int, strength: float = 0.25) -> Any:
     """Random weights of a size at which every part of a model matters: matrices by their width, norms about 1."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():

@@ -10,7 +10,6 @@ import os
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-import argparse
 import importlib
 import json
 import random
@@ -19,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.common import arguments
 from benchmarks.reliability.artefacts import Scratch
 from benchmarks.reliability.harness import Tally, preload, row
 
@@ -35,9 +35,8 @@ PRELOAD = ("torch", "sentence_transformers", "transformers.trainer", "accelerate
 
 def main() -> None:
     """Run what is named, or everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, "scratch")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CAMPAIGNS))
-    parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument(
         "--trials",
         nargs="*",

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability.artefacts import Scratch
@@ -33,7 +34,7 @@ _RIGHT = (
     "fit data/labelled.jsonl --method mrl-classifier --model head --epochs 1 --out out",
     "fit none --method tasks --model base --dims 8,16 --steps 2 --task retrieval=data/pairs.jsonl --out out",
     "fit data/texts.jsonl --method mlm --model bert --epochs 1 --batch-size 16 --out out",
-    "measure head data/pairs.jsonl --dims 4,8 --arms truncate --within 1% --json f.json --html f.html",
+    "measure head data/pairs.jsonl --sizes 4,8 --arms truncate --within 1% --json f.json --html f.html",
     "measure sae data/vectors.npy --sizes 32:4 --by reconstruction",
     "choose head --within 1% --max-bytes 1KB --max-ms 5",
     "choose frontier.json --as-good-as truncate --metric ndcg@10",
@@ -90,7 +91,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
         words = _line(rng)
         if before is None:
             before = _room(scratch, room)
-        ended = forked(lambda words=words: _in(room, words), limit=LIMIT)
+        ended = forked(partial(_in, room, words), limit=LIMIT)
         after = _stamps(room)
         outcome = "done" if ended.status == 0 else "refused" if ended.refused else ended.wrong or f"exit {ended.status}"
         if outcome == "hang" and _PROGRESS.search(f"{ended.err} {ended.last}"):

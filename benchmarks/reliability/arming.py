@@ -176,7 +176,11 @@ def file_at(value: dict[str, Any], outside: Path) -> None:
 
 def data(name: str, content: Callable[[], bytes]) -> Arm:
     """A file of data, named d with the suffix of `name`."""
-    return lambda scratch, inside, outside: (inside / name).write_bytes(content()) and None
+
+    def write(scratch: Scratch, inside: Path, outside: Path) -> None:
+        (inside / name).write_bytes(content())
+
+    return write
 
 
 def header(length: int | None, entry: dict[str, Any] | None = None) -> Arm:

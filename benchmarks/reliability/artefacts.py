@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Scratch:
     def __post_init__(self) -> None:
         for name, make in _MAKERS.items():
             if not (self.root / name).exists():
-                done = taught(lambda make=make: make(self.root), limit=300)
+                done = taught(partial(make, self.root), limit=300)
                 if not (self.root / name).exists():
                     raise RuntimeError(f"{name} could not be made:\n{done.err}")
 
@@ -83,14 +84,14 @@ def _base(root: Path) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
     bert = root / "bert"
     shutil.rmtree(bert, ignore_errors=True)
     bert.mkdir()
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     (bert / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    BertTokenizerFast(str(bert / "vocab.txt")).save_pretrained(str(bert))
+    BertTokenizer(str(bert / "vocab.txt")).save_pretrained(str(bert))
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(vocabulary), hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2,
                         intermediate_size=32, max_position_embeddings=32, initializer_range=0.3)  # fmt: skip

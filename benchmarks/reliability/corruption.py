@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability import use
@@ -36,7 +37,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
     right: dict[str, Ended] = {}
     for name, place in listed[:trials]:
         if name not in right:
-            right[name] = taught(lambda name=name: use.answer(name, scratch / name), memory=MEMORY)
+            right[name] = taught(partial(use.answer, name, scratch / name), memory=MEMORY)
             if right[name].status:
                 raise RuntimeError(f"{name} cannot be used while it is whole:\n{right[name].err}")
         shutil.rmtree(room, ignore_errors=True)

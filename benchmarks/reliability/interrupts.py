@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
         if verb.name not in known:
             verb.prepare(scratch, room)
             before = verb.state(room)
-            seconds = forked(lambda verb=verb: verb.act(room), limit=300).seconds
+            seconds = forked(partial(verb.act, room), limit=300).seconds
             known[verb.name] = before, verb.state(room), verb.names(room), seconds
         before, after, _, seconds = known[verb.name]
         verb.prepare(scratch, room)

@@ -63,7 +63,7 @@ def _trial(
     before: Any, after: Any, names: list[str], seconds: float, events: int,
 ) -> None:  # fmt: skip
     verb.prepare(scratch, room)
-    story = []
+    story: list[str] = []
     for _ in range(rng.randint(1, 6)):
         ended, how = _killed(verb, room, rng, seconds, events)
         if ended.status != -signal.SIGKILL:

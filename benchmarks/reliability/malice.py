@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.reliability import traps
@@ -52,7 +53,7 @@ def run(scratch: Scratch, trials: int, rng: random.Random, tally: Tally) -> None
             trap.arm(scratch, room / "inside", room / "outside")
             before = listing(room / "outside")
             line = [word.replace("@", f"{room}/inside/").replace("%", f"{scratch.root}/") for word in words.split()]
-            ended = forked(lambda line=line: _yes(line, room), memory=MEMORY, limit=20)
+            ended = forked(partial(_yes, line, room), memory=MEMORY, limit=20)
             outcome = _outcome(ended, before, room, trap, line[0])
             tally.note(
                 trap.name, outcome, f"{trap.name}: {words.split()[0]}: {ended.cause}", f"{words} | {ended.last[:400]}"

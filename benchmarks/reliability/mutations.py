@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ def damages(folder: Path) -> Iterator[tuple[Path, str, Damage]]:
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
     for file in files:
         for region in range(REGIONS):
-            yield file, "flip", lambda path, rng, region=region: flip(path, rng, region)
-            yield file, "zero", lambda path, rng, region=region: fill(path, rng, region, 0)
+            yield file, "flip", partial(flip, region=region)
+            yield file, "zero", partial(fill, region=region, value=0)
         yield file, "ones", lambda path, rng: fill(path, rng, rng.randrange(REGIONS), 255)
         for share in (0.0, 0.2, 0.5, 0.9, 1.0):
-            yield file, "truncate", lambda path, rng, share=share: truncate(path, share)
+            yield file, "truncate", partial(truncate, share=share)
         yield file, "extend", lambda path, rng: extend(path, rng.randbytes(rng.choice((1, 7, 4096))))
         yield file, "extend", lambda path, rng: extend(path, bytes(rng.choice((1, 8, 4096))))
         yield file, "swap", lambda path, rng: swap(path, rng, files)
@@ -45,7 +46,7 @@ def damages(folder: Path) -> Iterator[tuple[Path, str, Damage]]:
                 yield file, "line", edit_line
 
 
-def _span(content: bytes, rng: random.Random, region: int) -> tuple[int, int]:
+def _span(content: bytes | bytearray, rng: random.Random, region: int) -> tuple[int, int]:
     start = len(content) * region // REGIONS
     stop = max(start + 1, len(content) * (region + 1) // REGIONS)
     begin = rng.randrange(start, stop)
@@ -72,7 +73,7 @@ def fill(path: Path, rng: random.Random, region: int, value: int) -> str:
     return f"bytes {start} to {stop} of {len(content)} made {value}"
 
 
-def truncate(path: Path, share: float) -> str:
+def truncate(path: Path, rng: random.Random, share: float) -> str:
     """The first part of the file alone; of 1, all but the last byte."""
     content = path.read_bytes()
     kept = int(len(content) * share) if share < 1 else len(content) - 1
@@ -162,7 +163,7 @@ def edited(value: Any, rng: random.Random) -> tuple[Any, str]:
         holder[key] = new = rng.choice((old + 1, old - 1, -old, old * 1000, float(old), str(old)))
         return value, f"{where} {old!r} made {new!r}"
     if did == "nudge" and isinstance(old, str | list):
-        holder[key] = old[:-1] if rng.random() < 0.5 else old + old[:1]
+        holder[key] = old[:-1] if rng.random() < 0.5 else [*old, *old[:1]] if isinstance(old, list) else old + old[:1]
         return value, f"{where} shortened or lengthened to {str(holder[key])[:60]!r}"
     if did == "remove":
         del holder[key]

@@ -77,9 +77,9 @@ def _run(path: Path, example: Any) -> Any:
 
     found = []
     with torch.no_grad():
-        whole = anysize.load(path)
+        whole: Any = anysize.load(path)
         tasks = ("text-matching", "retrieval.query") if whole.kind == "task-encoder" else (None,)
-        small = anysize.load(path, whole.nesting[0])
+        small: Any = anysize.load(path, whole.nesting[0])
         for task in tasks:
             views = [model if task is None else model.for_task(task) for model in (whole, small)]
             for view in views:

@@ -32,10 +32,11 @@ from anysize.core.sizes.size import Size
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import evaluate
 from anysize.text import NestedEncoder, Starbucks
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
-from benchmarks.text.encoder_speed import ratio, taking_turns
 from benchmarks.text.finetune import shorter
 from benchmarks.text.retrieval import docstrings
+from benchmarks.timing import ratio, taking_turns
 
 LAYERS, DIMS, WITHIN = (2, 3, 4, 5, 6), (96, 192, 384), 0.02
 FULL, HALF = Size(layers=6, dims=384), Size(layers=3, dims=192)
@@ -66,7 +67,13 @@ def quality(model: NestedEncoder, tasks: dict[str, Any]) -> dict[str, dict[str, 
 
 def trained(base: str, data: Data, seed: int, epochs: float) -> dict[str, NestedEncoder]:
     """The nested encoder, and the one tuned at full size alone."""
-    shared = {"model": base, "epochs": epochs, "seed": seed, "bf16": supports_bf16(), "learning_rate": 5e-5}
+    shared: dict[str, Any] = {
+        "model": base,
+        "epochs": epochs,
+        "seed": seed,
+        "bf16": supports_bf16(),
+        "learning_rate": 5e-5,
+    }
     return {
         "nested": Starbucks(layers=LAYERS, dims=DIMS, **shared).fit(data),
         "plain": Starbucks(layers=(6,), dims=(384,), **shared).fit(data),
@@ -120,13 +127,9 @@ def serving(nested: NestedEncoder, plain: NestedEncoder, size: Size, tasks: dict
 
 def main() -> None:
     """Three seeds of quality, then one run of speed with the last seed's models."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, seeds=3, items=3000, held_out=1000, tokens=64)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/anysize-end-to-end"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--items", type=int, default=3000)
-    parser.add_argument("--held-out", type=int, default=1000)
     parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--tokens", type=int, default=64)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     data = docstrings(args.items, args.held_out)
@@ -137,13 +140,13 @@ def main() -> None:
         kept = args.cache / f"{args.items}-{args.epochs}-{args.tokens}-{seed}.json"
         places = {name: args.cache / f"{kept.stem}-{name}" for name in ("nested", "plain")}
         if not kept.exists():
-            models = trained(base, data, seed, args.epochs)
-            write_json(kept, {name: quality(model, tasks) for name, model in models.items()})
-            for name, model in models.items():
+            made = trained(base, data, seed, args.epochs)
+            write_json(kept, {name: quality(model, tasks) for name, model in made.items()})
+            for name, model in made.items():
                 model.save(places[name])
         seeds.append(json.loads(kept.read_text("utf-8")))
         print(seed, chosen(seeds[-1], Nesting(layers=LAYERS, dims=DIMS)), flush=True)
-    models = {name: az.load(place) for name, place in places.items()}
+    models: Any = {name: az.load(place) for name, place in places.items()}
     size = chosen(seeds[-1], models["nested"].nesting)
     speed = serving(models["nested"], models["plain"], size, tasks, repeats=9)
     report(seeds, size, speed, models["nested"].nesting, args)

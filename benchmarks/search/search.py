@@ -14,7 +14,6 @@ build. Times are CPU milliseconds of single queries, the median of 200. Embeddin
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import os
@@ -32,6 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
+from benchmarks.common import arguments
 from benchmarks.evidence import RESULTS, write_row
 
 NESTING = Nesting(dims=(8, 16, 32, 64, 128, 384))
@@ -40,6 +40,7 @@ UNSEEN = "a million around Cranfield and CISI, on which no default was chosen"
 LATER = (
     " That part was run by itself, later than the rest, which is older than the check of plans and was not run again."
 )
+_FAISS: Any = faiss  # much of it is missing in its stubs
 FUNNELS = (None, "dims=128:100,dims=384", "dims=64:200,dims=384", "dims=64:400,dims=384")
 
 
@@ -219,7 +220,7 @@ class Bench:
         begin = time.process_time()
         base = faiss.index_factory(prefix, code, faiss.METRIC_INNER_PRODUCT)
         chain = faiss.IndexPreTransform(base)
-        remap = faiss.RemapDimensionsTransform(self.corpus.shape[1], prefix, False)
+        remap = _FAISS.RemapDimensionsTransform(self.corpus.shape[1], prefix, False)
         normal = faiss.NormalizationTransform(prefix)
         chain.prepend_transform(normal)
         chain.prepend_transform(remap)
@@ -241,7 +242,7 @@ class Bench:
         """HNSW over the full vectors, built with all threads."""
         faiss.omp_set_num_threads(os.cpu_count() or 1)
         begin = time.process_time()
-        index = faiss.IndexHNSWFlat(self.corpus.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+        index = _FAISS.IndexHNSWFlat(self.corpus.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = ef_construction
         index.add(self.corpus)
         built = time.process_time() - begin
@@ -249,9 +250,9 @@ class Bench:
         stored = self.corpus.nbytes + 4 * (index.hnsw.neighbors.size() + index.hnsw.offsets.size())
         for ef in ef_searches:
             index.hnsw.efSearch = ef
-            faiss.cvar.hnsw_stats.reset()
+            _FAISS.cvar.hnsw_stats.reset()
             ms, rows = timed(lambda query: index.search(query[None], K)[1][0], self.queries)
-            visited = faiss.cvar.hnsw_stats.ndis / (len(self.queries) + 5)
+            visited = _FAISS.cvar.hnsw_stats.ndis / (len(self.queries) + 5)
             touched = visited * (self.corpus.shape[1] * 4 + 4)
             self.record(
                 f"FAISS HNSW32, efConstruction {ef_construction}, efSearch {ef}", ms, rows, stored, touched, built
@@ -265,10 +266,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Measure, print, and write the row of evidence."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = arguments(__doc__, rows=1_000_000)
     options.add_argument("--data", type=Path, required=True, help="directory with npl/, ag_news/ and multi30k/")
     options.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "anysize-search-benchmark")
-    options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--part", type=int, default=200_000, help="rows of the smaller synthetic set")
     options.add_argument("--unseen", action="store_true", help="run the last part alone and add it to the row there is")
     chosen = options.parse_args()
@@ -276,7 +276,7 @@ def main() -> None:
         vectors = embed(chosen.data, chosen.cache, "unseen")["unseen"]
         threadpool_limits(1)
         faiss.omp_set_num_threads(1)
-        results = json.loads((RESULTS / "mrl-search.json").read_text("utf8"))["values"]
+        results: dict[str, Any] = json.loads((RESULTS / "mrl-search.json").read_text("utf8"))["values"]
         del results["goals"]
         results[UNSEEN] = unseen(vectors, chosen.rows, chosen.cache, bandwidth())
         write(results, chosen.rows, LATER)
@@ -288,7 +288,7 @@ def main() -> None:
     speed = bandwidth()
     say(f"one thread reads {speed / 1e9:.1f} GB/s; {len(everything)} real embeddings")
     scratch = Path(tempfile.mkdtemp(dir=chosen.cache))
-    results: dict[str, Any] = {"bandwidth_gb_s": round(speed / 1e9, 1)}
+    results = {"bandwidth_gb_s": round(speed / 1e9, 1)}
     try:
         like_real = Synthetic(everything)
         results["energy_of_prefixes"] = {
@@ -316,7 +316,7 @@ def main() -> None:
         results["synthetic without clusters (Gaussian, same spectrum)"] = bench.arms
         for name in ("npl", "news", "captions"):
             turned = [np.ascontiguousarray(real[part] @ like_real.axes) for part in (name, f"{name}-queries")]
-            bench = Bench(name, *turned, scratch, speed)
+            bench = Bench(name, turned[0], turned[1], scratch, speed)
             bench.ours()
             bench.faiss_refine("SQ8", 64, (10, 20))
             bench.faiss_hnsw((16, 64))

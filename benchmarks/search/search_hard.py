@@ -11,7 +11,6 @@ count. With --before, the same for the checkout of an earlier version, in a proc
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,6 +24,7 @@ import numpy as np
 import anysize
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 NESTING = Nesting(dims=(32, 64, 128))
@@ -116,7 +116,7 @@ def measured(seed: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print, and write the row of evidence."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = arguments(__doc__)
     options.add_argument("--before", type=Path, help="checkout of an earlier version to compare with")
     options.add_argument("--figures", type=int, help="print the figures of one seed as JSON and write nothing")
     chosen = options.parse_args()

@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import arguments
+
 HOME = Path(__file__).resolve().parents[2]
 SIZES = (8, 16, 32, 64, 128, 384)
 ASKED: dict[str, dict[str, Any]] = {
@@ -234,10 +236,8 @@ def write(values: dict[str, dict[str, Any]], command: str) -> None:
 
 def main() -> None:
     """Measure, print, and write the row of evidence."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = arguments(__doc__, "rows", "queries")
     options.add_argument("--before", type=Path, help="checkout of an earlier version to compare with")
-    options.add_argument("--rows", type=Path, required=True)
-    options.add_argument("--queries", type=Path, required=True)
     options.add_argument("--part", type=int, help="measure so many of the first rows too")
     options.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--scratch", type=Path, help="where the indexes are written; they are removed at the end")

@@ -10,12 +10,12 @@ without labels. Embeddings and finished runs are kept in --cache.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ from anysize.text.embedder.fit import head as fit_head
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments, kept, per_seed
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import kept
 
 PAPER = "Wen et al. 2025, Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation, arXiv 2503.01776"
 COMMAND = "python -m benchmarks.sparse.csr --data DATA_DIR --cache CACHE_DIR"
@@ -76,11 +76,9 @@ def tasks(data: Path, cache: Path) -> list[Task]:
     for name in ("cisi", "cranfield"):
         task = read(data / name).retrieval("test")
         assert task is not None
-        held = (
-            vectors(f"{name}-corpus", task.corpus.texts or []),
-            vectors(f"{name}-queries", task.queries.texts or []),
-        )
-        found.append(Task(name, *held, lambda ranked, task=task: _ndcg(task, ranked)))
+        corpus = vectors(f"{name}-corpus", task.corpus.texts or [])
+        queries = vectors(f"{name}-queries", task.queries.texts or [])
+        found.append(Task(name, corpus, queries, partial(_ndcg, task)))
     parts = {}
     for part, count in (("train", 5000), ("test", 1500)):
         with (data / "banking77" / f"{part}.csv").open(encoding="utf-8", newline="") as lines:
@@ -88,23 +86,23 @@ def tasks(data: Path, cache: Path) -> list[Task]:
         chosen = np.random.default_rng(0).permutation(len(rows))[:count]
         parts[part] = [rows[place] for place in chosen]
     labels = {part: np.array([row["category"] for row in rows]) for part, rows in parts.items()}
-    held = tuple(vectors(f"banking-{part}", [row["text"] for row in rows]) for part, rows in parts.items())
+    held = {part: vectors(f"banking-{part}", [row["text"] for row in rows]) for part, rows in parts.items()}
 
     def right(ranked: np.ndarray) -> float:
         return float(np.mean(labels["train"][ranked[:, 0]] == labels["test"]))
 
-    return [*found, Task("banking77", *held, right)]
+    return [*found, Task("banking77", held["train"], held["test"], right)]
 
 
 def _ndcg(task: Retrieval, ranked: np.ndarray) -> float:
     return evaluate(task, ranked, ("ndcg@10",))["ndcg@10"]
 
 
-def one_seed(task: Task, seed: int) -> dict[str, Any]:
+def one_seed(seed: int, task: Task) -> dict[str, Any]:
     """Quality of every arm at every size, and training seconds."""
     quality: dict[str, dict[str, float]] = {arm: {} for arm in (*SPARSE, *DENSE)}
     seconds: dict[str, float] = {}
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     same: dict[str, Any] = {
         "latents": (LATENTS,), "steps": STEPS, "batch_size": BATCH, "learning_rate": RATE, "seed": seed,
     }  # fmt: skip
@@ -173,7 +171,7 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {"sparse": {}, "dense": {}}
     times = -(-ROWS // len(task.corpus))
-    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], vectors=task.corpus))
+    data = Data(task.name, task.name, corpus=Items([str(n) for n in range(len(task.corpus))], task.corpus, "vector"))
     sae = CSR(latents=(LATENTS,), active=(*ACTIVE, 128), steps=STEPS, batch_size=BATCH, learning_rate=RATE).fit(data)
     for k in ACTIVE:
         view = sae.at(active=k)
@@ -191,25 +189,20 @@ def scoring_ms(task: Task) -> dict[str, dict[str, float]]:
     for dims in (*DIMS, 128, 384):
         rows = np.ascontiguousarray(np.tile(task.corpus[:, :dims], (times, 1))[:ROWS])
         query = np.ascontiguousarray(task.queries[0, :dims])
-        found["dense"][str(dims)] = latency_ms(lambda rows=rows, query=query: rows @ query, repeats=30)
+        found["dense"][str(dims)] = latency_ms(partial(np.matmul, rows, query), repeats=30)
     return found
 
 
 def main() -> None:
     """Run what is not finished, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = arguments(__doc__, "data", "cache")
     options = parser.parse_args()
     torch.set_num_threads(1)
     runs: dict[str, list[Any]] = {}
     every = tasks(options.data, options.cache)
     for task in every:
-        runs[task.name] = [
-            kept(options.cache / f"csr-{task.name}-{seed}.json", lambda task=task, seed=seed: one_seed(task, seed))
-            for seed in SEEDS
-        ]
-    row(runs, kept(options.cache / "csr-scoring.json", lambda: scoring_ms(every[0])))
+        runs[task.name] = per_seed(options.cache, f"csr-{task.name}", SEEDS, one_seed, task)
+    row(runs, kept(options.cache / "csr-scoring.json", scoring_ms, every[0]))
 
 
 def row(runs: dict[str, list[Any]], ms: dict[str, dict[str, float]]) -> None:

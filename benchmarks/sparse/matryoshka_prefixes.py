@@ -5,7 +5,7 @@ Claim of the Matryoshka SAE: its prefixes beat a sorted and cut dictionary, and 
 
 Read twice: with the full size's threshold, under which a prefix has fewer active latents than the whole, and with the
 number of active latents matched, every threshold set on the same rows, which no arm learnt from. DATA_DIR holds what
-`benchmarks.sparse.sparse_texts`, `sparse_images` or `sparse_residuals` read.
+`benchmarks.sparse.samples.texts`, `sparse_images` or `sparse_residuals` read.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import torch
 
 from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, calibrate, fit_together, reconstruction
 from anysize.sparse.methods.rivals import sorted_by_energy
+from benchmarks.common import per_seed
 from benchmarks.evidence import write_row
 from benchmarks.sparse.matryoshka_sae import PAPER
-from benchmarks.sparse.rows import sample
-from benchmarks.sparse.sample import Sample, command, kept, named, parser
+from benchmarks.sparse.samples.kinds import sample
+from benchmarks.sparse.samples.sample import Sample, command, named, parser
 
 ACTIVE, BATCH, RATE = 32, 512, 1e-3
 NESTED, FIXED, SORTED, ALONE = "Matryoshka", "BatchTopK, as it is", "BatchTopK, sorted", "BatchTopK, alone"
@@ -75,10 +76,7 @@ def main() -> None:
     rows, plan = sample(options.on, options.data, options.cache), PLANS[options.on]
     file = named("matryoshka-prefixes", options.on)
     row(
-        [
-            kept(options.cache / f"{file}-{seed}.json", lambda seed=seed: one_seed(seed, rows, plan))
-            for seed in range(options.seeds)
-        ],
+        per_seed(options.cache, file, range(options.seeds), one_seed, rows, plan),
         options.on,
         rows,
     )

@@ -10,8 +10,6 @@ at the true number of active features and at three quarters of it. Finished seed
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +18,11 @@ import torch
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import SparseAutoencoder, calibrate, reconstruction
 from anysize.sparse.learning.learner import Learner
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.rows.stored import ArrayRows
+from benchmarks.common import arguments, per_seed
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import kept
 
 PAPER = "Bussmann et al. 2025, Learning Multi-Level Features with Matryoshka Sparse Autoencoders, arXiv 2503.17547"
 COMMAND = "python -m benchmarks.sparse.matryoshka_sae --cache CACHE_DIR"
@@ -89,7 +87,7 @@ def tree_seed(seed: int) -> dict[str, dict[str, float]]:
                 Nesting(latents=prefixes), "batchtopk", FEATURES, share * TRUE_L0, 3e-3, seed=seed, reduction="sum"
             )
             learners[f"{arm}, {name}"] = Learner(recipe, torch.zeros(WIDTH), 1.0)
-    train(list(learners.values()), rows, Plan(4000, 256))
+    train(list(learners.values()), rows, LearningPlan(4000, 256))
     found = {}
     for name, learner in learners.items():
         assert learner.recipe.active is not None
@@ -101,13 +99,10 @@ def tree_seed(seed: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Run what is not finished, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = arguments(__doc__, "cache")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tree_row(
-        [kept(options.cache / f"matryoshka-tree-{seed}.json", lambda seed=seed: tree_seed(seed)) for seed in SEEDS]
-    )
+    tree_row(per_seed(options.cache, "matryoshka-tree", SEEDS, tree_seed))
 
 
 def tree_row(seeds: list[dict[str, dict[str, float]]]) -> None:

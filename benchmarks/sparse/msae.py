@@ -7,7 +7,7 @@ arm learns from and that are not measured on. On images also what a linear class
 
     python -m benchmarks.sparse.msae --data DATA_DIR --cache CACHE_DIR [--on images]      # about 10 minutes on one core
 
-DATA_DIR holds what `benchmarks.sparse.sparse_texts`, `sparse_images` or `sparse_residuals` read.
+DATA_DIR holds what `benchmarks.sparse.samples.texts`, `sparse_images` or `sparse_residuals` read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from anysize.sparse import MSAE, ReLU, SparseAutoencoder, TopK
 from anysize.sparse.autoencoder.decoding import decode_ranks
 from anysize.sparse.measuring.errors_of_rows import fvu
 from anysize.sparse.measuring.probing import fit_probe, preserved
+from benchmarks.common import kept, per_seed
 from benchmarks.sparse.msae_rows import L1, LONGER, RW, TOPK, UW, K, write_probe, write_recovery
-from benchmarks.sparse.rows import sample
-from benchmarks.sparse.sample import Sample, kept, named, parser
+from benchmarks.sparse.samples.kinds import sample
+from benchmarks.sparse.samples.sample import Sample, named, parser
 
 BATCH, RATES, PENALTIES = 256, (1e-3, 3e-3), (0.0003, 0.001, 0.003, 0.01)
 
@@ -126,7 +127,7 @@ def one_seed(seed: int, rows: Sample, plan: Plan, options: dict[str, Any]) -> di
         seconds = time.process_time() - start
         found[name] = {**recovery(sae, rows.held_out, plan.levels), "seconds": seconds, "steps": method.steps}
         print(seed, name, found[name], flush=True)
-        if probe is not None:
+        if probe is not None and rows.classes is not None:
             made, _ = rebuilt(sae, rows.held_out[seen], plan.levels)
             labels = rows.classes[-rows.held :][seen]
             found[name]["probe"] = {
@@ -155,11 +156,8 @@ def main() -> None:
     cache: Path = options.cache
     rows, plan = sample(options.on, options.data, cache), PLANS[options.on]
     file = named("msae-recovery", options.on)
-    best = kept(cache / f"{file}-options.json", lambda: chosen(rows, plan))
-    seeds = [
-        kept(cache / f"{file}-{seed}.json", lambda seed=seed: one_seed(seed, rows, plan, best))
-        for seed in range(options.seeds)
-    ]
+    best = kept(cache / f"{file}-options.json", chosen, rows, plan)
+    seeds = per_seed(cache, file, range(options.seeds), one_seed, rows, plan, best)
     data = (
         f"{rows.about}; {plan.steps} steps of {BATCH} rows (equal compute: more), {plan.levels[-1]} latents, levels "
         f"{', '.join(map(str, plan.levels))}"

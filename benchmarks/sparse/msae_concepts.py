@@ -20,10 +20,11 @@ from anysize.core.data.data import Data
 from anysize.sparse import MSAE, SparseAutoencoder, TopK, fit_together
 from anysize.sparse.concepts.naming import Concept, name_concepts
 from anysize.sparse.measuring.alignment import cknna
+from benchmarks.common import per_seed
 from benchmarks.evidence import write_row
 from benchmarks.sparse.msae_rows import PAPER
-from benchmarks.sparse.sample import Sample, command, kept, parser
-from benchmarks.sparse.sparse_texts import embedded, texts_of, words_of
+from benchmarks.sparse.samples.sample import Sample, command, parser
+from benchmarks.sparse.samples.texts import embedded, texts_of, words_of
 
 LATENTS, ACTIVE, STEPS, BATCH, RATE = 1024, 32, 300, 512, 3e-3
 THRESHOLDS = ((0.42, 2.0), (0.42, 1.5), (0.42, 1.2), (0.42, 1.0))
@@ -97,10 +98,7 @@ def main() -> None:
     torch.set_num_threads(1)
     words = embedded(words_of(options.data), options.cache, "words")
     texts = embedded(texts_of(options.data), options.cache, "texts")
-    seeds = [
-        kept(options.cache / f"msae-names-{seed}.json", lambda seed=seed: measure(seed, words, texts))
-        for seed in range(options.seeds)
-    ]
+    seeds = per_seed(options.cache, "msae-names", range(options.seeds), measure, words, texts)
     row(seeds, texts, len(words.names))
 
 

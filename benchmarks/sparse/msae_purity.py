@@ -7,7 +7,7 @@ class. Classes are the ten of CIFAR-10 and the ten of Fashion-MNIST; a photo fro
 
     python -m benchmarks.sparse.msae_purity --data DATA_DIR --cache CACHE_DIR      # about 10 minutes on one core
 
-DATA_DIR holds what `benchmarks.sparse.sparse_images` reads.
+DATA_DIR holds what `benchmarks.sparse.samples.images` reads.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from benchmarks.common import per_seed
 from benchmarks.evidence import write_row
 from benchmarks.sparse.msae_concepts import ACTIVE, BATCH, LATENTS, fits
 from benchmarks.sparse.msae_rows import PAPER
-from benchmarks.sparse.rows import sample
-from benchmarks.sparse.sample import Sample, command, kept, parser
+from benchmarks.sparse.samples.kinds import sample
+from benchmarks.sparse.samples.sample import Sample, command, parser
 
 STEPS, TOP, PURE = 300, 10, 0.9
 MSAE, TOPK, UNITS, CHANCE = "MSAE", "TopK", "the network's own units", "random pictures"
@@ -76,10 +77,7 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     rows = sample("images", options.data, options.cache)
-    seeds = [
-        kept(options.cache / f"msae-purity-{seed}.json", lambda seed=seed: one_seed(seed, rows))
-        for seed in range(options.seeds)
-    ]
+    seeds = per_seed(options.cache, "msae-purity", range(options.seeds), one_seed, rows)
     row(seeds, rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import Sample, command, named
+from benchmarks.sparse.samples.sample import Sample, command, named
 
 PAPER = "Zaigrajew, Baniecki and Biecek 2025, Interpreting CLIP with Hierarchical Sparse Autoencoders, arXiv 2502.20578"
 K = 32

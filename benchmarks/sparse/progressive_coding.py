@@ -8,14 +8,14 @@ that a latent fires on most. On residuals also the loss of the language model th
     # 20 minutes on one core
     python -m benchmarks.sparse.progressive_coding --data DATA_DIR --cache CACHE_DIR [--on images]
 
-DATA_DIR holds what `benchmarks.sparse.sparse_texts`, `sparse_images` or `sparse_residuals` read.
+DATA_DIR holds what `benchmarks.sparse.samples.texts`, `sparse_images` or `sparse_residuals` read.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,16 +24,18 @@ from anysize.core.data.data import Data
 from anysize.evaluation.nearest import unit
 from anysize.sparse import BatchTopK, MatryoshkaSAE, SparseAutoencoder, TopK, fit_together
 from anysize.sparse.pruning.granularity import Loss, granularity_curve
-from anysize.sparse.pruning.importance import importance
+from anysize.sparse.pruning.importance import Measure, importance
 from anysize.sparse.pruning.powerlaw import fit_power_law
 from anysize.sparse.pruning.prune import prune, sort_by_importance
+from benchmarks.common import per_seed
 from benchmarks.sparse.progressive_rows import write_rows
-from benchmarks.sparse.rows import sample
-from benchmarks.sparse.sample import Sample, kept, named, parser
+from benchmarks.sparse.samples.kinds import sample
+from benchmarks.sparse.samples.sample import Sample, named, parser
 
 SIZES = (64, 128, 256, 512, 1024)
 ACTIVE, RATE = 32, 1e-3
-MEASURES = ("frequency", "energy", "contribution", "greedy")
+READINGS: tuple[Literal["mask", "reselect"], ...] = ("mask", "reselect")
+MEASURES: tuple[Measure, ...] = ("frequency", "energy", "contribution", "greedy")
 SCORED = 25_000
 """Rows of the training data, at most, that decide how important a latent is."""
 
@@ -66,7 +68,13 @@ def fits(seed: int, data: Data, plan: Plan) -> dict[str, Any]:
 
 def seconds(seed: int, data: Data, plan: Plan) -> dict[str, float]:
     """CPU seconds of 100 steps of training, each alone."""
-    same = {"steps": 100, "batch_size": plan.batch, "learning_rate": RATE, "seed": seed, "active": (ACTIVE,)}
+    same: dict[str, Any] = {
+        "steps": 100,
+        "batch_size": plan.batch,
+        "learning_rate": RATE,
+        "seed": seed,
+        "active": (ACTIVE,),
+    }
     found = {}
     for name, method in (
         ("batchtopk", BatchTopK(latents=(SIZES[-1],), **same)),
@@ -82,7 +90,7 @@ def curve(
     sae: SparseAutoencoder,
     held: np.ndarray,
     train: np.ndarray,
-    reading: str,
+    reading: Literal["mask", "reselect"],
     *,
     rsa: bool = False,
     loss: Loss | None = None,
@@ -133,16 +141,16 @@ def measure(seed: int, rows: Sample, plan: Plan, loss: Loss | None) -> dict[str,
         }
     for kind in ("topk", "batchtopk"):
         sae, through = made[kind], loss if kind == "batchtopk" else None
-        scores = {by: importance(sae, train, by) for by in MEASURES}
+        scores: dict[str, torch.Tensor] = {by: importance(sae, train, by) for by in MEASURES}
         scores["random"] = torch.rand(sae.latents, generator=torch.Generator().manual_seed(seed)).double()
         found["law"][kind] = fit_power_law(scores["energy"].numpy()).to_json()
         for by, score in scores.items():
             ordered = sort_by_importance(sae, score).sae
-            for reading in ("mask", "reselect"):
+            for reading in READINGS:
                 found[reading][f"{kind}, {by}"] = curve(ordered, held, train, reading, rsa=by == "energy", loss=through)
         ordered = sort_by_importance(sae, scores["energy"]).sae
         found["reselect"][f"{kind}, energy and bias"] = refitted(ordered, held, train)
-        for reading in ("mask", "reselect"):
+        for reading in READINGS:
             found[reading][f"matryoshka {kind}"] = curve(
                 made[f"matryoshka {kind}"], held, train, reading, rsa=True, loss=through
             )
@@ -179,14 +187,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, plan, loss = sample(options.on, options.data, options.cache), PLANS[options.on], None
     if options.on == "residuals":
-        from benchmarks.sparse.sparse_residuals import lost
+        from benchmarks.sparse.samples.residuals import lost
 
         loss = lost(options.data, options.cache)
     file = named("progressive", options.on)
-    seeds = [
-        kept(options.cache / f"{file}-{seed}.json", lambda seed=seed: measure(seed, rows, plan, loss))
-        for seed in range(options.seeds)
-    ]
+    seeds = per_seed(options.cache, file, range(options.seeds), measure, rows, plan, loss)
     data = (
         f"{rows.about}; {SIZES[-1]:,} latents, {ACTIVE} active, {plan.steps} steps of {plan.batch} rows for every arm"
     )

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence import write_row
-from benchmarks.sparse.sample import command, named
+from benchmarks.sparse.samples.sample import command, named
 
 READINGS, KINDS = ("mask", "reselect"), ("topk", "batchtopk")
 MEASURED = ("energy", "frequency", "contribution", "greedy")
 PAPER = "Peter and Sogaard 2025, Empirical Evaluation of Progressive Coding for SAEs, arXiv 2505.00190"
-Write = Callable[..., None]
+Write = Callable[..., Any]
 
 
 def write_rows(seeds: list[dict[str, Any]], on: str, what: str, data: str) -> None:
@@ -23,7 +23,7 @@ def write_rows(seeds: list[dict[str, Any]], on: str, what: str, data: str) -> No
     fvu, l0 = ({reading: _by_arm(seeds, reading, key) for reading in READINGS} for key in ("fvu", "l0"))
     sizes = list(fvu["mask"]["topk, energy"])
     below, full = sizes[:-1], sizes[-1]
-    same = {"paper": PAPER, "command": command("progressive_coding", on), "data": data}
+    same: dict[str, Any] = {"paper": PAPER, "command": command("progressive_coding", on), "data": data}
     write = partial(_write, on, what, same)
     _orderings(write, seeds, fvu, l0, below, full)
     _law(write, seeds)
@@ -32,7 +32,7 @@ def write_rows(seeds: list[dict[str, Any]], on: str, what: str, data: str) -> No
         _recaptured(partial(write_row, **same), seeds, below)
 
 
-def _write(on: str, what: str, same: dict[str, str], name: str, *, claim: str, **fields: Any) -> None:
+def _write(on: str, what: str, same: dict[str, Any], name: str, *, claim: str, **fields: Any) -> None:
     """What all rows say alike is said once."""
     write_row(named(name, on), claim=f"On {what}, {claim}", **fields, **same)
 

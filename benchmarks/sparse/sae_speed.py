@@ -11,13 +11,13 @@ machine disturb little.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.sparse.sae_speed_worker import DICTIONARY, OURS, PREFIXES, PRODUCT, ROWS, SAELENS
 
@@ -55,10 +55,9 @@ class Arm:
 
 def main() -> None:
     """Time all arms in turn, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--sae-lens", required=True, help="interpreter that has sae-lens")
     parser.add_argument("--dictionary-learning", required=True, help="interpreter that has dictionary-learning")
-    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     pythons = {
         PRODUCT: sys.executable,

@@ -35,12 +35,16 @@ def anysize() -> Callable[[torch.Tensor], None]:
     from anysize.sparse.learning.learner import Learner
     from anysize.sparse.learning.loop import one_step
     from anysize.sparse.learning.recipe import Recipe
-    from anysize.sparse.rows.stored import Batch
+    from anysize.sparse.rows.stored import SparseBatch
 
     recipe = Recipe(Nesting(latents=PREFIXES), "batchtopk", LATENTS, ACTIVE, 2e-4)
     learner = Learner(recipe, torch.zeros(WIDTH), 1.0)
     done = iter(range(10**6))
-    return lambda x: one_step(learner, Batch(x), next(done), 10**6) and None
+
+    def step(x: torch.Tensor) -> None:
+        one_step(learner, SparseBatch(x), next(done), 10**6)
+
+    return step
 
 
 def sae_lens() -> Callable[[torch.Tensor], None]:

@@ -12,11 +12,10 @@ Vectors are real MiniLM embeddings plus noise with the covariance of real neighb
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import faiss
@@ -26,9 +25,10 @@ from anysize.core.data.data import Data
 from anysize.core.data.records import Items
 from anysize.search import Index
 from anysize.sparse import CSR
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 from benchmarks.search.search import Synthetic
-from benchmarks.sparse.sparse_texts import embedded, texts_of
+from benchmarks.sparse.samples.texts import embedded, texts_of
 
 K, LATENTS, ACTIVE, STEPS = 10, 1024, 32, 500
 SHORTLISTS = (200, 1000, 4000)
@@ -36,11 +36,7 @@ SHORTLISTS = (200, 1000, 4000)
 
 def main() -> None:
     """Build, search, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=60)
+    parser = arguments(__doc__, "data", "cache", count=1_000_000, queries=60)
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
     made = Synthetic(embedded(texts_of(options.data), options.cache, "texts").vectors)
@@ -60,20 +56,25 @@ def main() -> None:
         for keep in SHORTLISTS:
             plans[f"codes, {active} of the query, keep {keep}"] = f"active={active}:{keep},dims={width}"
     for name, stages in plans.items():
-        arms[name] = scored(lambda query, stages=stages: rows_of(index.search(query, K, stages)), queries, truth)
+        arms[name] = scored(partial(found_by, index, stages), queries, truth)
         say(f"{name}: {arms[name]}")
     # Ten that the codes choose are ten also after rescoring, so this is what codes find with no vectors to help.
     alone = f"active={ACTIVE}:{K},dims={width}"
-    arms["codes alone"] = scored(lambda query: rows_of(index.search(query, K, alone)), queries, truth)
+    arms["codes alone"] = scored(partial(found_by, index, alone), queries, truth)
     say(f"codes alone: {arms['codes alone']}")
     shutil.rmtree(place)
     row(arms, len(vectors), len(queries))
 
 
+def found_by(index: Index, stages: str, query: np.ndarray) -> list[int]:
+    """The rows of a query's hits."""
+    return rows_of(index.search(query, K, stages))
+
+
 def trained(rows: np.ndarray) -> Any:
     """CSR on real embeddings."""
     data = Data(
-        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], vectors=np.ascontiguousarray(rows))
+        "texts", "texts", corpus=Items([str(row) for row in range(len(rows))], np.ascontiguousarray(rows), "vector")
     )
     method = CSR(latents=(LATENTS,), active=(ACTIVE, 4 * ACTIVE), steps=STEPS, batch_size=512, learning_rate=1e-3)
     return method.fit(data)
@@ -87,7 +88,7 @@ def dense_arms(vectors: np.ndarray, queries: np.ndarray) -> tuple[dict[str, Any]
     found = {"FAISS: exact scan": scored(lambda query: flat.search(query[None], K)[1][0], queries, truth)}
     say(f"exact: {found}")
     flat.reset()  # its copy of the vectors is not needed any longer
-    lists = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)
+    lists: Any = faiss.index_factory(vectors.shape[1], "IVF256,Flat", faiss.METRIC_INNER_PRODUCT)
     lists.cp.niter, lists.cp.max_points_per_centroid = 6, 40
     lists.train(vectors[::40])
     lists.add(vectors)

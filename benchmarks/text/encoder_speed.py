@@ -8,12 +8,9 @@ Processor time of one thread, medians over repeats in which the arms take turns,
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,36 +23,19 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.data.read import read
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, NestedEncoder, Starbucks, StarbucksLoss
 from anysize.text.depth.fit import base_of
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
+from benchmarks.timing import ratio, taking_turns
 
 MODEL, DIMS = "all-MiniLM-L6-v2", (24, 48, 96, 192, 384)
 MENU = [(1, 24), (2, 48), (3, 96), (4, 192), (6, 384)]
-
-
-def taking_turns(
-    arms: dict[str, Callable[[], Any]], repeats: int, clock: Callable[[], float] = time.process_time
-) -> dict[str, list[float]]:
-    """Milliseconds of each arm (of the processor, unless told otherwise), `repeats` times, one after another."""
-    found: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(repeats + 1):
-        for name, run in arms.items():
-            begin = clock()
-            run()
-            if turn:
-                found[name].append(1000 * (clock() - begin))
-    return found
-
-
-def ratio(found: dict[str, list[float]], arm: str, base: str) -> float:
-    """Median over turns of one arm's time by another's."""
-    return float(np.median(np.array(found[arm]) / np.array(found[base])))
 
 
 def encoding(texts: list[str], repeats: int) -> None:
     """Rows: fewer layers take less time; all sizes take hardly more than one."""
     model = NestedEncoder.from_pretrained(MODEL, layers=(1, 2, 3, 4, 5, 6), dims=DIMS)
     plain = Encoder(MODEL).model
-    views = {f"layers={n}": model.at(layers=n, dims=384) for n in model.levels}
+    views = {f"layers={n}": model.at(layers=n, dims=384) for n in model.depths}
     arms: dict[str, Callable[[], Any]] = {name: partial(view.encode, texts) for name, view in views.items()}
     arms["all sizes"] = lambda: model.encode(texts, sizes=model.nesting)
     arms["sentence-transformers"] = lambda: plain.encode(texts, batch_size=64, show_progress_bar=False)
@@ -147,8 +127,8 @@ def nothing_but_losses(columns: list[list[str]], repeats: int) -> dict[str, floa
 def beside(model: SentenceTransformer) -> dict[str, tuple[torch.nn.Module, torch.nn.Module]]:
     """Ours in the mode that is sentence-transformers' class of the same name, and theirs."""
     inner = peers.MultipleNegativesRankingLoss(model)
-    both = {"n_layers_per_step": -1, "n_dims_per_step": -1}
-    one_each = {"n_layers_per_step": 1, "n_dims_per_step": 1}
+    both: dict[str, Any] = {"n_layers_per_step": -1, "n_dims_per_step": -1}
+    one_each: dict[str, Any] = {"n_layers_per_step": 1, "n_dims_per_step": 1}
     return {
         "2d, one layer and width": (
             Matryoshka2dLoss.as_sentence_transformers(model, inner, matryoshka_dims=DIMS, **one_each),
@@ -199,7 +179,7 @@ def training(columns: list[list[str]], repeats: int) -> None:
     alone_told = {name: losses_alone[f"ours as theirs: {name}"] / losses_alone[f"theirs: {name}"] for name in twins}
     five = np.array(found["one size"]) + np.sum([found[name] for name in runs], axis=0)
     of_five = float(np.median(np.array(found["starbucks, 5 sizes"]) / five))
-    shared = {
+    shared: dict[str, Any] = {
         "metric": "processor time of forward and backward, one thread, as a share of one size's; median over turns",
         "values": {
             "share": shares,
@@ -244,16 +224,15 @@ def training(columns: list[list[str]], repeats: int) -> None:
 
 def main() -> None:
     """Measure and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser = arguments(__doc__, "data", repeats=7)
     args = parser.parse_args()
     torch.set_num_threads(1)
     scored = read(args.data / "stsb/test.tsv").scored
     assert scored is not None
-    texts = list(dict.fromkeys([*scored.first, *scored.second]))
+    texts = list(dict.fromkeys([*scored["sentence1"], *scored["sentence2"]]))
     encoding(texts[:256], args.repeats)
-    training([scored.first[:32], scored.second[:32], scored.first[32:64]], args.repeats)
+    first, second = list(scored["sentence1"]), list(scored["sentence2"])
+    training([first[:32], second[:32], first[32:64]], args.repeats)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,19 @@ number of steps at the same rate: once for all sizes, and once for each size alo
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments, kept
 from benchmarks.evidence import write_row
-from benchmarks.text.retrieval import DIMS, MODEL, docstrings, halves, judge, score
+from benchmarks.text.retrieval import DIMS, MODEL, counts, docstrings, halves, judge, score, texts_of
 
 PLANS = {"docstrings": {"epochs": 1.0, "batch_size": 64}, "cranfield": {"epochs": 2.0, "batch_size": 32}}
 
@@ -40,8 +39,8 @@ def shorter(tokens: int, folder: Path) -> str:
 
 def measured(model: Embedder, data: Data, dims: tuple[int, ...]) -> dict[str, float]:
     """nDCG@10 at each of `dims`, from one pass of the encoder over the test half."""
-    task = data.retrieval("test")
-    model.encoder.encode(task.corpus.texts + task.queries.texts, bf16=supports_bf16())
+    assert model.encoder is not None
+    model.encoder.encode(texts_of(data), bf16=supports_bf16())
     return {f"dims={size}": score(model.at(dims=size), data) for size in dims}
 
 
@@ -53,7 +52,7 @@ def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, fl
     if name in ("truncate", "pca"):
         encoder = Encoder(base)
         encoder.store = FeatureStore()
-        corpus = encoder.encode(train.items().texts, bf16=supports_bf16())
+        corpus = encoder.encode(train.items().texts or [], bf16=supports_bf16())
         weight = principal_rows(corpus, DIMS[-1]) if name == "pca" else None
         return measured(Embedder(Nesting(dims=DIMS), DIMS[-1], encoder=encoder, weight=weight), test, DIMS)
     dims = DIMS if name == "nested" else (int(name.removeprefix("single ")),)
@@ -64,13 +63,9 @@ def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, fl
 
 def main() -> None:
     """Run what is missing and write one row of evidence per data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, "data", "cache", seeds=3, tokens=64)
     parser.add_argument("--sets", default="docstrings,cranfield")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=3000, help="docstring pairs, half of them to learn from")
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--cache", type=Path, required=True)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     base = shorter(args.tokens, args.cache / f"base-{args.tokens}")
@@ -79,10 +74,8 @@ def main() -> None:
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for seed in range(args.seeds):
             for one in ("truncate", "pca", "nested", *(f"single {size}" for size in DIMS)):
-                kept = args.cache / f"{name}-{seed}-{one.replace(' ', '-')}.json"
-                if not kept.exists():
-                    write_json(kept, arm(one, base, data, seed, PLANS[name]))
-                for size, value in json.loads(kept.read_text("utf-8")).items():
+                file = args.cache / f"{name}-{seed}-{one.replace(' ', '-')}.json"
+                for size, value in kept(file, arm, one, base, data, seed, PLANS[name]).items():
                     values[one.split(" ")[0]][size].append(value)
         report(name, data, values, args)
 
@@ -103,7 +96,7 @@ def report(name: str, data: Data, values: dict, args: argparse.Namespace) -> Non
         note=f"{found.note} Texts cut at {args.tokens} tokens; {PLANS[name]['epochs']:g} passes in batches of "
         f"{PLANS[name]['batch_size']}.",
         command=f"python -m benchmarks.text.finetune --data DATA_DIR --cache CACHE --sets {name}",
-        data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; "
+        data=f"{counts(name, data)}; "
         + ("judged queries halved at random per seed" if name != "docstrings" else "half of the queries held out"),
     )
     print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})

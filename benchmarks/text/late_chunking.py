@@ -8,7 +8,6 @@ Nothing is trained, so there are no seeds; intervals are of a paired bootstrap o
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import re
@@ -22,6 +21,7 @@ from anysize.core.data.read import read
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import judge, ndcg
 from anysize.text import NestedEncoder, by_sentences, by_tokens, late_chunks
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 MODEL, TOKENS, DEPTH = "all-MiniLM-L6-v2", 64, 400
@@ -91,13 +91,13 @@ def answering_sentences(model: NestedEncoder, path: Path) -> dict[str, np.ndarra
     first = np.concatenate([[0], np.cumsum([len(own) for own in spans])])
     right = []
     for row, words in where:
-        found = re.search(re.escape(words), texts[row], flags=re.IGNORECASE)
-        assert found is not None, f"the answer {words!r} does not stand in its text"
-        place = found.start()
+        answer = re.search(re.escape(words), texts[row], flags=re.IGNORECASE)
+        assert answer is not None, f"the answer {words!r} does not stand in its text"
+        place = answer.start()
         inside = next(number for number, (start, end) in enumerate(spans[row]) if start <= place < end)
         right.append(int(first[row]) + inside)
     queries = model.encode(questions)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, vectors in arms.items():
         ranked, _ = rank(queries, vectors, k=10)
         hit = ranked == np.array(right)[:, None]
@@ -114,8 +114,7 @@ def gain(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
 
 def main() -> None:
     """Every set, one row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, "data")
     data = parser.parse_args().data
     model = NestedEncoder.from_pretrained(MODEL, layers=(6,), dims=(384,))
     sets = {

@@ -14,6 +14,7 @@ import argparse
 import gzip
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ import numpy as np
 from anysize.backbones.sentence import supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.files import write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.similarity import similarity_metrics
 from anysize.text import NestedEncoder, Starbucks, TwoDMSE
+from benchmarks.common import arguments, kept, shown
 from benchmarks.evidence import write_row
 
 MODEL = "all-MiniLM-L6-v2"
@@ -48,12 +50,13 @@ def triplets(folder: Path) -> Data:
         for premise, labels in found.items()
         for follows, against in zip(labels["entailment"], labels["contradiction"], strict=False)
     ]
-    return Data("snli", "snli", pairs=Pairs(*(list(column) for column in zip(*rows, strict=True))))
+    anchors, positives, negatives = (list(column) for column in zip(*rows, strict=True))
+    return Data("snli", "snli", table=Table({"anchor": anchors, "positive": positives, "negative": negatives}))
 
 
 def method(arm: str, seed: int, epochs: float) -> Any:
     """The method of an arm; ``depth 3`` is trained at full width of layer 3, ``true 3:96`` at that size alone."""
-    shared = {
+    shared: dict[str, Any] = {
         "model": MODEL, "seed": seed, "epochs": epochs, "batch_size": BATCH, "max_length": 64, "bf16": supports_bf16()
     }  # fmt: skip
     kind, _, size = arm.partition(" ")
@@ -77,25 +80,23 @@ def measure(model: NestedEncoder, tasks: dict[str, Data], dims: tuple[int, ...])
     scores: dict[str, dict[str, float]] = {}
     for name, data in tasks.items():
         assert data.scored is not None
-        texts = list(dict.fromkeys([*data.scored.first, *data.scored.second]))
+        texts = list(dict.fromkeys([*data.scored["sentence1"], *data.scored["sentence2"]]))
         place = {text: row for row, text in enumerate(texts)}
         features = grid.features(texts, bf16=supports_bf16())
-        left, right = ([place[text] for text in column] for column in (data.scored.first, data.scored.second))
+        left, right = (
+            [place[text] for text in column] for column in (data.scored["sentence1"], data.scored["sentence2"])
+        )
         scores[name] = {}
         for size in grid.nesting:
             z = grid.at(size).project(features)
-            found = similarity_metrics(z[left], z[right], data.scored.scores)
+            found = similarity_metrics(z[left], z[right], data.scored["score"])
             scores[name][f"{size.layers}:{size.dims}"] = found["spearman_cosine"]
     return scores
 
 
 def main() -> None:
     """Run what is missing, then write the rows whose arms are complete."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=200)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     data = triplets(args.data)
@@ -107,20 +108,18 @@ def main() -> None:
     }
     first = ["2dmse", "mrl", "starbucks", "plain", *(f"true {layers}:{dims}" for layers, dims in SMALL)]
     later = ["starbucks without-kl", "2dmse-all", *(f"depth {layers}" for layers, _ in SMALL)]
-    untouched = args.cache / "untouched.json"
-    if not untouched.exists():
-        base = NestedEncoder.from_pretrained(MODEL, layers=LAYERS, dims=DIMS)
-        write_json(untouched, measure(base, tasks, DIMS))
+    untouched = partial(NestedEncoder.from_pretrained, MODEL, layers=LAYERS, dims=DIMS)
+    kept(args.cache / "untouched.json", lambda: measure(untouched(), tasks, DIMS))
     for arms in (first, later):
         for seed in range(args.seeds):
             for arm in arms:
-                kept = args.cache / f"{arm.replace(' ', '-').replace(':', '-')}-{seed}.json"
-                if kept.exists():
+                file = args.cache / f"{arm.replace(' ', '-').replace(':', '-')}-{seed}.json"
+                if file.exists():
                     continue
                 model = method(arm, seed, args.steps * BATCH / rows).fit(data)
                 dims = tuple(dim for dim in DIMS if not arm.startswith("true") or dim <= model.nesting.full.dims)
-                write_json(kept, measure(model, tasks, dims))
-                print(seed, arm, {cell: round(value, 3) for cell, value in mean(kept).items()}, flush=True)
+                write_json(file, measure(model, tasks, dims))
+                print(seed, arm, {cell: round(value, 3) for cell, value in mean(file).items()}, flush=True)
         write(args, first if arms is first else first + later, rows)
 
 
@@ -165,11 +164,6 @@ def gaps(values: dict, arm: str, other: str, cells: list[str]) -> list[float]:
         float(np.mean([values[arm][cell][seed] - values[other][cell][seed] for cell in cells]))
         for seed in range(len(values[arm][cells[0]]))
     ]
-
-
-def shown(numbers: list[float]) -> str:
-    """A mean with its spread and the single values."""
-    return f"{np.mean(numbers):+.3f} (spread {np.std(numbers):.3f}; {', '.join(f'{one:+.3f}' for one in numbers)})"
 
 
 def write_2dmse(values: dict, shared: dict) -> None:

@@ -10,7 +10,6 @@ which reports its peak.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 
 from anysize.text import Encoder, NestedEncoder, set_rope_base
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 LONGEST, LAYERS = 8192, 2
@@ -186,8 +186,7 @@ def bases(seeds: int) -> None:
 
 def main() -> None:
     """Both rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = arguments(__doc__, seeds=3)
     args = parser.parse_args()
     memory()
     bases(args.seeds)

@@ -10,11 +10,11 @@ pairs, steps and learning rate.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from anysize.text.embedder.fit import head, training_features
 from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
 
 DIMS = (8, 16, 32, 64, 128, 256, 384)
@@ -61,10 +62,17 @@ def halves(data: Data, seed: int) -> tuple[Data, Data]:
     return both, both
 
 
+def texts_of(data: Data) -> list[str]:
+    """The texts of corpus and queries."""
+    assert data.queries is not None
+    return [*(data.items().texts or []), *(data.queries.texts or [])]
+
+
 def score(model: Embedder, data: Data) -> float:
     """nDCG@10 of one view on the test half."""
     task = data.retrieval("test")
-    corpus, queries = (model.encode(part.texts) for part in (task.corpus, task.queries))
+    assert task is not None
+    corpus, queries = (model.encode(part.texts or []) for part in (task.corpus, task.queries))
     return evaluate(task, rank(queries, corpus, k=10)[0])["ndcg@10"]
 
 
@@ -73,7 +81,7 @@ def arms(data: Data, encoder: Encoder, seed: int, options: dict) -> dict[str, di
     train, test = halves(data, seed)
     method = MRL(model=MODEL, dims=DIMS, seed=seed, **options)
     base = Embedder(Nesting(dims=DIMS), encoder.dimension, encoder=encoder)
-    corpus = base.features(train.items().texts)
+    corpus = base.features(train.items().texts or [])
     rotated = Embedder(base.nesting, encoder.dimension, encoder=encoder, weight=principal_rows(corpus, 384))
     found: dict[str, dict[int, float]] = defaultdict(dict)
     columns = training_features(method, train, encoder)
@@ -97,10 +105,7 @@ def arms(data: Data, encoder: Encoder, seed: int, options: dict) -> dict[str, di
 
 def main() -> None:
     """Run and write one row of evidence per data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=8000)
+    parser = arguments(__doc__, "data", seeds=3, limit=8000)
     parser.add_argument("--sets", default="docstrings,cranfield,cisi,npl")
     parser.add_argument("--cache", type=Path, help="a folder in which embeddings are kept between runs")
     args = parser.parse_args()
@@ -108,7 +113,7 @@ def main() -> None:
     for name in args.sets.split(","):
         data = docstrings(args.limit) if name == "docstrings" else read(args.data / name)
         encoder.store = FeatureStore(args.cache)
-        encoder.encode(data.items().texts + data.queries.texts, progress=True, bf16=supports_bf16())
+        encoder.encode(texts_of(data), progress=True, bf16=supports_bf16())
         values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for seed in range(args.seeds):
             for arm, sizes in arms(data, encoder, seed, {}).items():
@@ -123,7 +128,7 @@ class Verdict:
 
     mean: dict[str, dict[str, float]]
     """Arm -> size -> mean."""
-    outcome: str
+    outcome: Literal["won", "tied", "lost", "mixed"]
     note: str
 
 
@@ -140,7 +145,13 @@ def judge(values: dict[str, dict[str, list[float]]]) -> Verdict:
         f"{mean['truncate'][f'dims={DIMS[-1]}']:.3f}, the nested one at full size "
         f"{mean['nested'][f'dims={DIMS[-1]}']:.3f}."
     )
-    return Verdict(mean, ("lost", "mixed", "won")[met], note)
+    return Verdict(mean, "won" if met == 2 else "mixed" if met else "lost", note)
+
+
+def counts(name: str, data: Data) -> str:
+    """A data set's name, and how much it holds."""
+    assert data.queries is not None
+    return f"{name}: {len(data.items())} documents, {len(data.queries)} queries"
 
 
 def report(name: str, data: Data, values: dict) -> None:
@@ -158,10 +169,11 @@ def report(name: str, data: Data, values: dict) -> None:
         outcome=found.outcome,
         note=found.note,
         command="python -m benchmarks.text.retrieval --data DATA_DIR",
-        data=f"{name}: {len(data.corpus)} documents, {len(data.queries)} queries; judged queries halved at random per "
-        "seed" if name != "docstrings" else f"docstrings of the installed packages: {len(data.corpus)} pairs, 1500 "
-        "held out to measure by, all descriptions in the corpus",
-    )  # fmt: skip
+        data=f"{counts(name, data)}; judged queries halved at random per seed"
+        if name != "docstrings"
+        else f"docstrings of the installed packages: {len(data.items())} pairs, 1500 held out to measure by, all "
+        "descriptions in the corpus",
+    )
     print(name, {arm: {size: round(value, 3) for size, value in sizes.items()} for arm, sizes in found.mean.items()})
 
 

@@ -31,6 +31,7 @@ from anysize.core.files import write_json
 from anysize.core.verbs.fit import fit, unfinished
 from anysize.text import Starbucks
 from anysize.text.pretrain.methods import MLM, SMAE, Pretrainer
+from benchmarks.common import arguments, kept
 from benchmarks.evidence import write_row
 from benchmarks.text.layers import gaps, mean, measure, shown, triplets
 
@@ -44,7 +45,7 @@ ARMS = {
 }
 POOLINGS = ("cls", "mean")
 BATCH, LENGTH, PIECES = 64, 48, 4000
-TUNING = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
+TUNING: dict[str, Any] = {"batch_size": 32, "learning_rate": 3e-4, "max_length": LENGTH, "sizes": MENU}
 
 
 def text(folder: Path) -> Data:
@@ -52,19 +53,19 @@ def text(folder: Path) -> Data:
     file = folder / "multi30k/captions_en5_train.jsonl.gz"
     lines = gzip.decompress(file.read_bytes()).splitlines()[:12_000]
     texts = [caption for line in lines for caption in json.loads(line)["captions"]]
-    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts=texts))
+    return Data("captions", "captions", corpus=Items([str(row) for row in range(len(texts))], texts))
 
 
 def make_base(folder: Path, texts: list[str]) -> None:
     """A folder with a configuration and a tokenizer, whose vocabulary is learnt from `texts`; no weights."""
     from tokenizers.implementations import BertWordPieceTokenizer
-    from transformers import BertConfig, BertTokenizerFast
+    from transformers import BertConfig, BertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator(texts, vocab_size=PIECES, show_progress=False)
+    pieces.train_from_iterator(iter(texts), vocab_size=PIECES, show_progress=False)
     pieces.save_model(str(folder))
-    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
+    BertTokenizer(str(folder / "vocab.txt"), model_max_length=128).save_pretrained(str(folder))
     BertConfig(
         vocab_size=pieces.get_vocab_size(),
         hidden_size=128,
@@ -88,7 +89,7 @@ def seconds_per_step(base: Path, data: Data, steps: int = 80) -> dict[str, float
     """Processor seconds of a step, by arm: what a run of so many steps takes more than one of a fifth of them."""
     found = {}
     assert data.corpus is not None
-    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], texts=data.texts[:4000]))
+    few = Data("part", "part", corpus=Items(data.corpus.ids[:4000], data.texts[:4000]))
     for arm in ("smae", "mlm"):
         spent = []
         windows = fit(few, method=pretrainer(arm, base, 0, 1e-9)).about["windows"]
@@ -124,21 +125,14 @@ def pooled(place: Path, pooling: str) -> Path:
 
 def main() -> None:
     """Run what is missing, then write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--tuning-steps", type=int, default=100)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=400, tuning_steps=100)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     data = text(args.data)
     base, cost_file = args.cache / "base", args.cache / "costs.json"
     if not (base / "config.json").exists():
         make_base(base, data.texts)
-    if not cost_file.exists():
-        write_json(cost_file, seconds_per_step(base, data))
-    costs = json.loads(cost_file.read_text("utf-8"))
+    costs = kept(cost_file, seconds_per_step, base, data)
     print("processor seconds per step", costs, flush=True)
     args.windows = windows_of(base, data)
     pairs = triplets(args.data)
@@ -147,14 +141,14 @@ def main() -> None:
     for pooling in POOLINGS:
         for seed in range(args.seeds):
             for arm in ARMS:
-                kept = args.cache / f"{arm}-{pooling}-{seed}.json"
-                if kept.exists():
+                file = args.cache / f"{arm}-{pooling}-{seed}.json"
+                if file.exists():
                     continue
                 place = pooled(pretrained(args, arm, seed, data, costs), pooling)
                 epochs = args.tuning_steps * TUNING["batch_size"] / rows
                 method = Starbucks(**TUNING, model=str(place), seed=seed, epochs=epochs, bf16=supports_bf16())
-                write_json(kept, measure(method.fit(pairs), tasks, DIMS))
-                cells = {cell: round(value, 3) for cell, value in mean(kept).items() if cell in MENU}
+                write_json(file, measure(method.fit(pairs), tasks, DIMS))
+                cells = {cell: round(value, 3) for cell, value in mean(file).items() if cell in MENU}
                 print(seed, arm, pooling, cells, flush=True)
         write(args, costs, rows)
 

@@ -19,7 +19,7 @@ from sklearn.metrics import v_measure_score
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.data.records import Items, Pairs, ScoredPairs
+from anysize.core.data.records import Items, Table
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.similarity import similarity_metrics
 from anysize.text.docstrings import collect
@@ -41,17 +41,19 @@ class Corpora:
     `part` is ``dev``, to choose by, or ``test``; no row of either is learnt from.
     """
 
-    def __init__(self, folder: Path, rows: int, part: str, first: int = 0, pairs: Pairs | None = None) -> None:
+    def __init__(self, folder: Path, rows: int, part: str, first: int = 0, pairs: Table | None = None) -> None:
         documented = collect(rows + first + 800) if pairs is None else []
-        asked = [item.summary for item in documented] if pairs is None else pairs.anchors
-        answers = [item.description for item in documented] if pairs is None else pairs.positives
+        asked = [item.summary for item in documented] if pairs is None else pairs["anchor"]
+        answers = [item.description for item in documented] if pairs is None else pairs["positive"]
         held = min(800, len(asked) // 3)
         begin = len(asked) - held
         middle = begin + held * 3 // 8
         measured = slice(begin, middle) if part == "dev" else slice(middle, None)
         self.queries, self.answers = asked[measured], answers[measured]
-        self.first = Pairs(asked[rows : min(rows + first, begin)], answers[rows : min(rows + first, begin)])
-        learnt = Pairs(asked[: min(rows, begin)], answers[: min(rows, begin)])
+        self.first = Table(
+            {"anchor": asked[rows : min(rows + first, begin)], "positive": answers[rows : min(rows + first, begin)]}
+        )
+        learnt = Table({"anchor": asked[: min(rows, begin)], "positive": answers[: min(rows, begin)]})
         scored = _scored(folder / f"stsb/{part}.tsv")
         self.scored = scored.take(range(0, len(scored), 2))
         intents, unseen = _shuffled(_banking(folder / "banking77/train.csv")), _banking(folder / "banking77/test.csv")
@@ -66,8 +68,8 @@ class Corpora:
         self.questions = questions[rows : rows + _MEASURED] if part == "dev" else others
         stsb = _scored(folder / "stsb/train.tsv")
         self.learnt = {
-            "retrieval": Data("pairs", "pairs", pairs=learnt),
-            "text-matching": Data("stsb", "stsb", scored=stsb.take(_order(len(stsb))[:rows])),
+            "retrieval": Data("pairs", "pairs", table=learnt),
+            "text-matching": Data("stsb", "stsb", table=stsb.take(_order(len(stsb))[:rows])),
             "classification": _labelled("banking77", intents[:rows]),
             "separation": _labelled("trec_questions", questions[:rows]),
         }
@@ -82,14 +84,14 @@ class Corpora:
         # The two halves of retrieval make one task.
         other = "retrieval.passage" if adapter in (None, "retrieval.query") else adapter
         queries, answers = run("retrieval", self.queries), encode(self.answers, other)
-        left, right = (run("text-matching", column) for column in (self.scored.first, self.scored.second))
+        left, right = (run("text-matching", column) for column in (self.scored["sentence1"], self.scored["sentence2"]))
         examples, intents = (run("classification", [text for text, _ in of]) for of in (self.examples, self.intents))
         questions = run("separation", [text for text, _ in self.questions])
         found: dict[str, dict[str, float]] = {task: {} for task in OWN}
         for dim in dims:
             at = str(dim)
             found["retrieval"][at] = ndcg(unit(queries, dim), unit(answers, dim))
-            alike = similarity_metrics(unit(left, dim), unit(right, dim), self.scored.scores)
+            alike = similarity_metrics(unit(left, dim), unit(right, dim), self.scored["score"])
             found["text-matching"][at] = alike["spearman_cosine"]
             found["classification"][at] = accuracy(
                 unit(examples, dim), [label for _, label in self.examples],
@@ -108,7 +110,7 @@ class Corpora:
             if data.pairs is not None:
                 rows[task] = _rows_of_pairs(data.pairs)
             elif data.scored is not None:
-                both = zip(data.scored.first, data.scored.second, data.scored.scores, strict=True)
+                both = zip(data.scored["sentence1"], data.scored["sentence2"], data.scored["score"], strict=True)
                 rows[task] = [{"sentence1": one, "sentence2": other, "score": score} for one, other, score in both]
             else:
                 assert data.labels is not None
@@ -141,11 +143,11 @@ def accuracy(examples: np.ndarray, theirs: Sequence[str], rows: np.ndarray, labe
     return float(np.mean([classes[place] == label for place, label in zip(nearest, labels, strict=True)]))
 
 
-def _rows_of_pairs(pairs: Pairs) -> list[dict[str, object]]:
-    return [{"anchor": one, "positive": other} for one, other in zip(pairs.anchors, pairs.positives, strict=True)]
+def _rows_of_pairs(pairs: Table) -> list[dict[str, object]]:
+    return [{"anchor": one, "positive": other} for one, other in zip(pairs["anchor"], pairs["positive"], strict=True)]
 
 
-def _scored(path: Path) -> ScoredPairs:
+def _scored(path: Path) -> Table:
     scored = read(path).scored
     assert scored is not None
     return scored
@@ -170,5 +172,5 @@ def _shuffled(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _labelled(name: str, rows: Sequence[tuple[str, str]]) -> Data:
-    items = Items([str(row) for row in range(len(rows))], texts=[text for text, _ in rows])
+    items = Items([str(row) for row in range(len(rows))], [text for text, _ in rows])
     return Data(name, name, corpus=items, labels=[label for _, label in rows])

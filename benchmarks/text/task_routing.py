@@ -8,9 +8,7 @@ Processor time of one thread, medians over rounds in which the arms take turns, 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,11 @@ from anysize.backbones.layered import Backbone
 from anysize.core.data.read import read
 from anysize.text import TaskEncoder, TaskLoRA
 from anysize.text.tasks.adapters import TASKS
+from benchmarks.common import arguments
 from benchmarks.evidence import write_row
-from benchmarks.text.encoder_speed import ratio, taking_turns
 from benchmarks.text.task_corpora import OWN
 from benchmarks.text.tasks import base
+from benchmarks.timing import ratio, taking_turns
 
 FOUR, ROWS = tuple(OWN.values()), 64
 
@@ -73,11 +72,10 @@ def timed(encoder: TaskEncoder, texts: list[str], tasks: list[str], repeats: int
 
 def main() -> None:
     """One row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = arguments(__doc__, "data")
     scored = read(parser.parse_args().data / "stsb/test.tsv").scored
     assert scored is not None
-    texts = list(dict.fromkeys(scored.first))[: 4 * ROWS]
+    texts = list(dict.fromkeys(scored["sentence1"]))[: 4 * ROWS]
     tasks = [FOUR[row % 4] for row in range(len(texts))]
     encoder = random_adapters()
     difference, times = apart(encoder, texts, tasks), timed(encoder, texts, tasks)

@@ -30,6 +30,7 @@ from anysize.text import TaskLoRA
 from anysize.text.tasks.adapters import TASKS
 from anysize.text.tasks.data import TaskSet, task_set
 from anysize.text.tasks.training import TaskTraining, train_adapters, train_columns
+from benchmarks.common import arguments, kept, shown
 from benchmarks.evidence import write_row
 from benchmarks.text.task_corpora import METRICS, OWN, Corpora, Encode
 
@@ -91,41 +92,35 @@ def plain(model: Any) -> Encode:
     return lambda texts, task: Encoder(model).encode(texts, bf16=supports_bf16())
 
 
+def at_rate(corpora: Corpora, steps: int, rate: float) -> Any:
+    """The scores of adapters at one learning rate, seed 0."""
+    return corpora.scores(trained("adapters", learnt(corpora), 0, steps, rate), None, (384,))
+
+
 def choose(args: argparse.Namespace) -> None:
     """The adapters at several learning rates on the validation rows, seed 0."""
     corpora = Corpora(args.data, args.rows, "dev")
     for rate in RATES:
-        kept = args.cache / f"rate-adapters-{rate}.json"
-        if not kept.exists():
-            encode = trained("adapters", learnt(corpora), 0, args.steps, rate)
-            write_json(kept, corpora.scores(encode, None, (384,)))
-        scores = json.loads(kept.read_text("utf-8"))
+        scores = kept(args.cache / f"rate-adapters-{rate}.json", at_rate, corpora, args.steps, rate)
         print(rate, {task: round(found["384"], 3) for task, found in scores.items()},
               round(statistics.fmean(found["384"] for found in scores.values()), 4), flush=True)  # fmt: skip
 
 
 def main() -> None:
     """Run what is missing, then write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=100)
+    parser = arguments(__doc__, "data", "cache", seeds=3, steps=100, rows=2000)
     parser.add_argument("--rate", type=float, default=2e-3, help="of the adapters")
-    parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--rates", action="store_true", help="compare learning rates on validation rows, no more")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     if args.rates:
         return choose(args)
     corpora = Corpora(args.data, args.rows, "test")
-    untouched = args.cache / "untouched.json"
-    if not untouched.exists():
-        write_json(untouched, corpora.scores(plain(base()), None, DIMS))
+    kept(args.cache / "untouched.json", lambda: corpora.scores(plain(base()), None, DIMS))
     # What the first row needs comes first.
     for seed, arm in [*itertools.product(range(args.seeds), ARMS[:2]), *itertools.product(range(args.seeds), ARMS[2:])]:
-        kept = args.cache / f"{arm}-{seed}.json"
-        if kept.exists():
+        file = args.cache / f"{arm}-{seed}.json"
+        if file.exists():
             continue
         encode = trained(arm, learnt(corpora), seed, args.steps, SHARED_RATE if arm == "shared" else args.rate)
         found: dict[str, Any] = {}
@@ -134,7 +129,7 @@ def main() -> None:
             found["own"] = {task: found["matrix"][task][task] for task in OWN}
         else:
             found["own"] = corpora.scores(encode, None, DIMS)
-        write_json(kept, found)
+        write_json(file, found)
         print(seed, arm, {task: round(at["384"], 3) for task, at in found["own"].items()}, flush=True)
         write_rows(args)
     write_rows(args)
@@ -170,12 +165,12 @@ def of(runs: list[dict], task: str, dim: str = "384") -> list[float]:
     return [run["own"][task][dim] for run in runs]
 
 
-def shown(numbers: Sequence[float]) -> str:
-    """A mean and the single values."""
-    return f"{np.mean(numbers):+.3f} ({', '.join(f'{one:+.3f}' for one in numbers)})"
+def _best(matrix: dict, task: str) -> str:
+    """Whose adapter has the highest figure on a task."""
+    return max(OWN, key=lambda owner: matrix[owner][task]["384"])
 
 
-def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, words: dict[str, str]) -> None:
+def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, words: dict[str, Any]) -> None:
     """Claim: on its own task each adapter is at least as good as the shared model, and better than the base."""
     ahead = {task: np.subtract(of(runs["adapters"], task), of(runs["shared"], task)) for task in OWN}
     gained = {task: np.array(of(runs["adapters"], task)) - untouched[task]["384"] for task in OWN}
@@ -183,13 +178,7 @@ def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, wo
         f"{owner} adapter": {task: [run["matrix"][owner][task]["384"] for run in runs["adapters"]] for task in OWN}
         for owner in OWN
     }
-    best = {
-        task: all(
-            max(OWN, key=lambda owner, run=run, task=task: run["matrix"][owner][task]["384"]) == task
-            for run in runs["adapters"]
-        )
-        for task in OWN
-    }
+    best = {task: all(_best(run["matrix"], task) == task for run in runs["adapters"]) for task in OWN}
     kept = sum(bool(found.mean() >= -0.005) for found in ahead.values())
     values = {
         "adapters, own": {task: of(runs["adapters"], task) for task in OWN},
@@ -217,7 +206,7 @@ def write_adapters(runs: dict[str, list[dict]], untouched: dict, rate: float, wo
     )  # fmt: skip
 
 
-def write_nested(runs: dict[str, list[dict]], words: dict[str, str]) -> None:
+def write_nested(runs: dict[str, list[dict]], words: dict[str, Any]) -> None:
     """Claim: with nested training half the width keeps 98 %, and a sixteenth keeps more than without."""
     with_, without = runs["adapters"], runs["adapters-one-width"]
     half = {task: np.divide(of(with_, task, "192"), of(with_, task)) for task in OWN}

@@ -13,7 +13,7 @@ from anysize.backbones.sentence import Encoder
 from anysize.backbones.texts import cut_texts
 from anysize.backbones.texts.cut_texts import cut_share, say_cut
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.text.depth.methods import Starbucks
 from anysize.text.embedder.method import MRL
 from anysize.text.tasks.method import Tasks
@@ -91,7 +91,7 @@ def test_an_encoder_tells_where_progress_is_shown(encoder_path, capsys):
     ],
 )
 def test_fitting_tells(encoder_path, method, told, capsys):
-    data = Data("some", "some", pairs=Pairs(LONG, SHORT[:20]))
+    data = Data("some", "some", table=Table({"anchor": LONG, "positive": SHORT[:20]}))
     replace(method, model=str(encoder_path)).fit(data)
     assert re.search(f"18 of 36 texts are longer than {told}", capsys.readouterr().err)  # a tenth is held out
 

@@ -8,7 +8,7 @@ from anysize.classify import Classifier
 from anysize.core.errors import CheckpointError, DataError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.battery import check_nested_model
-from anysize.core.model.manifest import entries_at
+from anysize.core.model.manifest import bytes_read, entries_at
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
@@ -40,7 +40,7 @@ def test_loading_at_a_size_reads_its_weights_only(options, tmp_path):
     held = sum(tensor.nbytes for tensor in small.state_dict().values())
     size = Size(dims=8)
     keep = {name: 8 for name in model.nested_tensors()}
-    assert checkpoint.bytes_read(entries_at(manifest, size), keep) == held
+    assert bytes_read(entries_at(manifest, size), keep) == held
     expected = {0: 4 * (4 * 3 + 4 * 8 + 8), 1: 4 * (4 * 8 + 4), 2: 4 * (4 * 8 + 8)}[KINDS.index(options)]
     assert held == expected
     assert torch.allclose(small(X[:, :8]), model.at(dims=8)(X), atol=1e-6)

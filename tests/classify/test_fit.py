@@ -53,14 +53,14 @@ def test_labels_of_words_and_the_default_sizes():
     x, y = blobs()
     model = fit_classifier(x, [f"class {label}" for label in y], epochs=1)
     assert model.classes == ("class 0", "class 1", "class 2", "class 3")
-    assert model.nesting.levels("dims") == (8, 12)
+    assert model.nesting.values("dims") == (8, 12)
     assert default_dims(64) == (8, 16, 32, 64)
     assert default_dims(5) == (5,)
 
 
 def test_the_registered_method(tmp_path):
     x, y = blobs()
-    data = Data("blobs", "f" * 64, corpus=Items([str(i) for i in range(len(x))], vectors=x), labels=y.tolist())
+    data = Data("blobs", "f" * 64, corpus=Items([str(i) for i in range(len(x))], x, "vector"), labels=y.tolist())
     model = MRLClassifier(dims=(4, 12), epochs=2).fit(data)
     assert model.about["data"] == {"name": "blobs", "fingerprint": "f" * 64}
     assert model.about["options"]["dims"] == [4, 12]
@@ -78,8 +78,8 @@ def test_registered_names(tmp_path):
 def test_refusals(tmp_path):
     x, y = blobs()
     with pytest.raises(DataError, match="has no labels"):
-        MRLClassifier().fit(Data("d", "", corpus=Items(["a"], vectors=x[:1])))
-    texts = Data("d", "", corpus=Items(["a", "b"], texts=["x", "y"]), labels=["p", "q"])
+        MRLClassifier().fit(Data("d", "", corpus=Items(["a"], x[:1], "vector")))
+    texts = Data("d", "", corpus=Items(["a", "b"], ["x", "y"]), labels=["p", "q"])
     with pytest.raises(DataError, match="holds texts; name a saved anysize model"):
         MRLClassifier().fit(texts)
     fit_classifier(x, y, epochs=1).save(tmp_path / "m")

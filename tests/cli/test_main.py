@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -37,38 +36,14 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert not imported & set(HEAVY)
 
 
-def test_the_help_of_a_verb_or_a_method_loads_nothing_heavy():
-    program = """
-import json, sys
-from anysize.cli.main import VERBS, run
-from anysize.core.registry import names
-said = {}
-for words in [[verb] for verb in VERBS] + [["fit", "--method", method] for method in names("methods")]:
-    try:
-        run([*words, "--help"])
-    except SystemExit as left:
-        said[" ".join(words)] = left.code
-print(json.dumps([said, sorted(name for name in sys.modules if "." not in name)]), file=sys.stderr)
-"""
-    before = os.times()
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    after = os.times()
-    said, imported = json.loads(done.stderr.splitlines()[-1])
-    assert set(said.values()) == {0}
-    assert {*VERBS, "fit --method csr", "fit --method matquant"} <= set(said)
-    assert not set(imported) & set(HEAVY)
-    assert after.children_user - before.children_user < 0.5 * len(said)
-    for option in ("--dims", "--tune", "--resume", "--within", "--size", "--stages"):
-        assert option in done.stdout
-
-
 def test_help_and_version(anysize):
     assert anysize().out == anysize("--help").out == anysize("-h").out
     assert anysize("--version").out == f"anysize {__version__}\n"
 
 
 def test_an_unknown_verb_is_one_sentence(anysize):
-    anysize("fitt", "x").refused("'fitt'", "fit, measure")
+    anysize("fitt", "x").refused("there is no verb 'fitt'; did you mean fit?")
+    anysize("xyz").refused("there is no verb 'xyz'; there are: demo, fit, measure")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +84,7 @@ class Verb:
 @pytest.fixture
 def ends(anysize, monkeypatch):
     def run(end, *words):
-        monkeypatch.setattr(module, "_parse", lambda verb, rest: Verb(end))
+        monkeypatch.setattr(module, "_parse", lambda command, verb, rest: (Verb(end), "--json" in rest))
         return anysize("info", *words)
 
     return run
@@ -201,3 +176,14 @@ def test_a_sentence_about_something_endless_is_short(anysize, tmp_path):
         assert said.status in (1, 2)
         assert said.err.startswith("anysize: ")
         assert len(said.err) < 1500
+
+
+def test_a_sentence_is_wrapped_on_a_terminal_alone(anysize, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    whole = anysize("measure", "nowhere-at-all", "data.npy").err
+    assert whole.count("\n") == 1
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    lines = anysize("measure", "nowhere-at-all", "data.npy").err.splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 40 for line in lines)
+    assert " ".join(" ".join(lines).split()) == whole.strip()

@@ -79,7 +79,7 @@ def test_negatives_of_the_miner_are_learnt_from(encoder_path, here):
     )
     method = MRL(model=str(encoder_path), dims=(8,), epochs=3, batch_size=16, keep=0.0)
     mined = read("mined.jsonl")
-    assert [len(column) for column in mined.pairs.negatives] == [40, 40]
+    assert [len(mined.pairs[name]) for name in mined.pairs.negatives] == [40, 40]
     columns = training_features(method, mined)
     assert list(columns) == ["anchor", "positive", "negative", "negative_2"]
     with_them, without = (method.fit(read(name)).about["losses"][0]["loss"] for name in ("mined.jsonl", "plain.jsonl"))

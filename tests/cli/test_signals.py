@@ -46,10 +46,10 @@ class Verb:
     def text(self):
         return "done"
 
-def parse(verb, words):
+def parse(command, verb, words):
     if place == "import":
         now()
-    return Verb()
+    return Verb(), False
 
 main._parse = parse
 if place == "end":

@@ -12,7 +12,7 @@ from tests.classify.test_fit import blobs
 def labelled(seed, texts=None):
     x, y = blobs(seed=seed)
     ids = [str(row) for row in range(len(x))]
-    return Data(f"blobs{seed}", f"{seed}", corpus=Items(ids, vectors=x), labels=y.tolist())
+    return Data(f"blobs{seed}", f"{seed}", corpus=Items(ids, x, "vector"), labels=y.tolist())
 
 
 def test_accuracy_at_every_size():

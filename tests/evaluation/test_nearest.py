@@ -5,7 +5,7 @@ import pytest
 
 from anysize.core.errors import AnysizeError
 from anysize.evaluation import nearest as neighbours
-from anysize.evaluation.nearest import directions, knn_accuracy, largest, neighbour_overlap, rank, unit
+from anysize.evaluation.nearest import directions, largest, neighbour_overlap, rank, unit
 
 
 def plain_rank(queries, documents, k):
@@ -50,29 +50,6 @@ def test_rank_refuses_what_cannot_be_ranked():
         rank(np.zeros((1, 2)), np.zeros((1, 2)), 0)
     with pytest.raises(AnysizeError, match="best 1 of 0"):
         rank(np.zeros((1, 2)), np.zeros((0, 2)), 1)
-
-
-@pytest.mark.parametrize("k", [1, 3, 5])
-def test_knn_accuracy_is_the_plain_vote(k):
-    random = np.random.default_rng(2)
-    train, test = random.standard_normal((60, 3)), random.standard_normal((40, 3))
-    labels, truth = random.choice(["a", "b", "c"], 60), random.choice(["a", "b", "c"], 40)
-    right = 0
-    for row, true in zip(test, truth, strict=True):
-        nearest = np.argsort([-row @ other / np.linalg.norm(other) for other in train])[:k]
-        votes = [str(labels[n]) for n in nearest]
-        most = max(votes.count(vote) for vote in votes)
-        right += next(vote for vote in votes if votes.count(vote) == most) == true
-    assert knn_accuracy(train, labels, test, truth, k) == pytest.approx(right / 40)
-
-
-def test_knn_of_one_is_that_of_scikit_learn():
-    neighbors = pytest.importorskip("sklearn.neighbors")
-    random = np.random.default_rng(3)
-    train, test = random.standard_normal((80, 4)), random.standard_normal((50, 4))
-    labels, truth = random.integers(0, 5, 80), random.integers(0, 5, 50)
-    model = neighbors.KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(train, labels)
-    assert knn_accuracy(train, labels, test, truth) == pytest.approx(model.score(test, truth))
 
 
 def test_overlap_is_the_plain_share():

@@ -60,16 +60,15 @@ import torch
 from anysize.core.verbs.measure import measure
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.embedder.model import Embedder
-from anysize.evaluation.retrieval import NeighbourEvaluator
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-NeighbourEvaluator.sample = 50  # fewer queries than people have take less time, and as much memory for the rows
+few = {"arms": ["pca"], "by": "neighbours", "sample": 50}  # they take less time, and as much memory for the rows
 model = Embedder(Nesting(dims=(64,)), 64, weight=torch.eye(64))
-measure(model, sys.argv[1], arms=["pca"])  # what is imported, and what a small measurement holds
+measure(model, sys.argv[1], **few)  # what is imported, and what a small measurement holds
 before = peak()
-frontier = measure(model, sys.argv[2], arms=["pca"])
+frontier = measure(model, sys.argv[2], **few)
 print(peak() - before, frontier.meta.get("notes", [""])[0])
 """
 

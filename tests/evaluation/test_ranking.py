@@ -103,9 +103,7 @@ def test_a_ranking_shorter_than_k_is_scored_out_of_k():
 
 
 def test_evaluate_gives_means_by_name():
-    task = Retrieval(
-        Items(["q", "r"], texts=["", ""]), Items(["a", "b"], texts=["", ""]), {"q": {"a": 1}, "r": {"a": 1}}
-    )
+    task = Retrieval(Items(["q", "r"], ["", ""]), Items(["a", "b"], ["", ""]), {"q": {"a": 1}, "r": {"a": 1}})
     assert evaluate(task, np.array([[0, 1], [1, 0]]), ("mrr@10", "recall@1")) == {"mrr@10": 0.75, "recall@1": 0.5}
 
 

@@ -7,13 +7,14 @@ from scipy import stats
 
 import anysize as az
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items, ScoredPairs
+from anysize.core.data.records import Items, Table
 from anysize.core.errors import DataError
 from anysize.core.registry import find
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities, similarity_metrics
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences
+from tests.evaluation.measured import measured
 
 DIMS = (4, 16, WIDTH)
 
@@ -26,7 +27,7 @@ def scored(count: int = 40, seed: int = 0) -> Data:
         kept = int(rng.integers(0, 7))
         second.append(" ".join([*text.split()[:kept], *sentences(1, seed=1000 + row)[0].split()[kept:]]))
         scores.append(float(np.round(kept + rng.standard_normal(), 1)))
-    return Data("s", "f", scored=ScoredPairs(first, second, scores))
+    return Data("s", "f", table=Table({"sentence1": first, "sentence2": second, "score": scores}))
 
 
 def views(model: Embedder) -> dict[str, list[Embedder]]:
@@ -113,19 +114,23 @@ def test_the_evaluator_agrees_with_that_of_sentence_transformers(encoder, normal
     left = rng.standard_normal((40, WIDTH))
     right = left + rng.uniform(0.5, 3, (40, 1)) * rng.standard_normal((40, WIDTH))
     known = dict(zip([*first, *second], np.concatenate([left, right]).astype(np.float32), strict=True))
-    data = Data("s", "f", scored=ScoredPairs(first, second, list(rng.standard_normal(40))))
+    data = Data(
+        "s", "f", table=Table({"sentence1": first, "sentence2": second, "score": list(rng.standard_normal(40))})
+    )
 
     def encode(texts, *, truncate_dim=None, **_):
         return np.stack([known[text][:truncate_dim] for text in texts])
 
     monkeypatch.setattr(encoder.model, "encode", encode)
-    records = SimilarityEvaluator(normalize).evaluate(views(Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)), data)
+    records = measured(
+        SimilarityEvaluator(normalize), views(Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)), data
+    )
     assert [(record.arm, record.size.dims, record.bytes) for record in records] == [
         ("nested", dims, 4 * dims) for dims in DIMS
     ]
     # From the very same vectors, in double precision: which of two nearly equal similarities is larger would otherwise
     # depend on the processor that embeds and multiplies.
-    texts = [*data.scored.first, *data.scored.second]
+    texts = [*data.scored["sentence1"], *data.scored["sentence2"]]
     table = dict(zip(texts, encoder.encode(texts).astype(np.float64), strict=True))
 
     class Theirs(EmbeddingSimilarityEvaluator):
@@ -139,7 +144,7 @@ def test_the_evaluator_agrees_with_that_of_sentence_transformers(encoder, normal
         for name in names:
             assert np.diff(np.sort(alike[name])).min() > 1e-5, (name, dims)
         theirs = EmbeddingSimilarityEvaluator(
-            first, second, data.scored.scores, similarity_fn_names=list(names), truncate_dim=dims
+            first, second, data.scored["score"], similarity_fn_names=list(names), truncate_dim=dims
         )(encoder.model)
         for name in names:
             for correlation in ("pearson", "spearman"):
@@ -156,10 +161,10 @@ def test_each_distinct_text_is_read_once_for_all_sizes_and_arms(encoder, monkeyp
         return real(texts, **options)
 
     a, b, c, d = sentences(4)
-    data = Data("s", "f", scored=ScoredPairs([a, a, c], [b, c, d], [1.0, 2.0, 0.0]))
+    data = Data("s", "f", table=Table({"sentence1": [a, a, c], "sentence2": [b, c, d], "score": [1.0, 2.0, 0.0]}))
     model = Embedder(Nesting(dims=DIMS), WIDTH, encoder=encoder)
     monkeypatch.setattr(encoder.model, "encode", spy)
-    SimilarityEvaluator().evaluate({"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
+    measured(SimilarityEvaluator(), {"nested": views(model)["nested"], "other": views(model)["nested"]}, data)
     assert sorted(reached) == sorted([a, b, c, d])
 
 
@@ -187,7 +192,7 @@ def test_what_similarity_accepts():
     evaluator = find("evaluators", "similarity")()
     assert isinstance(evaluator, SimilarityEvaluator)
     assert evaluator.accepts(scored())
-    texts = Data("t", "f", corpus=Items(["0"], texts=["a"]))
+    texts = Data("t", "f", corpus=Items(["0"], ["a"]))
     assert not evaluator.accepts(texts)
     with pytest.raises(DataError, match="t holds no scored pairs"):
-        evaluator.evaluate({}, texts)
+        measured(evaluator, {}, texts)

@@ -36,7 +36,7 @@ grades = st.dictionaries(st.sampled_from([*DOCUMENTS, "gone", "lost"]), st.integ
 def test_every_metric_is_that_of_trec_eval(qrels, seed):
     ids = ["a", "b", "c", "d", "unjudged"]
     data = Data(
-        "j", "f", Items(DOCUMENTS, texts=["x"] * 30), Items(ids, texts=ids),
+        "j", "f", Items(DOCUMENTS, ["x"] * 30), Items(ids, ids),
         {"test": {query: {name: float(grade) for name, grade in found.items()} for query, found in qrels.items()}},
         identical="keep",
     )  # fmt: skip

@@ -77,7 +77,7 @@ def test_nothing_that_is_tested_on_is_learnt_from(folder):
     corpus = load(folder, ArabicNormalizer())
     tests = corpus.tests["relatedness, test"].scored
     learnt = {*(text for column in corpus.triplets.columns for text in column), *dict(corpus.parallel)}
-    assert learnt.isdisjoint([*tests.first, *tests.second])
+    assert learnt.isdisjoint([*tests["sentence1"], *tests["sentence2"]])
     assert corpus.dropped["shares a sentence with the test rows"] == 6
     # Six rows in a cycle: two entail, of which one has both sides equal.
     assert (len(corpus.triplets), corpus.dropped["equal texts"]) == (30, 30)
@@ -86,24 +86,24 @@ def test_nothing_that_is_tested_on_is_learnt_from(folder):
 def test_every_side_is_normalised_alike(folder):
     corpus, raw = load(folder, ArabicNormalizer()), load(folder, AS_WRITTEN)
     for one, other in (
-        (corpus.tests["STS17 ar-ar"].scored.first, raw.tests["STS17 ar-ar"].scored.first),
-        (corpus.valid.scored.second, raw.valid.scored.second),
+        (corpus.tests["STS17 ar-ar"].scored["sentence1"], raw.tests["STS17 ar-ar"].scored["sentence1"]),
+        (corpus.valid.scored["sentence2"], raw.valid.scored["sentence2"]),
         (corpus.unlabelled, raw.unlabelled),
     ):
         assert one == ArabicNormalizer()(other)
         assert one != other
-    assert raw.tests["STS17 ar-ar"].scored.first == read(folder / "sts17" / "ar-ar.tsv").scored.first
+    assert raw.tests["STS17 ar-ar"].scored["sentence1"] == read(folder / "sts17" / "ar-ar.tsv").scored["sentence1"]
 
 
 def test_a_contradiction_is_the_negative_of_both_its_sides(folder):
     corpus = load(folder, AS_WRITTEN)
     made = rows(180, 0)
     entailed = [row for row in made if row["label"] == "1" and row["premise"] != row["hypothesis"]]
-    assert corpus.triplets.anchors == [row["premise"] for row in entailed]
+    assert corpus.triplets["anchor"] == [row["premise"] for row in entailed]
     against = {row["premise"]: row["hypothesis"] for row in made if row["label"] == "2"}
     write_back = {**against, **{value: key for key, value in against.items()}}
     drawn = {row["hypothesis"] for row in made}
-    for anchor, negative in zip(corpus.triplets.anchors, corpus.triplets.negatives[0], strict=True):
+    for anchor, negative in zip(corpus.triplets["anchor"], corpus.triplets["negative"], strict=True):
         assert negative in ([write_back[anchor]] if anchor in write_back else drawn)
 
 

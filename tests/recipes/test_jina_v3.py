@@ -47,7 +47,7 @@ def test_nothing_that_is_measured_is_learnt_from(folder):
         corpora = Corpora(folder, 40, part, first=30, pairs=pairs)
         assert len(corpora.first) == 30
         assert len(corpora.learnt["retrieval"].pairs) == len(corpora.learnt["text-matching"].scored) == 40
-        learnt = {*corpora.first.anchors, *corpora.learnt["retrieval"].pairs.anchors}
+        learnt = {*corpora.first["anchor"], *corpora.learnt["retrieval"].pairs["anchor"]}
         assert learnt.isdisjoint(corpora.queries)
         assert len(corpora.queries) == (15 if part == "dev" else 25)
         for task, rows in (("classification", corpora.intents), ("separation", corpora.questions)):

@@ -77,7 +77,7 @@ def test_from_images_to_named_concepts(clip, data, tmp_path, capsys):
     assert "active=4: agreement" in said
     assert "correlation" in said
     sae = az.load(tmp_path / "out" / "sae")
-    assert sae.nesting.levels("active") == (4, 32)
+    assert sae.nesting.values("active") == (4, 32)
     names = json.loads((tmp_path / "out" / "names.json").read_text())["concepts"]
     assert len(names) == 32
     assert {one["name"] for one in names} <= set(WORDS[-40:])

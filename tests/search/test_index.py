@@ -1,8 +1,11 @@
+import datasets
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anysize.core.data.read import read
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
@@ -300,7 +303,7 @@ def test_a_directory_of_something_else_is_never_replaced(tmp_path):
 
 def test_ids_and_texts_of_items_come_back(tmp_path):
     texts = ["a dog", "", "grüße 🦊", "x " * 50_000]
-    items = Items(["d1", "d2", "é", "d4"], texts=texts)
+    items = Items(["d1", "d2", "é", "d4"], texts)
     index = Index.build(tmp_path / "i", HashModel(), items)
     found = {hit.id: hit.text for hit in index.search("a dog", k=4).hits}
     assert found == dict(zip(items.ids, texts, strict=True))
@@ -319,3 +322,18 @@ def test_a_smaller_view_makes_a_smaller_index(tmp_path):
     assert index.nesting == Nesting(dims=(8, 16))
     assert index.search("cats two").hits[0].text == "two cats"
     assert index.search("cats two").hits[0].score == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("holder", ["rows", "pandas", "datasets", "data"])
+def test_a_table_is_indexed_by_its_vectors_and_ids(holder, tmp_path):
+    vectors = np.eye(4, dtype=np.float32)
+    rows = [{"id": f"n{row}", "vector": vector.tolist()} for row, vector in enumerate(vectors)]
+    hold = {"pandas": pandas.DataFrame, "datasets": datasets.Dataset.from_list, "data": read, "rows": list}[holder]
+    index = Index.build(tmp_path / "i", None, hold(rows))
+    index.add(hold([{"id": "last", "vector": [0.0, 0.0, 1.0, 1.0]}]))
+    assert [hit.id for hit in index.search(vectors[2], k=2).hits] == ["n2", "last"]
+
+
+def test_a_frame_of_numbers_alone_is_vectors(tmp_path):
+    index = Index.build(tmp_path / "i", None, pandas.DataFrame(np.eye(3, dtype=np.float32)))
+    assert [hit.id for hit in index.search(np.array([0.0, 1.0, 0.0]), k=1).hits] == ["1"]

@@ -236,7 +236,7 @@ def test_the_time_to_encode_holds_no_loading(here, texts, monkeypatch):
     monkeypatch.setattr(encoder_module, "_load", slowly)
     monkeypatch.setattr(index_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     found = Index.open("idx").search(texts[0])
-    assert (found.encode_ms, clock) == (0, [5.0])
+    assert (found.encode_ms, found.load_ms, clock) == (0, 5000, [5.0])
 
 
 EVIL = "a\x1b[2J\r\x9b1m b\n 9.9999  forged \u202eabc\u2028"

@@ -1,4 +1,4 @@
-"""Autoencoders with random weights, so that tests of what is done with them need no training."""
+"""Autoencoders with random weights, so that tests of what is done with them need no training; and rows for them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,11 @@ def random_sae(
 
 def inputs(count: int = 60, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
+
+
+def features(count: int, width: int, seed: int = 0) -> np.ndarray:
+    """Rows that are sums of a few of many directions, as activations are thought to be."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((3 * width, width))
+    codes = (rng.random((count, 3 * width)) < 0.06) * (0.5 + rng.random((count, 3 * width)))
+    return (codes @ truth + 0.05 * rng.standard_normal((count, width))).astype(np.float32)

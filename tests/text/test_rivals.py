@@ -22,7 +22,7 @@ def unit(rows):
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return Data("v", "f", corpus=Items([str(row) for row in range(128)], vectors=spread_vectors(128)))
+    return Data("v", "f", corpus=Items([str(row) for row in range(128)], spread_vectors(128), "vector"))
 
 
 @pytest.fixture(scope="module")

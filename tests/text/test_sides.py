@@ -15,8 +15,9 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 
 import anysize as az
 from anysize.backbones.texts.prompts import prompt_of
+from anysize.core.data.columns import training_columns
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items, Pairs, ScoredPairs
+from anysize.core.data.records import Items, Table
 from anysize.core.errors import AnysizeError
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes.nesting import Nesting
@@ -29,13 +30,14 @@ from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.training.columns import columns as quantized_columns
 from anysize.quantize.training.fit import float_model
 from anysize.text import MRL, Embedder, Encoder, NestedEncoder, Starbucks, TaskLoRA, Tasks, late_chunk
-from anysize.text.depth.fit import Columns, Training, training_columns
+from anysize.text.depth.fit import TextTraining
 from anysize.text.embedder.fit import training_features
 from tests.conftest import sentences
+from tests.evaluation.measured import measured
 from tests.text.bases import DOCUMENT, KINDS, OTHER, QUERY, SIDED, TEXTS, WIDTH, Kind, by_side, make, unit
 
-PAIRS = Pairs(sentences(12), sentences(12, seed=1), sentences(12, seed=2))
-DATA = Data("pairs", "f", pairs=PAIRS)
+PAIRS = Table({"anchor": sentences(12), "positive": sentences(12, seed=1), "negative": sentences(12, seed=2)})
+DATA = Data("pairs", "f", table=PAIRS)
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +95,21 @@ def test_a_model_with_two_routes_goes_by_the_side(tmp_path):
 
 
 def test_a_head_learns_from_each_column_on_its_side(sided, plain):
-    data = replace(DATA, corpus=Items(["0", "1"], texts=sentences(2, seed=3)))
+    data = replace(DATA, corpus=Items(["0", "1"], sentences(2, seed=3)))
     found, pairs = training_features(MRL(model=str(sided)), data), data.training_pairs()
-    for name, texts in (("positive", pairs.positives), ("negative", pairs.negatives[0]), ("corpus", data.corpus.texts)):
+    for name, texts in (
+        ("positive", pairs["positive"]),
+        ("negative", pairs["negative"]),
+        ("corpus", data.corpus.texts),
+    ):
         np.testing.assert_allclose(found[name], plain.encode_document(texts), atol=1e-5)
-    np.testing.assert_allclose(found["anchor"], plain.encode_query(pairs.anchors), atol=1e-5)
+    np.testing.assert_allclose(found["anchor"], plain.encode_query(pairs["anchor"]), atol=1e-5)
     alike = training_features(MRL(model=str(sided), sides="symmetric"), data)
-    np.testing.assert_allclose(alike["anchor"], plain.encode(pairs.anchors), atol=1e-5)
+    np.testing.assert_allclose(alike["anchor"], plain.encode(pairs["anchor"]), atol=1e-5)
     np.testing.assert_allclose(alike["corpus"], plain.encode(data.corpus.texts), atol=1e-5)
-    texts = Data("texts", "f", corpus=Items(["0", "1"], texts=PAIRS.anchors[:2]))
+    texts = Data("texts", "f", corpus=Items(["0", "1"], PAIRS["anchor"][:2]))
     alone = training_features(MRL(model=str(sided)), texts)["vector"]
-    np.testing.assert_allclose(alone, plain.encode_document(PAIRS.anchors[:2]), atol=1e-5)
+    np.testing.assert_allclose(alone, plain.encode_document(PAIRS["anchor"][:2]), atol=1e-5)
 
 
 def asked_of(model: SentenceTransformer, monkeypatch) -> dict[str, set[str | None]]:
@@ -130,36 +136,41 @@ def test_a_whole_encoder_is_tuned_on_each_column_behind_its_prompt(
     method = MRL(model=str(sided), tune="full", batch_size=4, epochs=1, dims=(8, WIDTH), sides=sides)
     monkeypatch.setattr("anysize.text.embedder.fit.encoder_of", lambda method: encoder)
     method.fit(DATA, workdir=tmp_path)
-    for texts, prompt in ((PAIRS.anchors, query), (PAIRS.positives, document), (PAIRS.negatives[0], document)):
+    for texts, prompt in ((PAIRS["anchor"], query), (PAIRS["positive"], document), (PAIRS["negative"], document)):
         # The trainer also counts the tokens of some bare texts, for a page that is never written.
         assert {one for text in texts for one in asked.get(text, ())} - {None} == {prompt}
 
 
 @pytest.mark.parametrize(("sides", "query", "document"), [("retrieval", QUERY, DOCUMENT), ("symmetric", QUERY, QUERY)])
 def test_layers_are_tuned_on_each_column_behind_its_prompt(plain, sides, query, document):
-    columns, _ = training_columns(DATA, sides)
-    training = Training(plain, torch.nn.Module(), columns.sides)
+    columns = training_columns(DATA, sides)
+    training = TextTraining(plain, torch.nn.Module(), columns.sides)
     batch = training.collate([columns[row] for row in (0, 1, 2)])["columns"]
-    listed = zip(batch, PAIRS.columns, (query, document, document), strict=True)
+    listed = zip(batch, PAIRS.columns.values(), (query, document, document), strict=True)
     for found, texts, prompt in listed:
         expected = plain.tokenizer([prompt + text for text in texts[:3]], padding=True, return_tensors="pt")
         assert torch.equal(found["input_ids"], expected["input_ids"])
         assert found["prompt_length"] == len(prompt.split()) + 1  # and <s>
-    scored = Data("s", "f", scored=ScoredPairs(PAIRS.anchors, PAIRS.positives, [float(row) for row in range(12)]))
-    assert training_columns(scored)[0].sides == (None, None)
-    assert Columns([PAIRS.anchors]).sides == (None,)
+    scored = Data(
+        "s",
+        "f",
+        table=Table(
+            {"sentence1": PAIRS["anchor"], "sentence2": PAIRS["positive"], "score": [float(row) for row in range(12)]}
+        ),
+    )
+    assert training_columns(scored).sides == (None, None)
 
 
 def test_what_is_trained_in_layers_pools_without_the_prompt(sided, plain):
     """The loss's own pass at full depth, against the vectors that the model gives."""
     from anysize.text.losses.taps import Tapper
 
-    columns, _ = training_columns(DATA)
-    training = Training(plain, torch.nn.Module(), columns.sides)
+    columns = training_columns(DATA)
+    training = TextTraining(plain, torch.nn.Module(), columns.sides)
     column = training.collate([columns[row] for row in range(4)])["columns"][0]
     with torch.no_grad():
         found = Tapper(plain).run(column, [2])[2]
-    np.testing.assert_allclose(unit(found.numpy()), plain.encode_query(PAIRS.anchors[:4]), atol=1e-5)
+    np.testing.assert_allclose(unit(found.numpy()), plain.encode_query(PAIRS["anchor"][:4]), atol=1e-5)
 
 
 def test_codes_are_trained_on_each_column_on_its_side(sided, plain):
@@ -175,8 +186,8 @@ def test_codes_are_trained_on_each_column_on_its_side(sided, plain):
 def judged() -> Data:
     corpus, queries = sentences(30), [" ".join(text.split()[2:5]) for text in sentences(30)]
     return Data(
-        "j", "f", corpus=Items([f"d{row}" for row in range(30)], texts=corpus),
-        queries=Items([f"q{row}" for row in range(30)], texts=queries),
+        "j", "f", corpus=Items([f"d{row}" for row in range(30)], corpus),
+        queries=Items([f"q{row}" for row in range(30)], queries),
         qrels={"test": {f"q{row}": {f"d{row}": 1} for row in range(30)}},
     )  # fmt: skip
 
@@ -194,19 +205,19 @@ def test_measuring_encodes_each_side_as_it_will_be_searched(sided, plain, layere
         scores = unit(encode(task.queries.texts)) @ unit(plain.encode_document(task.corpus.texts)).T
         by_query[name] = evaluate(task, np.argsort(-scores, axis=1), ("ndcg@10",))["ndcg@10"]
     assert abs(by_query["sides"] - by_query["alike"]) > 0.02
-    (record,) = RetrievalEvaluator().evaluate({"nested": [model]}, data)
+    (record,) = measured(RetrievalEvaluator(), {"nested": [model]}, data)
     assert record.metrics["ndcg@10"] == pytest.approx(by_query["sides"], abs=1e-9)
 
 
 def test_neighbours_are_those_of_documents_and_scored_pairs_are_on_no_side(sided, plain, monkeypatch):
     model = Embedder(Nesting(dims=(WIDTH,)), WIDTH, encoder=Encoder(str(sided)))
     asked = asked_of(model.encoder.model, monkeypatch)
-    NeighbourEvaluator().evaluate({"nested": [model]}, judged())
+    measured(NeighbourEvaluator(), {"nested": [model]}, judged())
     assert {prompt for prompts in asked.values() for prompt in prompts} == {DOCUMENT}
     scores = [float(row % 7) for row in range(12)]
-    data = Data("s", "f", scored=ScoredPairs(PAIRS.anchors, PAIRS.positives, scores))
-    (record,) = SimilarityEvaluator().evaluate({"nested": [model]}, data)
-    expected = similarity_metrics(plain.encode(PAIRS.anchors), plain.encode(PAIRS.positives), scores)
+    data = Data("s", "f", table=Table({"sentence1": PAIRS["anchor"], "sentence2": PAIRS["positive"], "score": scores}))
+    (record,) = measured(SimilarityEvaluator(), {"nested": [model]}, data)
+    expected = similarity_metrics(plain.encode(PAIRS["anchor"]), plain.encode(PAIRS["positive"]), scores)
     assert record.metrics["pearson_cosine"] == pytest.approx(expected["pearson_cosine"], abs=1e-5)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import anysize as az
 from anysize import classify, quantize, search, sparse, text
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items, Pairs, ScoredPairs
-from tests.wrong_input.zoo import NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
+from anysize.core.data.records import Items, Table
+from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
 def _sizes() -> Iterator[Place]:
@@ -24,7 +24,7 @@ def _sizes() -> Iterator[Place]:
     )
     yield Place("Nesting.pairs", lambda s, x: az.Nesting.pairs(x), "None, zero, [None], a text, an object")
     yield Place("Nesting.from_json", lambda s, x: az.Nesting.from_json(x), "None, a text, an empty mapping, [1]")
-    yield Place("Nesting.levels", lambda s, x: s.embedder.nesting.levels(x), "None, a text, an object")
+    yield Place("Nesting.values", lambda s, x: s.embedder.nesting.values(x), "None, a text, an object")
     yield Place("Nesting.up_to", lambda s, x: s.embedder.nesting.up_to(x), "a text, an object, zero")
     yield Place("at", lambda s, x: s.embedder.at(x), NOT_SIZES)
     yield Place("at(dims=)", lambda s, x: s.embedder.at(dims=x), NUMBERS + ", zero")
@@ -34,10 +34,10 @@ def _sizes() -> Iterator[Place]:
 
 
 def _verbs() -> Iterator[Place]:
-    yield Place("read", lambda s, x: az.read(x), NOT_PATHS + ", a path, an empty text, bytes, a generator")
+    yield Place("read", lambda s, x: az.read(x), NOT_DATA + ", an empty text, bytes, a text and None")
     yield Place("load", lambda s, x: az.load(x), NOT_PATHS + ", a path, a text, an empty text")
     yield Place("load(size)", lambda s, x: az.load(_saved(s), x), NOT_SIZES)
-    yield Place("fit", lambda s, x: az.fit(x, dims=(8, 32)), NOT_PATHS + ", a path")
+    yield Place("fit", lambda s, x: az.fit(x, dims=(8, 32)), NOT_DATA + ", a frame")
     yield Place("fit(method=)", lambda s, x: az.fit(_vectors(s), method=x), "None, zero, a text, an object, a class")
     yield Place("fit(out=)", lambda s, x: az.fit(_vectors(s), out=x, resume=True), "None, zero, an object")
     yield Place("fit(dims=)", lambda s, x: az.fit(_vectors(s), dims=x, epochs=1), "zero, a text, [None], an object")
@@ -61,7 +61,7 @@ def _verbs() -> Iterator[Place]:
         "fit(latnts=)", lambda s, x: az.fit(_vectors(s), method="matryoshka-sae", latnts=x), "None, [1], a text"
     )
     yield Place("measure", lambda s, x: az.measure(x, _vectors(s)), "None, zero, a text, an object, a class")
-    yield Place("measure(data)", lambda s, x: az.measure(s.embedder, x, arms=[]), NOT_PATHS + ", a path")
+    yield Place("measure(data)", lambda s, x: az.measure(s.embedder, x, arms=[]), NOT_DATA + ", a frame")
     yield Place(
         "measure(arms=)", lambda s, x: az.measure(s.embedder, _vectors(s), arms=x), "zero, a text, [None], an object"
     )
@@ -235,16 +235,18 @@ def _quantized() -> Iterator[Place]:
 
 
 def _records() -> Iterator[Place]:
-    yield Place("Items(ids)", lambda s, x: Items(x, texts=["a", "b"]), "None, zero, an object")
-    yield Place("Items(texts=)", lambda s, x: Items(["1", "2"], texts=x), "None, zero, an object")
-    yield Place("Pairs", lambda s, x: Pairs(x, ["a", "b"]), "None, zero, an object")
+    yield Place("Items(ids)", lambda s, x: Items(x, ["a", "b"]), "None, zero, an object")
+    yield Place("Items(rows=)", lambda s, x: Items(["1", "2"], x), "None, zero, an object")
+    yield Place("Table", lambda s, x: Table({"anchor": x, "positive": ["a", "b"]}), "None, zero, an object")
     yield Place(
-        "ScoredPairs(scores)", lambda s, x: ScoredPairs(["a"], ["b"], x), "None, zero, [None], [nan], an object"
+        "Data(table=)",
+        lambda s, x: Data("d", "d", table=Table({"sentence1": ["a"], "sentence2": ["b"], "score": x})).scored,
+        "None, zero, [None], [nan], an object",
     )
 
 
 def _vectors(shop: Any) -> Data:
-    return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], vectors=shop.rows))
+    return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], shop.rows, "vector"))
 
 
 def _saved(shop: Any) -> Any:

@@ -89,4 +89,8 @@ NOT_ROWS = (
     "dates in an array, masked rows, an array of objects, no columns, rows of two widths"
 )
 NOT_PATHS = "None, True, zero, nan, an object, a mapping, [1], a flat array, a frame"
+NOT_DATA = (
+    "None, True, zero, nan, an object, an empty mapping, a mapping, [1], [None], a flat array, an empty list, no rows, "
+    "a path, a set, a function, masked rows, complex rows, a series with a gap, a generator"
+)
 SAE_ROWS = "None, a text, three axes, another width, rows with nan, complex rows, an array of objects, [None]"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anysize.backbones.cache import VectorCache
 from anysize.core.errors import refused_as_damaged
 from anysize.core.files import write_bytes
 
@@ -28,13 +29,19 @@ class FeatureStore:
                     keys, vectors = shard["keys"], shard["vectors"]
                 self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
 
+    def look_up(self, texts: Sequence[str], cache: VectorCache) -> None:
+        """Bring here what another process has of these texts in the cache."""
+        self._rows.update(cache.take({_key(text) for text in texts} - self._rows.keys()))
+
     def __contains__(self, text: str) -> bool:
         return _key(text) in self._rows
 
-    def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep the embeddings, shape (len(texts), d), of these texts."""
+    def add(self, texts: Sequence[str], vectors: np.ndarray, cache: VectorCache | None = None) -> None:
+        """Keep the embeddings, shape (len(texts), d), of these texts, also in the cache if one is given."""
         keys = [_key(text) for text in texts]
         self._rows.update(zip(keys, vectors, strict=True))
+        if cache is not None:
+            cache.add(keys, vectors)
         if self.folder is not None:
             stream = io.BytesIO()
             np.savez(stream, keys=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1), vectors=vectors)

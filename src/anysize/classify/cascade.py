@@ -17,7 +17,7 @@ import numpy as np
 from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, refused_as_damaged
 from anysize.core.files import read_json, write_json
-from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.checks import whole_numbers
 
 if TYPE_CHECKING:
     from anysize.classify.classifier import Classifier
@@ -52,7 +52,7 @@ class AdaptiveClassifier:
     """
 
     def __init__(self, dims: Sequence[int], classifier: Classifier | None = None) -> None:
-        self.dims = Nesting(dims=dims).levels("dims")
+        self.dims = whole_numbers("dims", dims)
         self.classifier = classifier
         self.thresholds: tuple[float, ...] | None = None
         """One per size but the last; a row stops where its confidence is above. None before fitting."""

@@ -46,7 +46,7 @@ class Classifier(NestedModel):
             raise DataError("a class is named twice; give every class once")
         self.classes = tuple(classes)
         self.head = MRLHead(
-            in_features, len(classes), nesting.levels("dims"), efficient=efficient, per_dim_bias=per_dim_bias
+            in_features, len(classes), nesting.values("dims"), efficient=efficient, per_dim_bias=per_dim_bias
         )
         self.backbone = backbone
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from anysize.core.errors import DataError, SizeError
 from anysize.core.losses.nested import NestedTerms, nested_loss
+from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
@@ -39,8 +40,8 @@ class MRLHead(torch.nn.Module):
         per_dim_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.nesting = Nesting(dims=dims)
-        self.dims = self.nesting.levels("dims")
+        self.nesting = Nesting(dims=whole_numbers("dims", dims))
+        self.dims = self.nesting.values("dims")
         if self.dims[-1] > in_features:
             raise SizeError(f"size {self.dims[-1]} exceeds the {in_features} features; give dims up to {in_features}")
         if num_classes < 2:

@@ -19,6 +19,9 @@ class MRLClassifier(Method):
     """
 
     name: ClassVar[str] = "mrl-classifier"
+    axes: ClassVar[tuple[str, ...]] = ("dims",)
+    paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
+    learns_from: ClassVar[str] = "labelled vectors, or labelled texts and a model"
     runs: ClassVar[str] = "anysize.classify.fit:fit"
 
     model: str | None = None

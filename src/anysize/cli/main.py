@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VERBS = {
     "demo": ("anysize.cli.verbs.demo:Demo", "the whole job on real text, offline, in a few minutes"),
     "fit": ("anysize.cli.verbs.fit:command", "texts, pairs or vectors in, a nested model out"),
-    "measure": ("anysize.cli.verbs.measure:Measure", "quality and cost at every size, beside its rivals"),
+    "measure": ("anysize.cli.verbs.measure:command", "quality and cost at every size, beside its rivals"),
     "choose": ("anysize.cli.verbs.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
     "cut": ("anysize.cli.verbs.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
     "prune": ("anysize.cli.verbs.prune:Prune", "the most important latents of a sparse autoencoder, without training"),
@@ -40,6 +40,8 @@ VERBS = {
     "look": ("anysize.cli.verbs.look:Look", "a page to look at a sparse autoencoder with"),
     "index": ("anysize.cli.verbs.index:Index", "a corpus in, a searchable store out"),
     "search": ("anysize.cli.verbs.search:Search", "ask an index"),
+    "methods": ("anysize.cli.verbs.methods:Methods", "what fit can do: papers, data, and what must be installed"),
+    "completion": ("anysize.cli.verbs.completion:Completion", "words for the Tab key of bash, zsh and fish"),
     "info": ("anysize.cli.verbs.info:Info", "what a path holds, its sizes and bytes"),
 }
 
@@ -107,15 +109,21 @@ def _run(argv: list[str], signals: Signals | None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        return _complain(f"there is no verb {verb!r}; the verbs are {', '.join(VERBS)}", 2)
-    # The verbs' own words never contain --json except as this flag, so it can stand anywhere.
-    as_json = "--json" in rest and not _json_file(verb, rest)
-    if as_json:
-        rest = [word for word in rest if word != "--json"]
-    command = _parse(verb, rest)
+        from anysize.core.errors import nearest
+
+        return _complain(f"there is no verb {verb!r}; {nearest(verb, VERBS)}", 2)
+    from anysize.cli.parsing import asks_help
+
+    command = command_of(verb, rest)
+    if asks_help(rest):
+        from anysize.cli.help import page
+
+        _say(page(command, f"anysize {verb}"))
+        return 0
+    filled, as_json = _parse(command, verb, rest)
     if signals is not None:
         signals.verb_runs()
-    result = command.run()
+    result = filled.run()
     if os.environ.get("RANK", "0") != "0":
         return 0  # one of several processes that torchrun started: the first speaks for all
     from anysize.cli.several import Several
@@ -128,17 +136,14 @@ def _run(argv: list[str], signals: Signals | None) -> int:
 
 def usage() -> str:
     """The page that ``anysize --help`` prints."""
-    verbs = "\n".join(f"  {verb:<9}{what}" for verb, (_, what) in VERBS.items())
-    return (
-        "anysize: train once, run at any size.\n\nusage: anysize VERB ... [--json]\n\n"
-        f"{verbs}\n\n`anysize VERB --help` lists a verb's options; --json prints JSON and nothing else."
+    from anysize.cli.wrapping import wrapped
+
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(wrapped(what, first=f"  {verb:<{width}}") for verb, (_, what) in VERBS.items())
+    end = "`anysize VERB --help` lists a verb's options; --json prints JSON and nothing else."
+    return "\n\n".join(
+        [wrapped("anysize: train once, run at any size."), "usage: anysize VERB ... [--json]", verbs, wrapped(end)]
     )
-
-
-def _json_file(verb: str, words: list[str]) -> bool:
-    """Whether --json names a file, which only `measure` takes."""
-    after = words[words.index("--json") + 1 :] if "--json" in words else []
-    return verb == "measure" and bool(after) and not after[0].startswith("-")
 
 
 def _as_json(result: Result, indent: int | None) -> str:
@@ -149,14 +154,18 @@ def _as_json(result: Result, indent: int | None) -> str:
     return printable_json(json.dumps(result.to_json(), ensure_ascii=False, indent=indent))
 
 
-def _parse(verb: str, words: list[str]) -> Verb:
-    import importlib
+def command_of(verb: str, words: list[str]) -> Any:
+    """The verb's dataclass; `fit` and `measure` make it of the words, which name whose options it takes too."""
+    from anysize.core.registry import named
 
-    from anysize.cli.options import parse
+    found = named(VERBS[verb][0])
+    return found if isinstance(found, type) else found(words)
 
-    module, _, name = VERBS[verb][0].partition(":")
-    command = getattr(importlib.import_module(module), name)
-    filled: Verb = parse(command if isinstance(command, type) else command(words), words, prog=f"anysize {verb}")
+
+def _parse(command: Any, verb: str, words: list[str]) -> tuple[Verb, bool]:
+    from anysize.cli.parsing import parse
+
+    filled: tuple[Verb, bool] = parse(command, words, prog=f"anysize {verb}")
     return filled
 
 
@@ -187,7 +196,9 @@ def _complain(message: str, status: int) -> int:
     said = printable(message)
     if len(said) > _LONGEST:  # a name or a value in it is of any length
         said = f"{said[: _LONGEST - 300]} … {said[-300:]}"
-    sys.stderr.write(f"anysize: {said}\n")
+    from anysize.cli.wrapping import for_a_terminal
+
+    sys.stderr.write(for_a_terminal(f"anysize: {said}", sys.stderr) + "\n")
     return status
 
 

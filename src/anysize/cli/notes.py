@@ -20,7 +20,9 @@ def read_told(source: str, by: str = "anysize.core.data.read:read") -> Data:
 
 
 def tell(notes: Iterable[str]) -> None:
-    """A line each."""
+    """A line each, which is wrapped on a terminal."""
+    from anysize.cli.wrapping import for_a_terminal
+
     for note in notes:
-        sys.stderr.write(f"note: {note}\n")
+        sys.stderr.write(for_a_terminal(f"note: {note}", sys.stderr) + "\n")
     sys.stderr.flush()

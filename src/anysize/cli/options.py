@@ -1,88 +1,149 @@
-"""From words to a dataclass: tyro, with lists written with commas as the rest of the world writes them."""
+"""
+The options of a dataclass, as words of a command line: names, kinds, defaults, and the sentence under each field.
+
+A field is an option ``--name`` of its type, or, annotated with `Positional`, a word without a name. A text in the
+annotation, ``Annotated[str, "TASK=DATA"]``, is shown in place of a value. ``bool`` is a flag (``--no-name`` where it is
+on by default), ``tuple[int, ...]`` one word with commas, ``list`` an option that may be given several times.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
-from collections.abc import Sequence
-from typing import Any, TypeVar, get_args, get_origin
+import ast
+import dataclasses
+import inspect
+import textwrap
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
-
-Command = TypeVar("Command")
-
-_registry = ConstructorRegistry()
+from anysize.core.errors import AnysizeError
 
 
-@_registry.primitive_rule
-def _comma_separated(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """``tuple[int, ...]``, of floats and of words, alone or optional, are one word: ``8,16,32``."""
-    kinds = [kind for kind in (info.type, *get_args(info.type)) if get_origin(kind) is tuple]
-    if not kinds or get_args(kinds[0])[1:] != (Ellipsis,):
-        return None
-    item = get_args(kinds[0])[0]
-    if item not in (int, float, str):
-        return None
+@dataclass(frozen=True)
+class Positional:
+    """In the annotation of a field: it is a word without a name, which is shown as `shown`."""
 
-    def read(words: list[str]) -> tuple[Any, ...]:
+    shown: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field as words of a command line."""
+
+    field: str
+    kind: Any
+    """What one word, or one of the parts between its commas, becomes: int, float, str, Path; bool for a flag."""
+    default: Any
+    """`dataclasses.MISSING` for what must be given."""
+    doc: str
+    group: str = ""
+    """The method whose option it is; empty for the verb's own."""
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    commas: bool = False
+    several: bool = False
+    positional: bool = False
+    short: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is typed: ``--batch-size``, ``--no-symmetric``; of a positional one, as it is shown."""
+        if self.positional:
+            return str(self.metavar)
+        return f"--{'no-' if self.kind is bool and self.default is True else ''}{self.field.replace('_', '-')}"
+
+    @property
+    def value(self) -> str:
+        """What stands for its value; empty for a flag, which has none."""
+        if self.kind is bool:
+            return ""
+        usual = {int: "N", float: "X", Path: "PATH"}.get(self.kind, "NAME" if self.commas else "TEXT")
+        one = self.metavar or ("{" + ",".join(self.choices) + "}" if self.choices else usual)
+        return f"{one},{one},..." if self.commas and not self.metavar else one
+
+    def read(self, word: str) -> Any:
+        """The value that a word stands for. Raises `AnysizeError` if it is none of this kind."""
+        parts = [part.strip() for part in word.split(",") if part.strip()] if self.commas else [word]
         try:
-            return tuple(item(part.strip()) for part in words[0].split(",") if part.strip())
+            values = tuple(self.kind(part) for part in parts)
         except ValueError:
-            kind = "whole numbers such as 8,16,32" if item is int else "numbers such as 1,0.5"
-            raise ValueError(f"{words[0]!r} is not a list of {kind}") from None
-
-    def known(value: Any) -> bool:
-        return value is None or (isinstance(value, tuple) and all(isinstance(part, item) for part in value))
-
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="NAME,NAME,..." if item is str else "N,N,...",
-        instance_from_str=read,
-        is_instance=known,
-        str_from_instance=lambda value: ["None" if value is None else ",".join(map(str, value))],
-    )
+            kind = "a whole number" if self.kind is int else "a number"
+            many = "whole numbers such as 8,16,32" if self.kind is int else "numbers such as 1,0.5"
+            raise AnysizeError(f"{self.name}: {word!r} is not {f'a list of {many}' if self.commas else kind}") from None
+        for value in values:
+            if self.choices and value not in self.choices:
+                raise AnysizeError(f"{self.name}: {value!r} is none of {', '.join(map(repr, self.choices))}")
+        return values if self.commas else values[0]
 
 
-def parse(command: type[Command], words: Sequence[str], *, prog: str) -> Command:
-    """Fill the dataclass `command` from command-line words. Raises `AnysizeError`, in one sentence, if it cannot."""
-    said = io.StringIO()
+def options(command: type, group: str = "") -> tuple[Option, ...]:
+    """Of every field its option, the positional ones first, and those of the dataclasses that it holds."""
+    hints, docs, held = get_type_hints(command, include_extras=True), field_docs(command), inner(command)
+    found: list[Option] = []
+    for field in dataclasses.fields(command):
+        if field.name in held:
+            other, kind = held[field.name]
+            found += options(kind, other)
+        elif field.init:
+            found.append(_option(field, hints[field.name], docs.get(field.name, ""), group))
+    return tuple(sorted(found, key=lambda option: not option.positional))
+
+
+def inner(command: type) -> dict[str, tuple[str, type]]:
+    """Field -> name and class of the dataclass whose options stand among the command's own, as its metadata says."""
+    return {one.name: one.metadata["options"] for one in dataclasses.fields(command) if "options" in one.metadata}
+
+
+def _option(field: dataclasses.Field[Any], hint: Any, doc: str, group: str) -> Option:
+    notes: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *rest = get_args(hint)
+        notes = tuple(rest)
+    positional = next((note for note in notes if isinstance(note, Positional)), None)
+    metavar = positional.shown if positional else next((note for note in notes if isinstance(note, str)), None)
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    kinds = [one for one in get_args(hint) if one is not type(None)]
+    if get_origin(hint) in (Union, types.UnionType) and len(kinds) == 1:
+        hint = kinds[0]
+    origin, inside = get_origin(hint), get_args(hint)
+    commas, several = origin is tuple and inside[1:] == (Ellipsis,), origin is list
+    if commas or several:
+        hint = inside[0]
+    choices: tuple[str, ...] = ()
+    if get_origin(hint) is Literal:
+        choices, hint = get_args(hint), str
+    if hint not in (int, float, str, bool, Path) or (hint is bool and (commas or several)):
+        raise AnysizeError(
+            f"the option {field.name} is of the type {hint}, which a command line cannot hold; expected bool, int, "
+            "float, str, Path, a Literal of texts, or a tuple[..., ...] or list of these"
+        )
+    return Option(
+        field.name, hint, default, doc, group, metavar, choices, commas, several, positional is not None,
+        short=f"-{field.name}" if len(field.name) == 1 else None,
+    )  # fmt: skip
+
+
+def field_docs(command: type) -> Mapping[str, str]:
+    """Field -> the text that stands under it in the source, on one line; those of the class before its bases'."""
+    parts = (part for part in reversed(command.__mro__) if dataclasses.is_dataclass(part))
+    return {name: doc for part in parts for name, doc in _own_docs(part).items()}
+
+
+@cache
+def _own_docs(part: type) -> Mapping[str, str]:
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                command,
-                args=list(words),
-                prog=prog,
-                registry=_registry,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-            )
-    except SystemExit as left:
-        if left.code:
-            from anysize.core.errors import AnysizeError
-
-            raise AnysizeError(f"{sentence(said.getvalue())}; `{prog} --help` lists what there is") from None
-        raise
-
-
-def sentence(box: str) -> str:
-    """What tyro says in a box, in one sentence: the part above its first rule, without the frame or the title."""
-    lines = [line.rstrip().strip("│") for line in box.splitlines() if line.strip() and line.strip()[0] not in "╭╰"]
-    rules = [place for place, line in enumerate(lines) if set(line.strip()) <= set("─-")]
-    # Where the terminal has no frames to draw, the title stands above a rule of its own.
-    start = 0 if "│" in box or not rules else rules[0] + 1
-    message = lines[start : next((place for place in rules if place >= start), len(lines))]
-    if message and message[0].strip().startswith("Missing from"):
-        depth = min((len(line) - len(line.lstrip()) for line in message[1:]), default=0)
-        missing = [line.split()[0] for line in message[1:] if len(line) - len(line.lstrip()) == depth]
-        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-    text = " ".join(line.strip() for line in message if line.strip())
-    text = text.partition(" Got errors:")[0].removeprefix("Error parsing ").rstrip(" .")
-    none = re.fullmatch(r"(\S+): no type matching .*?\b(FLOAT|INT)\b.* from \['(.*)'\]", text)
-    if none:
-        return f"{none[1]}: '{none[3]}' is not {_KINDS[none[2]]}"
-    text = re.sub(r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is not a whole number", text)
-    return re.sub(r"could not convert string to float: ('.*')", r"\1 is not a number", text)
-
-
-_KINDS = {"FLOAT": "a number", "INT": "a whole number"}
+        body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+    except (OSError, TypeError, SyntaxError):  # made on the fly, or without source
+        return {}
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in pairwise(body.body if isinstance(body, ast.ClassDef) else ())
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }

@@ -29,7 +29,7 @@ def read_queries(source: str) -> Queries:
     passed over. Raises `DataError`, naming the line, and if there is no query.
     """
     if source.lower().endswith(".npy"):
-        from anysize.core.data.vectors import checked, vectors_of
+        from anysize.core.data.files.vectors import checked, vectors_of
 
         vectors = checked(vectors_of(Path(source)), source).rows
         return Queries([str(row) for row in range(1, len(vectors) + 1)], vectors)
@@ -56,7 +56,7 @@ def _query(line: str, number: int, name: str) -> tuple[str, str]:
 
 def _lines(source: str, name: str) -> Iterator[tuple[int, str]]:
     if source != "-":
-        from anysize.core.data.rows import lines_of
+        from anysize.core.data.files.rows import lines_of
 
         if not Path(source).is_file():
             raise DataError(f"{source} is not there; expected a file of queries, or - for standard input")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -53,3 +53,12 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether Python, or torch in its own words, could not have the memory that was asked for."""
     said = str(error) if isinstance(error, RuntimeError) else ""
     return isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a name that is unknown: "did you mean latents?", or all there are."""
+    import difflib
+
+    listed = list(known)
+    close = difflib.get_close_matches(name, listed, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(listed)}"

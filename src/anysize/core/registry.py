@@ -3,7 +3,8 @@ How the face finds a family: by name, through Python entry points, imported only
 
 Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure),
 ``anysize.encoders`` (what embeds texts, by a model's name), ``anysize.layouts`` (a file by which another library's
-directory is known, and how to read it).
+directory is known, and how to read it), ``anysize.readers`` (a pattern of names by which a folder or a file that is no
+table is known, and what makes `Data` of it).
 A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
 """
 
@@ -14,7 +15,7 @@ import importlib.metadata
 import operator
 from typing import Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 
 
 def names(group: str) -> list[str]:
@@ -23,10 +24,10 @@ def names(group: str) -> list[str]:
 
 
 def find(group: str, name: str) -> Any:
-    """Import what is registered under a name. Raises `AnysizeError`, listing the names there are."""
+    """Import what is registered under a name. Raises `AnysizeError`, naming the nearest there is, or all."""
     found = list(importlib.metadata.entry_points(group=f"anysize.{group}", name=name))
     if not found:
-        raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; there are: {', '.join(names(group))}")
+        raise AnysizeError(f"no {group.removesuffix('s')} is called {name!r}; {nearest(name, names(group))}")
     return found[0].load()
 
 

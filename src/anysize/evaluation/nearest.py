@@ -76,27 +76,6 @@ def rank_by(
     return indices, scores
 
 
-def knn_accuracy(
-    train: Num[np.ndarray, "n d"],
-    train_labels: Sequence[object] | np.ndarray,
-    test: Num[np.ndarray, "m d"],
-    test_labels: Sequence[object] | np.ndarray,
-    k: int = 1,
-) -> float:
-    """
-    Share of test rows that the majority of their k nearest training rows, by cosine, label rightly.
-
-    `train` is (n, d), `test` (m, d). Among labels with equal votes, that of the nearest row wins.
-    """
-    names, codes = np.unique(np.concatenate([np.asarray(train_labels), np.asarray(test_labels)]), return_inverse=True)
-    voters = codes[: len(train)][rank(unit(test), unit(train), k)[0]]  # (m, k)
-    votes = np.zeros((len(test), len(names)))
-    for place in range(voters.shape[1]):
-        # the nearer the voter, the larger its bonus; all bonuses together stay below half a vote
-        votes[np.arange(len(test)), voters[:, place]] += 1 + 0.25 * 0.5**place
-    return float((votes.argmax(axis=1) == codes[len(train) :]).mean())
-
-
 def neighbour_overlap(
     reference: Num[np.ndarray, "n d"],
     other: Num[np.ndarray, "m e"],

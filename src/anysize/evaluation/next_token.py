@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from anysize.core.data.held_out import held_out as kept_back
-from anysize.core.errors import DataError
-from anysize.core.frontier.record import Record
-from anysize.core.losses.tokens import next_token_loss
-from anysize.core.progress import each_view
-from anysize.core.verbs.evaluator import Evaluator
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.faces import Predicts
+from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
     from anysize.core.data.data import Data
-    from anysize.core.model.faces import Predicts
 
 
 def texts_of(data: Data, *, held_out: bool) -> list[str]:
@@ -38,6 +36,8 @@ def windows(texts: Sequence[str], tokenizer: Any, length: int, name: str) -> tor
     Shorter texts than one window give one window of all they have. Raises `DataError`, calling the data `name`, if
     that is less than two tokens.
     """
+    import torch
+
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     ids: list[int] = []
     for text in texts:
@@ -48,45 +48,47 @@ def windows(texts: Sequence[str], tokenizer: Any, length: int, name: str) -> tor
     return torch.tensor(ids[: len(ids) // width * width]).view(-1, width)
 
 
+@dataclass(frozen=True)
 class NextTokenEvaluator(Evaluator):
     """``log_likelihood``: the negative of the cross-entropy of every next token, in nats; and ``accuracy``."""
 
-    metric = "log_likelihood"
-    metrics = ("log_likelihood", "accuracy")
+    face = Predicts
+    needs = "texts"
+    max_length: int | None = None
+    """Tokens of a window. Default: as many as the model was fitted for."""
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 1:
+            raise AnysizeError(f"max-length must be above zero; got {self.max_length}")
 
     def accepts(self, data: Data) -> bool:
         """Whether there are texts."""
         return data.items().texts is not None
 
-    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
-        """What is measured, for the frontier's caption."""
-        count = len(self._texts(data, held_out))
+    def prepare(self, data: Data, held_out: bool = False) -> Task:
+        """All texts that hold something, or the tenth of the distinct ones that training left out."""
+        texts = texts_of(data, held_out=True) if held_out else [text for text in data.texts if text.strip()]
         kept = " held out from training" if held_out else ""
-        return {"task": f"next token: {count} texts{kept}, log-likelihood in nats per token", "units": "windows"}
+        said = f"next token: {len(texts)} texts{kept}, log-likelihood in nats per token"
+        facts = {} if self.max_length is None else {"max_length": self.max_length}
+        return Task(said, "log_likelihood", "windows", (texts, data.name), facts)
 
-    def evaluate(self, views: Mapping[str, Sequence[Predicts]], data: Data, *, held_out: bool = False) -> list[Record]:
-        """One record per view."""
-        texts = self._texts(data, held_out)
-        records = []
-        for arm, model in each_view(views):
-            units, cost = _scores(model, windows(texts, model.tokenizer, model.max_length, data.name)), model.cost()
-            metrics = {name: float(values.mean()) for name, values in units.items()}
-            records.append(
-                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
-            )
-        return records
-
-    def _texts(self, data: Data, held_out: bool) -> list[str]:
-        return texts_of(data, held_out=True) if held_out else [text for text in data.texts if text.strip()]
+    def score(self, view: Predicts, task: Task) -> Scores:
+        """Of each window, all of one length, the means over its tokens."""
+        texts, name = task.on
+        return Scores(_scores(view, windows(texts, view.tokenizer, self.max_length or view.max_length, name)))
 
 
-@torch.no_grad()
 def _scores(model: Predicts, part: torch.Tensor) -> dict[str, np.ndarray]:
-    """Of each window, all of one length, the means over its tokens."""
+    import torch
+
+    from anysize.core.losses.tokens import next_token_loss
+
     likely, right = [], []
-    for rows in part.split(16):
-        logits = model(rows[:, :-1])
-        losses = next_token_loss(logits, rows, reduction="none").view(len(rows), -1)
-        likely.append(-losses.double().mean(1).cpu())
-        right.append((logits.argmax(-1).cpu() == rows[:, 1:]).double().mean(1))
+    with torch.no_grad():
+        for rows in part.split(16):
+            logits = model(rows[:, :-1])
+            losses = next_token_loss(logits, rows, reduction="none").view(len(rows), -1)
+            likely.append(-losses.double().mean(1).cpu())
+            right.append((logits.argmax(-1).cpu() == rows[:, 1:]).double().mean(1))
     return {"log_likelihood": torch.cat(likely).numpy(), "accuracy": torch.cat(right).numpy()}

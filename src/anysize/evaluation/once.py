@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.backbones.sentence import Encoder
+from anysize.core.model.faces import Corpus, Searches
+
 if TYPE_CHECKING:
     from anysize.core.data.records import Items
     from anysize.core.model.faces import Embeds
     from anysize.core.sides import Side
-
 
 _ROWS = 1 << 16
 
@@ -26,9 +28,10 @@ class FeaturesOnce:
         self.sides = sides or [None] * len(parts)
         """Where in a search each part stands, to a model that embeds queries and documents differently."""
         self.known: dict[tuple[object, ...], tuple[np.ndarray, ...]] = {}
+        self.corpora: dict[tuple[object, ...], Corpus] = {}
 
-    def of(self, model: Embeds) -> tuple[np.ndarray, ...]:
-        """`model.features` of each part, (items, ...)."""
+    def of(self, model: Embeds | Searches) -> tuple[np.ndarray, ...]:
+        """`model.features` of each part, (items, ...), or what it reads in place of them."""
         key = model.origin
         if key not in self.known:
             self.known[key] = tuple(
@@ -36,14 +39,22 @@ class FeaturesOnce:
             )
         return self.known[key]
 
+    def corpus(self, model: Embeds | Searches) -> Corpus:
+        """The first part, as documents to compare with."""
+        return self.corpora.setdefault(model.origin, Corpus(self.of(model)[0]))
+
     @staticmethod
-    def _compute(model: Embeds, part: Items, task: str, side: Side | None) -> np.ndarray:
+    def _compute(model: Embeds | Searches, part: Items, task: str, side: Side | None) -> np.ndarray:
+        if isinstance(model, Searches):
+            return model.vectors(part, side)
         if part.vectors is not None:
             for start in range(0, len(part), _ROWS):  # looked through, not copied: they may be a mapped file
                 model.features(np.asarray(part.vectors[start : start + _ROWS]))
             return part.vectors
         if model.encoder is None:
             return model.features(part.texts or [])
+        if isinstance(model.encoder, Encoder):
+            model.encoder.keep()
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and getattr(model, "task", "") is None else {}

@@ -6,9 +6,9 @@ Cer et al. 2017 (STS Benchmark, arXiv 1708.00055); the eight as in Nacar and Kou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -16,16 +16,14 @@ from jaxtyping import Float
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError
 from anysize.core.frontier.intervals import correlation_pseudo_values, rank_correlation_pseudo_values
-from anysize.core.frontier.record import Record
-from anysize.core.progress import each_view
-from anysize.core.verbs.evaluator import Evaluator
+from anysize.core.model.faces import Embeds
+from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.evaluation.correlation import Interval, paired_bootstrap, pearson, spearman
 from anysize.evaluation.once import FeaturesOnce
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
-    from anysize.core.data.records import ScoredPairs
-    from anysize.core.model.faces import Embeds
+    from anysize.core.data.records import Table
 
 __all__ = [
     "METRICS", "Interval", "SimilarityEvaluator", "paired_bootstrap", "pair_similarities", "pearson",
@@ -45,8 +43,8 @@ class SimilarityEvaluator(Evaluator):
     The main one is ``spearman_cosine``. A similarity is never chosen by its result, so there is no ``spearman_max``.
     """
 
-    metric: ClassVar[str] = "spearman_cosine"
-    metrics: ClassVar[tuple[str, ...]] = METRICS
+    face = Embeds
+    needs = "scored pairs"
     normalize: Normalize = "after_truncation"
     """after_truncation: every size at unit length, so dot is cosine. none: as the model gives them, merely cut; a
     loss over cosines leaves lengths untrained, so dot, Manhattan and Euclidean then say less about the model."""
@@ -58,34 +56,34 @@ class SimilarityEvaluator(Evaluator):
         """Whether the data holds scored pairs."""
         return data.scored is not None
 
-    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
-        """What is measured, for the frontier's caption."""
-        kept = " held out from training" if held_out else ""
-        count = len(_pairs(data, held_out))
-        return {
-            "task": f"similarity: {count} scored pairs{kept}",
-            "normalize": self.normalize,
-            "units": "scored pairs",
-        }
-
-    def evaluate(self, views: Mapping[str, Sequence[Embeds]], data: Data, *, held_out: bool = False) -> list[Record]:
-        """One record per view; each encoder reads each distinct text once, whatever the number of sizes."""
+    def prepare(self, data: Data, held_out: bool = False) -> Task:
+        """The pairs, with each distinct text once. Raises `DataError` if there are none."""
         pairs = _pairs(data, held_out)
-        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs.first, *pairs.second]))}
-        left, right = ([place[text] for text in column] for column in (pairs.first, pairs.second))
-        items = Items([str(row) for row in place.values()], texts=list(place))
-        features = FeaturesOnce(items, tasks=("text-matching",))
-        records = []
-        for arm, model in each_view(views):
-            (raw,) = features.of(model)
-            z = model.project(raw, normalize=self.normalize == "after_truncation")
-            u, v, cost = z[left], z[right], model.cost()
-            metrics = similarity_metrics(u, v, pairs.scores, normalize=self.normalize)
-            units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(pairs.scores))
-            records.append(
-                Record(model.size, arm, metrics, cost.bytes, parameters=cost.parameters, flops=cost.flops, units=units)
-            )
-        return records
+        kept = " held out from training" if held_out else ""
+        said, facts = f"similarity: {len(pairs)} scored pairs{kept}", {"normalize": self.normalize}
+        return Task(said, "spearman_cosine", "scored pairs", _On(pairs), facts)
+
+    def score(self, view: Embeds, task: Task) -> Scores:
+        """Each encoder reads each distinct text once, whatever the number of sizes."""
+        on: _On = task.on
+        (raw,) = on.features.of(view)
+        z = view.project(raw, normalize=self.normalize == "after_truncation")
+        u, v, scores = z[on.left], z[on.right], on.pairs["score"]
+        units = _units(pair_similarities(u, v, normalize=self.normalize), np.asarray(scores))
+        return Scores(units, similarity_metrics(u, v, scores, normalize=self.normalize))
+
+
+class _On:
+    """Scored pairs as rows of their distinct texts."""
+
+    def __init__(self, pairs: Table) -> None:
+        place = {text: row for row, text in enumerate(dict.fromkeys([*pairs["sentence1"], *pairs["sentence2"]]))}
+        self.pairs = pairs
+        self.left, self.right = (
+            [place[text] for text in column] for column in (pairs["sentence1"], pairs["sentence2"])
+        )
+        items = Items([str(row) for row in place.values()], list(place))
+        self.features = FeaturesOnce(items, tasks=("text-matching",))
 
 
 def similarity_metrics(
@@ -160,7 +158,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return values if not largest > 0 else np.round(values / largest, 12) * largest
 
 
-def _pairs(data: Data, held_out: bool) -> ScoredPairs:
+def _pairs(data: Data, held_out: bool) -> Table:
     pairs = data.similarity(held_out=held_out)
     if pairs is None:
         raise DataError(f"{data.name} holds no scored pairs; expected the columns sentence1, sentence2, score")

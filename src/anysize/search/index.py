@@ -18,20 +18,21 @@ import numpy as np
 
 from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
 from anysize.core.errors import CheckpointError, DataError
+from anysize.core.shortly import shortly
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
-from anysize.search.intake.given import check_vectors, many_queries, one_query
+from anysize.search.intake.given import check_vectors, items_of, many_queries, one_query
 from anysize.search.intake.ids import ids_of
 from anysize.search.intake.items import Encoder, embed
 from anysize.search.intake.models import at_size, check_model, load_model, model_of
 from anysize.search.intake.passages import say_cut
 from anysize.search.intake.queries import check_queries
 from anysize.search.scoring.searcher import Searcher
-from anysize.search.store.manifest import Manifest, read_manifest
+from anysize.search.store.manifest import Manifest, in_words, read_manifest
 from anysize.search.store.segment import Segment, open_segments
 from anysize.search.store.sparse import codes_of
-from anysize.search.writing.build import METRICS, Plan, build
+from anysize.search.writing.build import METRICS, IndexOptions, build
 from anysize.search.writing.changes import Opened, append, compact, remove
 
 STAGES = TEXT | many(instance(Stage, words="a Stage"), "a list of stages")
@@ -52,6 +53,10 @@ class Index:
             self.refresh()
         else:
             self._show(opened)
+
+    @shortly
+    def __repr__(self) -> str:
+        return f"{self.path}: {in_words(self.manifest)}"
 
     @classmethod
     @takes(
@@ -90,7 +95,8 @@ class Index:
             path: Directory of the index.
             model: What encodes the items and later queries, or the path of one. None: the items are vectors and are
                 stored as they are.
-            items: Texts, vectors (n, d), `Items`, or an iterable of batches of these.
+            items: Texts, vectors (n, d), `Items`, or an iterable of batches of these; or a table with a column of texts
+                or vectors (rows as dicts, a DataFrame, a `datasets.Dataset`) and perhaps ids.
             ids: One id an item; without them, an `Items`' own, or consecutive numbers.
             block: Least width of a coordinate block; blocks end at sizes of the nesting.
             codes: Keep 4-bit codes of the first stage's prefix, for a faster shortlist.
@@ -116,7 +122,8 @@ class Index:
         directory = Path(os.path.abspath(path))
         encoder, found_at = model_of(model)
         where = os.path.abspath(model_path) if model_path is not None else found_at
-        plan = Plan(nesting, block, codes, hnsw, metric, vectors, passages)
+        plan = IndexOptions(nesting, block, codes, hnsw, metric, vectors, passages)
+        items = items_of(items)
         if not passages:
             say_cut(encoder, items)
         return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
@@ -217,6 +224,7 @@ class Index:
         queries = many_queries(queries)
         if len(queries) == 0:
             return []
+        opened = time.perf_counter()
         if self.manifest.source != "vectors":
             self._load(isinstance(queries, list))
         begin = time.perf_counter()
@@ -224,11 +232,11 @@ class Index:
         encoded = time.perf_counter()
         encode = partial(codes_of, self.model) if self.manifest.sparse else None
         answers = self._searcher.search(vectors, int(k), stages, approximate, encode)
-        each = 1000 / max(1, len(answers))
+        each, load_ms = 1000 / max(1, len(answers)), 1000 * (begin - opened)
         encode_ms, ms = (encoded - begin) * each, (time.perf_counter() - encoded) * each
         return [
-            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms)
-            for hits, reports in answers
+            Results(hits, ms, sum(stage.bytes or 0 for stage in reports), reports, encode_ms, load_ms * (not place))
+            for place, (hits, reports) in enumerate(answers)
         ]
 
     @takes(progress=FLAG)
@@ -253,6 +261,7 @@ class Index:
 
     def _append(self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool) -> None:
         model = self.model if self.manifest.model_size is not None else None
+        items = items_of(items)
         if not self.manifest.passages:
             say_cut(model, items)
         self._show(append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing))

@@ -20,7 +20,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.nearest import directions
 from anysize.search.asking.results import Hit, Results, StageReport
 from anysize.search.asking.stages import Stage, check_stages, default_stages, shortlist_dims
-from anysize.search.intake.given import check_texts
+from anysize.search.intake.given import check_texts, items_of
 from anysize.search.intake.items import Batch, Encoder, batches, check_width, embed
 from anysize.search.intake.models import nesting_of
 from anysize.search.intake.queries import check_queries, scaled
@@ -64,7 +64,7 @@ class QdrantIndex:
             raise AnysizeError(f"metric {metric!r} is unknown; choose one of cosine, dot")
         if client.collection_exists(collection):
             raise AnysizeError(f"the collection {collection!r} exists; delete it or name another")
-        stream = batches(items, ids, model)
+        stream = batches(items_of(items), ids, model)
         first = next(stream, None)
         if first is None:
             raise DataError("there is nothing to index: no items were given")
@@ -127,7 +127,7 @@ class QdrantIndex:
     def add(self, items: Any, ids: Iterable[object] | None = None) -> None:
         """Append items. Raises `DataError` if an id is taken."""
         done = len(self)
-        for batch in batches(items, ids, self._model):
+        for batch in batches(items_of(items), ids, self._model):
             self._upsert(batch, done)
             done += len(batch.vectors)
 
@@ -153,7 +153,7 @@ class QdrantIndex:
             points = [
                 models.PointStruct(
                     id=_point(ids[row]),
-                    vector={_name(dims): rows[row, :dims].tolist() for dims in self._nesting.levels("dims")},
+                    vector={_name(dims): rows[row, :dims].tolist() for dims in self._nesting.values("dims")},
                     payload={"id": ids[row]} | ({"text": batch.texts[row]} if batch.texts else {}),
                 )
                 for row in range(low, min(len(ids), low + _BATCH))

@@ -47,7 +47,7 @@ def single(model: Embedder, data: Data) -> list[NestedModel]:
 
 
 def _cut(model: Embedder, base: Embedder) -> list[NestedModel]:
-    widths = [dims for dims in model.nesting.levels("dims") if dims <= base.nesting.full.dims]
+    widths = [dims for dims in model.nesting.values("dims") if dims <= base.nesting.full.dims]
     cut = _renested(base, tuple(widths))
     return [cut.at(dims=dims) for dims in widths]
 
@@ -64,6 +64,8 @@ def _base(model: Embedder) -> Embedder:
 
 def _principal(base: Embedder, data: Data) -> Embedder:
     items = data.items()
+    if base.encoder is not None and items.vectors is None:
+        base.encoder.keep()
     features = base.features(items.texts or [], side="document") if items.vectors is None else items.vectors
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)

@@ -5,15 +5,15 @@ import pytest
 
 from anysize.core.data.data import Data
 from anysize.core.data.identical import say, spare
-from anysize.core.data.records import Items, Pairs
+from anysize.core.data.records import Items, Table
 from anysize.core.errors import AnysizeError
 from anysize.evaluation.ranking import evaluate_each
 
 
 def questions(identical: str) -> Data:
     """Duplicate questions: `a` is a document, `b` one with a title before it, `1` is numbered like another document."""
-    corpus = Items(["a", "b", "1", "x"], texts=["how to fly", "Title what is red", "why", "flying, how"])
-    queries = Items(["a", "b", "1"], texts=["how to fly", "what is red", "how to fly"])
+    corpus = Items(["a", "b", "1", "x"], ["how to fly", "Title what is red", "why", "flying, how"])
+    queries = Items(["a", "b", "1"], ["how to fly", "what is red", "how to fly"])
     qrels = {"a": {"x": 1.0}, "b": {"x": 1.0}, "1": {"a": 1.0}}
     return Data("q", "f", corpus, queries, {"test": qrels}, identical=identical)
 
@@ -43,15 +43,15 @@ def test_a_ranking_is_scored_without_the_query_itself():
 
 
 def test_paraphrases_that_ask_each_other():
-    pairs = Pairs(["one", "two", "three"], ["two", "three", "one"])
-    task = Data("p", "f", pairs=pairs).judged()
+    pairs = Table({"anchor": ["one", "two", "three"], "positive": ["two", "three", "one"]})
+    task = Data("p", "f", table=pairs).judged()
     place = {text: name for name, text in zip(task.corpus.ids, task.corpus.texts, strict=True)}
-    assert task.left_out == {f"q{row}": {place[text]} for row, text in enumerate(pairs.anchors)}
+    assert task.left_out == {f"q{row}": {place[text]} for row, text in enumerate(pairs["anchor"])}
 
 
 def test_vectors_are_themselves_by_id_and_value():
     rows = np.eye(3, dtype=np.float32)
-    corpus, queries = Items(["a", "b", "c"], vectors=rows), Items(["a", "b"], vectors=rows[[0, 2]])
+    corpus, queries = Items(["a", "b", "c"], rows, "vector"), Items(["a", "b"], rows[[0, 2]], "vector")
     data = Data("v", "f", corpus, queries, {"test": {"a": {"c": 1.0}, "b": {"a": 1.0}}})
     assert data.judged().left_out == {"a": {"a"}}
 

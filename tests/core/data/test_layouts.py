@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from anysize.core.data.read import read
-from anysize.core.data.records import Pairs, ScoredPairs
+from anysize.core.data.records import Table
 from anysize.core.errors import DataError
 
 A, B = ("a", "b"), ("p", "r")
-PAIRS = Pairs(["a", "b"], ["p", "r"])
-SCORED = ScoredPairs(["a", "b"], ["p", "r"], [1.0, 0.0])
+PAIRS = Table({"anchor": ["a", "b"], "positive": ["p", "r"]})
+SCORED = Table({"sentence1": ["a", "b"], "sentence2": ["p", "r"], "score": [1.0, 0.0]})
 
 
 def table(**columns) -> list[dict]:
@@ -35,24 +35,40 @@ def reading(tmp_path, rows, name="t.jsonl"):
         (table(query=A, document=B, url=A), PAIRS, "columns url are not read"),
         (table(**{"Anchor": A, " Positive ": B}), PAIRS, "Anchor as anchor"),
         (table(sentence1=A, sentence2=B), PAIRS, "sentence1 as anchor, sentence2 as positive"),
-        (table(anchor=A, positive=B, negative=("n", "m")), Pairs(["a", "b"], ["p", "r"], (["n", "m"],)), None),
+        (
+            table(anchor=A, positive=B, negative=("n", "m")),
+            Table({"anchor": ["a", "b"], "positive": ["p", "r"], "negative": ["n", "m"]}),
+            None,
+        ),
         (
             # Out of order: the number counts, not the place.
             table(anchor=A, positive=B, negative_2=("u", "v"), negative_1=("n", "m"), negative_10=("x", "y")),
-            Pairs(["a", "b"], ["p", "r"], (["n", "m"], ["u", "v"], ["x", "y"])),
+            Table(
+                {
+                    "anchor": ["a", "b"],
+                    "positive": ["p", "r"],
+                    "negative": ["n", "m"],
+                    "negative_2": ["u", "v"],
+                    "negative_3": ["x", "y"],
+                }
+            ),
             "negative_1 as negative, negative_10 as negative_3",
         ),
         (
             table(query=A, pos=(["p"], ["r"]), neg=(["n", "m"], ["u", "v", "w"])),
-            Pairs(["a", "b"], ["p", "r"], (["n", "u"], ["m", "v"])),
+            Table({"anchor": ["a", "b"], "positive": ["p", "r"], "negative": ["n", "u"], "negative_2": ["m", "v"]}),
             "1 of 5 negatives are not used: rows have from 2 to 3",
         ),
         (
             table(anchor=("a",), positive=(["p", "r"],), negatives=(["n"],)),
-            Pairs(["a", "a"], ["p", "r"], (["n", "n"],)),
+            Table({"anchor": ["a", "a"], "positive": ["p", "r"], "negative": ["n", "n"]}),
             "1 rows hold 2 positives",
         ),
-        (table(anchor=("a", "a"), positive=("p", "p")), Pairs(["a", "a"], ["p", "p"]), "1 of 2 rows repeat"),
+        (
+            table(anchor=("a", "a"), positive=("p", "p")),
+            Table({"anchor": ["a", "a"], "positive": ["p", "p"]}),
+            "1 of 2 rows repeat",
+        ),
     ],
 )
 def test_pairs(tmp_path, rows, pairs, note):
@@ -152,8 +168,11 @@ def test_vectors_that_repeat_or_have_no_direction_are_told(tmp_path):
     ],
 )
 def test_an_unknown_layout_names_the_nearest_that_is_known(tmp_path, columns, says):
+    data = reading(tmp_path, [columns])
+    assert data.table.columns == {name: [cell] for name, cell in columns.items()}
+    assert [says] == [note.partition("; ")[2] for note in data.notes] or not says.startswith("did you mean")
     with pytest.raises(DataError) as error:
-        reading(tmp_path, [columns])
+        data.items()
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 800

@@ -5,11 +5,11 @@ import pytest
 
 from anysize.core.data.data import Data
 from anysize.core.data.overlap import KEPT, overlap_notes, sketch
-from anysize.core.data.records import Items, Pairs, ScoredPairs
+from anysize.core.data.records import Items, Table
 
 
 def texts(*names: str, fingerprint: str = "f") -> Data:
-    return Data("t", fingerprint, corpus=Items([str(row) for row in range(len(names))], texts=list(names)))
+    return Data("t", fingerprint, corpus=Items([str(row) for row in range(len(names))], list(names)))
 
 
 def said(learnt: Data, measured: Data, held_out: bool = False) -> str:
@@ -39,16 +39,18 @@ def test_of_many_a_sample_tells_the_share(share):
 
 
 def test_pairs_are_compared_by_the_anchors_that_training_sees():
-    pairs = Pairs([f"anchor {row}" for row in range(50)], [f"positive {row}" for row in range(50)])
-    learnt = Data("p", "f", pairs=pairs)
-    trained = set(learnt.training_pairs().anchors)
-    rows = [row for row, anchor in enumerate(pairs.anchors) if anchor not in trained]
-    assert said(learnt, Data("other file", "g", pairs=pairs)).startswith(f"{len(trained)} of 50 queries")
-    assert said(learnt, Data("held out", "g", pairs=pairs.take(rows))) == ""
+    pairs = Table(
+        {"anchor": [f"anchor {row}" for row in range(50)], "positive": [f"positive {row}" for row in range(50)]}
+    )
+    learnt = Data("p", "f", table=pairs)
+    trained = set(learnt.training_pairs()["anchor"])
+    rows = [row for row, anchor in enumerate(pairs["anchor"]) if anchor not in trained]
+    assert said(learnt, Data("other file", "g", table=pairs)).startswith(f"{len(trained)} of 50 queries")
+    assert said(learnt, Data("held out", "g", table=pairs.take(rows))) == ""
 
 
 def test_judgements_are_compared_by_their_queries_and_not_by_the_corpus():
-    corpus, queries = Items(["d"], texts=["document"]), Items(["q", "r"], texts=["first", "second"])
+    corpus, queries = Items(["d"], ["document"]), Items(["q", "r"], ["first", "second"])
     split = {"train": {"q": {"d": 1.0}}, "test": {"r": {"d": 1.0}}}
     assert said(Data("b", "f", corpus, queries, split), Data("b", "f", corpus, queries, split)) == ""
     leaking = {"test": {"q": {"d": 1.0}, "r": {"d": 1.0}}}
@@ -57,12 +59,18 @@ def test_judgements_are_compared_by_their_queries_and_not_by_the_corpus():
 
 
 def test_scored_pairs_and_vectors():
-    scored = ScoredPairs([f"s {row}" for row in range(30)], ["t"] * 30, [float(row) for row in range(30)])
-    learnt = Data("s", "f", scored=scored)
-    assert said(learnt, Data("s", "g", scored=scored)).startswith(f"{len(learnt.training_scored())} of 30 scored pairs")
+    scored = Table(
+        {
+            "sentence1": [f"s {row}" for row in range(30)],
+            "sentence2": ["t"] * 30,
+            "score": [float(row) for row in range(30)],
+        }
+    )
+    learnt = Data("s", "f", table=scored)
+    assert said(learnt, Data("s", "g", table=scored)).startswith(f"{len(learnt.training_scored())} of 30 scored pairs")
     rows = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     one, other = (
-        Data("v", "f", corpus=Items([str(i) for i in range(30)], vectors=part)) for part in (rows[:30], rows[10:])
+        Data("v", "f", corpus=Items([str(i) for i in range(30)], part, "vector")) for part in (rows[:30], rows[10:])
     )
     assert said(one, other).startswith("20 of 30 items")
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.data.records import ScoredPairs
+from anysize.core.data.records import Table
 from anysize.core.errors import DataError
 
 PAIRS = [{"anchor": "größe, lang", "positive": 'size "long"'}, {"anchor": "b\nc", "positive": "d"}]
@@ -54,15 +54,15 @@ def test_pairs_read_alike_from_every_format(tmp_path):
         read(str(write(tmp_path / "p.csv.gz", "\ufeff" + csv.replace("\n", "\r\n").replace("b\r\n", "b\n")))),
         read(parquet(tmp_path / "p.parquet", PAIRS)),
     ]
-    assert [data.pairs.anchors for data in found] == [["größe, lang", "b\nc"]] * 5
-    assert [data.pairs.positives for data in found] == [['size "long"', "d"]] * 5
+    assert [data.pairs["anchor"] for data in found] == [["größe, lang", "b\nc"]] * 5
+    assert [data.pairs["positive"] for data in found] == [['size "long"', "d"]] * 5
     assert {data.fingerprint for data in found} == {found[0].fingerprint}
     assert {data.name for data in found} == {"p"}
 
 
 def test_tsv_takes_quotes_as_they_are(tmp_path):
     data = read(write(tmp_path / "p.tsv", 'anchor\tpositive\tnegative\n"open\tb\tc\r\n'))
-    assert (data.pairs.anchors, data.pairs.negatives) == (['"open'], (["c"],))
+    assert (data.pairs["anchor"], data.pairs["negative"]) == (['"open'], ["c"])
 
 
 SCORED = [
@@ -82,7 +82,9 @@ def test_scored_pairs_read_alike_from_every_format(tmp_path):
         read(parquet(tmp_path / "s.parquet", SCORED)),
     ]
     for data in found:
-        assert data.scored == ScoredPairs(["a b", "a b"], ["größe, lang", "d"], [2.5, 4.0])
+        assert data.scored == Table(
+            {"sentence1": ["a b", "a b"], "sentence2": ["größe, lang", "d"], "score": [2.5, 4.0]}
+        )
         assert data.pairs is data.corpus is None
         assert data.texts == ["a b", "größe, lang", "d"]
     assert {data.fingerprint for data in found} == {found[0].fingerprint}
@@ -213,7 +215,7 @@ def test_a_datasets_name_with_its_configuration_and_split(monkeypatch):
         return PAIRS
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    assert read("org/set:pair:dev").pairs.anchors == ["größe, lang", "b\nc"]
+    assert read("org/set:pair:dev").pairs["anchor"] == ["größe, lang", "b\nc"]
     read("set:test")
     read("set")
     assert asked == [("org/set", "pair", "dev"), ("set", None, "test"), ("set", None, "train")]
@@ -285,7 +287,7 @@ BAD_FILES = [
 @pytest.mark.parametrize(("name", "content", "message"), BAD_FILES)
 def test_bad_files(tmp_path, name, content, message):
     with pytest.raises(DataError, match=message):
-        read(write(tmp_path / name, content))
+        read(write(tmp_path / name, content)).items()
 
 
 def test_a_compressed_file_that_was_cut(tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from anysize.core.errors import AnysizeError, CheckpointError
@@ -109,6 +110,7 @@ def test_table_reads_as_promised(frontier):
         "    64     256        1.3      .444       .356",
         "   128     512        2.2      .512       .419              <- cheapest within 7 %",
         "   384    1536        6.1      .545       .472       .472",
+        "  area under the curve over bytes per item, 1 for no loss at any size: nested .870, truncate .710",
     ]
 
 
@@ -174,3 +176,45 @@ def test_a_frontier_that_was_altered_is_refused(tmp_path):
         Frontier.from_json(tmp_path / "f.json")
     (tmp_path / "f.json").write_text(json.dumps(frontier.to_json()))  # as before, and as others may write it
     assert Frontier.from_json(tmp_path / "f.json") == frontier
+
+
+def test_the_area_is_that_of_a_plain_integral_and_tells_arms_apart():
+    values = {"nested": {8: 0.4, 16: 0.3, 32: 0.7, 128: 0.8}, "cut": {8: 0.1, 16: 0.2, 32: 0.4, 128: 0.8}}
+    records = [
+        Record(Size(dims=dims), arm, {"m": value}, 4 * dims)
+        for arm, found in values.items()
+        for dims, value in found.items()
+    ]
+    frontier = Frontier((*records, Record(Size(dims=64), "original", {"m": 0.9}, 256)), "m")
+    x = np.linspace(3, 7, 400_001)
+    for arm, found in values.items():
+        best = np.maximum.accumulate(list(found.values()))
+        plain = np.interp(x, np.log2(list(found)), best).mean() / 0.8
+        assert frontier.area(arm) == pytest.approx(plain, abs=1e-5)
+    assert frontier.area("nested") > frontier.area("cut")
+    flat = [Record(Size(dims=dims), "nested", {"m": 0.5}, 4 * dims) for dims in (2, 4, 64)]
+    assert Frontier(tuple(flat), "m").area() == pytest.approx(1)
+    assert frontier.to_json()["area"] == {
+        "cost": "bytes",
+        "arms": {"nested": frontier.area("nested"), "cut": frontier.area("cut")},
+    }
+    assert Frontier.from_json(frontier.to_json()) == frontier
+    foot = frontier.table().splitlines()[-1]
+    assert foot.startswith("  area under the curve over bytes per item")
+    assert foot.endswith(f": nested {frontier.area():.3f}, cut {frontier.area('cut'):.3f}".replace("0.", "."))
+
+
+def test_what_has_no_area_says_why():
+    def at(value, size=4, metric="m"):
+        return Record(Size(dims=size), "nested", {metric: value}, 4 * size)
+
+    for records, metric, why in (
+        ((at(-2.0), at(-1.0, 8)), "m", "m is -1 at dims=8"),
+        ((at(2.0, metric="l0"), at(1.0, 8, "l0")), "l0", "l0 is 1 at dims=8"),
+        ((at(0.5),), "m", "do not differ in bytes"),
+    ):
+        frontier = Frontier(records, metric)
+        with pytest.raises(AnysizeError, match=why):
+            frontier.area()
+        assert "area" not in frontier.to_json()
+        assert "area" not in frontier.table()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.intervals import (
     correlation_pseudo_values,
@@ -19,7 +20,8 @@ from anysize.core.frontier.record import Record
 from anysize.core.sizes.size import Size
 from anysize.evaluation.correlation import paired_bootstrap, pearson, spearman
 
-OLD = Path(__file__).parent / "frontiers" / "without-intervals.json"
+OLD = Path(__file__).parents[2] / "data" / "without-intervals.json"
+NEGATIVE = OLD.with_name("with-negative-l0.json")
 
 
 def plain_bootstrap(draws: int, count: int, statistic, seed: int = 5) -> tuple[float, float]:
@@ -111,10 +113,35 @@ def test_a_frontier_keeps_its_intervals(records, tmp_path):
 
 def test_a_frontier_of_an_earlier_version_still_loads_and_shows():
     old = Frontier.from_json(OLD)
-    assert old.to_json() == json.loads(OLD.read_text())
+    again = old.to_json()
+    assert again.pop("area")["arms"]["nested"] == old.area()
+    assert again == json.loads(OLD.read_text())
     assert old.metric == "ndcg@10"
     assert "±" not in old.table()
     assert old.said(old.cheapest(max_bytes=16)) == "dims=4: nDCG@10 .418, .409 below dims=16"
+
+
+def test_an_l0_that_was_stored_as_a_negative_is_read_as_what_it_is():
+    old, written = Frontier.from_json(NEGATIVE), json.loads(NEGATIVE.read_text())["records"]
+    assert old.metric == "variance_explained"
+    for record, before in zip(old.records, written, strict=True):
+        assert record.metrics["l0"] == -before["metrics"]["-l0"] > 0
+        assert record.metrics["variance_explained"] == before["metrics"]["explained_variance"]
+        assert record.intervals["l0"] == tuple(-end for end in reversed(before["intervals"]["-l0"]))
+        apart = before["differences"]["-l0"]
+        assert record.differences["l0"] == {name: (-high, -low) for name, (low, high) in apart.items()}
+    assert Frontier.from_json(old.to_json()) == old
+
+
+def test_of_l0_less_is_better():
+    active = {8: 3.0, 16: 6.0, 32: 5.0}
+    records = [Record(Size(dims=dims), "nested", {"m": 0.5, "l0": l0}, 4 * dims) for dims, l0 in active.items()]
+    frontier = Frontier(tuple(records), "l0")
+    assert [record.size.dims for record in frontier.pareto()] == [8]
+    assert frontier.cheapest(max_bytes=1000).size.dims == 8
+    assert frontier.cheapest(within=0.25).size.dims == 8
+    with pytest.raises(AnysizeError, match="no nested size that fits the budget reaches l0 5"):
+        Frontier(tuple(records[1:]), "l0").cheapest(within=0, max_bytes=64)
 
 
 def test_the_table_shows_intervals_and_what_cannot_be_told_apart(records):

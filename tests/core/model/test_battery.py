@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from anysize.core.errors import SizeError
 from anysize.core.model.battery import check_nested_model
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -65,6 +66,51 @@ def test_a_menu_of_two_axes_passes():
     check_nested_model(filled(Projection, Nesting.pairs(sizes)), EXAMPLE)
 
 
+def test_an_open_axis_passes_between_its_sizes_too():
+    check_nested_model(filled(Projection, Nesting(dims=(3, 8), open=("dims",))), EXAMPLE)
+
+
+class RunsListedOnly(Projection):
+    def outputs(self, example, sizes=None):
+        return {size: out + (size not in self.nesting) for size, out in super().outputs(example, sizes).items()}
+
+
+def test_a_size_of_an_open_axis_that_is_not_the_prefix_is_named():
+    with pytest.raises(AssertionError, match="loading at dims=1 differs from loading all and cutting"):
+        check_nested_model(filled(RunsListedOnly, Nesting(dims=(3, 8), open=("dims",))), EXAMPLE)
+
+
+class Averaged(Projection):
+    """Gives the mean over the first share of the rows: no weight is nested in the axis."""
+
+    kind = "test-averaged"
+    shares = ("rows",)
+
+    def __init__(self, nesting: Nesting, width: int) -> None:
+        NestedModel.__init__(self, nesting)
+        self.width = width
+        self.weight = torch.nn.Parameter(torch.zeros(4, width))
+
+    def outputs(self, example, sizes=None):
+        z = example @ self.weight.T
+        return {size: z[: int(5 * size.rows)].mean(0, keepdim=True) for size in self.nesting.resolve_all(sizes)}
+
+    def cost(self):
+        return Cost(16, self.weight.numel(), int(5 * self.size.rows) * self.weight.numel())
+
+    def nested_tensors(self):
+        return {}
+
+
+def test_an_axis_of_shares_passes():
+    nesting = Nesting(rows=("1/5", "2/5", "1/1"))
+    check_nested_model(
+        filled(Averaged, nesting), EXAMPLE, plain=lambda x: (x @ filled(Averaged, nesting).weight.T).mean(0)[None]
+    )
+    with pytest.raises(SizeError, match="Projection counts dims in whole numbers; got dims=1/2"):
+        Projection(Nesting(dims=("1/2",)), 6)
+
+
 class Shifted(Projection):
     """Each size has a shift of its own, which smaller sizes do without."""
 
@@ -72,16 +118,16 @@ class Shifted(Projection):
 
     def __init__(self, nesting: Nesting, width: int) -> None:
         super().__init__(nesting, width)
-        shifts = [torch.full((dims,), float(dims)) for dims in nesting.levels("dims")]
+        shifts = [torch.full((dims,), float(dims)) for dims in nesting.values("dims")]
         self.shifts = torch.nn.ParameterList(shifts)
 
     def outputs(self, example, sizes=None):
-        place = {dims: index for index, dims in enumerate(self.nesting.levels("dims"))}
+        place = {dims: index for index, dims in enumerate(self.nesting.values("dims"))}
         found = super().outputs(example, sizes)
         return {size: output + self.shifts[place[size.dims]] for size, output in found.items()}
 
     def owned_tensors(self):
-        return {f"shifts.{place}": Size(dims=dims) for place, dims in enumerate(self.nesting.levels("dims"))}
+        return {f"shifts.{place}": Size(dims=dims) for place, dims in enumerate(self.nesting.values("dims"))}
 
 
 def test_tensors_that_belong_to_one_size():

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 
 from anysize.core.errors import CheckpointError
 from anysize.core.model import checkpoint
-from anysize.core.model.checkpoint import Cuts, bytes_read, read_blocks, write_blocks
+from anysize.core.model.checkpoint import Cuts, read_blocks, write_blocks
+from anysize.core.model.manifest import bytes_read
 
 CUTS = {"rows": Cuts(0, (2, 4, 8)), "columns": Cuts(1, (2, 8))}
 
@@ -72,10 +73,17 @@ def test_a_scalar_is_verified_too(tmp_path, tensors):
         read_blocks(tmp_path, entries, {})
 
 
-def test_a_length_between_two_cuts_is_refused(tmp_path, tensors):
+def test_a_length_between_two_cuts_reads_the_blocks_it_needs_and_cuts_the_last(tmp_path, tensors):
     entries = write_blocks(tmp_path, tensors, CUTS)
-    with pytest.raises(CheckpointError, match=r"blocks that end at \[2, 4, 8\]; it cannot be read up to 3"):
-        read_blocks(tmp_path, entries, {"rows": 3})
+    flip(tmp_path / checkpoint.WEIGHTS, "rows[4:8]")
+    read = read_blocks(tmp_path, entries, {"rows": 3})["rows"]
+    assert torch.equal(read, tensors["rows"][:3])
+    assert read.untyped_storage().nbytes() == read.nbytes  # the rest of the block is not kept
+    assert bytes_read({"rows": entries["rows"]}, {"rows": 3}) == tensors["rows"][:4].nbytes
+    with pytest.raises(CheckpointError, match=r"rows\[4:8\] no longer matches"):
+        read_blocks(tmp_path, entries, {"rows": 5})
+    with pytest.raises(CheckpointError, match=r"rows is stored up to 8; it cannot be read up to 9"):
+        read_blocks(tmp_path, entries, {"rows": 9})
 
 
 @pytest.mark.parametrize("left", [0, 5, 200, -1])

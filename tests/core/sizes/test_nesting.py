@@ -1,9 +1,11 @@
 import copy
 import itertools
 import json
+import pickle
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from anysize.core.errors import AnysizeError, SizeError
@@ -11,10 +13,12 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
 axes = st.sampled_from(["dims", "layers", "bits", "tokens"])
-values = st.integers(1, 40)
+whole = st.integers(1, 40)
+shares = st.fractions(0, 1, max_denominator=40).filter(bool)
+values = whole | shares
 sizes = st.dictionaries(axes, values, min_size=1).map(Size)
-planar = st.builds(Size, dims=values, layers=values)
-levels = st.sets(values, min_size=1, max_size=5).map(sorted)
+planar = st.builds(Size, dims=whole, layers=shares)
+levels = st.sets(whole, min_size=1, max_size=5).map(sorted) | st.sets(shares, min_size=1, max_size=5).map(sorted)
 
 
 @st.composite
@@ -23,15 +27,20 @@ def nestings(draw):
     count = len(list(itertools.product(*listed.values())))
     finite = st.floats(0, 1e6)
     weights = draw(st.none() | st.lists(finite, min_size=count, max_size=count))
-    return Nesting(weights=weights, **listed)
+    counted = [axis for axis, values in listed.items() if isinstance(values[0], int)]
+    opened = draw(st.sets(st.sampled_from(counted))) if counted else ()
+    return Nesting(weights=weights, open=opened, **listed)
 
 
 @given(sizes)
 def test_a_size_reads_back_as_it_prints(size):
     assert Size.parse(str(size)) == size
     assert eval(repr(size), {"Size": Size}) == size
-    assert copy.deepcopy(size) == size
-    assert json.loads(json.dumps(dict(size))) == dict(size)
+    assert copy.deepcopy(size) == pickle.loads(pickle.dumps(size)) == size
+    back = Size(json.loads(json.dumps(size.to_json())))
+    assert back == size
+    assert hash(back) == hash(size)
+    assert [type(value) for value in back.values()] == [type(value) for value in size.values()]
 
 
 @given(sizes)
@@ -82,13 +91,66 @@ def test_a_size_is_frozen():
         size.layers  # noqa: B018
 
 
+def test_a_share_is_written_as_one_and_read_as_one():
+    size = Size(audio=Fraction(1, 16), video="2/10")
+    assert size == Size.parse("audio=1/16,video=1/5") == Size(video=Fraction(1, 5), audio="1/16")
+    assert hash(Size(audio="2/4")) == hash(Size(audio=Fraction(1, 2)))
+    assert size.audio == Fraction(1, 16)
+    assert str(size) == "audio=1/16,video=1/5"
+    assert repr(size) == "Size(audio='1/16', video='1/5')"
+    assert size.bare == "1/16:1/5"
+    assert size.to_json() == {"audio": "1/16", "video": "1/5"}
+    assert Size(audio="1/4", dims=64).to_json() == {"audio": "1/4", "dims": 64}
+    assert Size(audio="1/4", dims=64).shares == ("audio",)
+
+
+def test_the_whole_is_not_the_number_one():
+    whole, one = Size(audio="1/1"), Size(audio=1)
+    assert whole.to_json() == {"audio": "1/1"}
+    assert str(whole) == "audio=1/1"
+    assert Size.parse("audio=2/2") == whole != one == Size.parse("audio=1")
+    assert hash(whole) != hash(one)
+    assert not whole <= one
+    assert not one <= whole
+    assert Size(audio="1/2") < whole
+
+
+@given(sizes, sizes)
+def test_equal_sizes_are_those_that_print_the_same_values(one, other):
+    assert (one == other) == (sorted(str(one).split(",")) == sorted(str(other).split(",")))
+    if one == other:
+        assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.25, "audio=0.25 is not a size; write 1/4"),
+        (0.0625, "write 1/16"),
+        (0.3333333, "write 1/3"),
+        ("5/4", "audio='5/4' is not a size; a share is above 0 and at most 1"),
+        (Fraction(5, 4), "audio=5/4 is not a size; a share is above 0 and at most 1"),
+        (Fraction(0), "audio=0/1 is not a size; a share is above 0"),
+        (Fraction(-1, 4), "a share is above 0"),
+        ("1/0", "a share is above 0"),
+        ("a/b", "a share is above 0"),
+        (1.5, "whole number of at least 1, or a share such as 1/4"),
+    ],
+)
+def test_what_is_no_share(value, words):
+    with pytest.raises(SizeError, match=words):
+        Size(audio=value)
+    with pytest.raises(SizeError, match="write 1/4"):
+        Size.parse("audio=0.25")
+
+
 @pytest.mark.parametrize("value", [0, -1, 2.0, "8", None, True])
 def test_what_is_not_a_size(value):
     with pytest.raises(SizeError, match="whole number of at least 1"):
         Size(dims=value)
 
 
-@pytest.mark.parametrize("axis", ["", "two words", "8", "keys", "weights", "get"])
+@pytest.mark.parametrize("axis", ["", "two words", "8", "keys", "weights", "get", "open", "to_json", "shares"])
 def test_what_cannot_name_an_axis(axis):
     with pytest.raises(SizeError, match="cannot name an axis"):
         Size({axis: 8})
@@ -124,7 +186,7 @@ def test_a_nesting_grows_and_ends_in_what_contains_all(nesting):
     assert all(not after <= before for before, after in itertools.pairwise(nesting))
     assert len(set(nesting)) == len(nesting) == len(nesting.weights)
     assert all(size in nesting for size in nesting)
-    grid = itertools.product(*(nesting.levels(axis) for axis in nesting.axes))
+    grid = itertools.product(*(nesting.values(axis) for axis in nesting.axes))
     assert [tuple(size.values()) for size in nesting] == list(grid)
 
 
@@ -150,22 +212,102 @@ def test_the_part_up_to_a_size(nesting, data):
     size = data.draw(st.sampled_from(list(nesting)))
     part = nesting.up_to(size)
     assert part.full == size
+    assert part.open == nesting.open
     assert list(part) == [known for known in nesting if known <= size]
     assert part.weights == tuple(nesting.weights[list(nesting).index(known)] for known in part)
 
 
 @given(nestings(), axes, values)
-def test_a_size_is_trained_or_refused_with_the_choices(nesting, axis, value):
-    try:
+def test_a_size_is_trained_or_offered_or_refused_with_the_choices(nesting, axis, value):
+    known = axis in nesting.axes and isinstance(value, Fraction) == isinstance(nesting.full[axis], Fraction)
+    offered = known and axis in nesting.open and value <= nesting.full[axis]
+    if offered or (known and value in nesting.values(axis)):
         found = nesting.resolve({axis: value})
-    except SizeError as error:
-        words = str(error)
-        assert axis not in nesting.axes or value not in nesting.levels(axis)
-        choices = nesting.levels(axis) if axis in nesting.axes else nesting.axes
-        assert all(str(choice) in words for choice in choices)
-    else:
-        assert found[axis] == value
-        assert found in nesting
+        assert found == nesting.full.replace(**{axis: value})
+        assert offered or found in nesting
+        return
+    with pytest.raises(SizeError) as refused:
+        nesting.resolve({axis: value})
+    choices = [Size({axis: one}).bare for one in nesting.values(axis)] if known else ()
+    assert all(choice in str(refused.value) for choice in (nesting.axes if axis not in nesting.axes else choices))
+
+
+@given(nestings(), st.data())
+def test_the_part_up_to_an_open_size_offers_it_untrained(nesting, data):
+    assume(nesting.open)
+    known = data.draw(st.sampled_from(list(nesting)))
+    asked = known.replace(**{axis: data.draw(st.integers(1, known[axis])) for axis in nesting.open})
+    part = nesting.up_to(asked)
+    assert part.full == asked
+    assert part.resolve() == asked
+    assert [size for size in part if size in nesting] == [size for size in nesting if size <= asked]
+    assert dict(zip(part, part.weights, strict=True)) == {
+        **({} if asked in nesting else {asked: 0.0}),
+        **{size: weight for size, weight in zip(nesting, nesting.weights, strict=True) if size <= asked},
+    }
+
+
+def test_an_open_axis_runs_at_any_number_up_to_the_largest():
+    nesting = Nesting(tokens=(1, 16, 256), open=("tokens",))
+    assert nesting.resolve(tokens=9) == nesting.resolve("9") == nesting.resolve("tokens=9") == Size(tokens=9)
+    assert nesting.values("tokens") == (1, 16, 256)
+    assert Size(tokens=9) not in nesting
+    assert nesting.resolve_all(None) == [Size(tokens=1), Size(tokens=16), Size(tokens=256)]
+    assert repr(nesting) == "Nesting(tokens=(1, 16, 256), open=('tokens',))"
+    assert nesting.to_json()["open"] == ["tokens"]
+    assert nesting != Nesting(tokens=(1, 16, 256))
+    with pytest.raises(SizeError, match="tokens 1, 16, 256, and runs at any number up to 256; 300 is larger than all"):
+        nesting.resolve(tokens=300)
+    grid = Nesting(layers=(2, 4), tokens=(1, 16), open=["tokens"])
+    assert grid.resolve(layers=2, tokens=7) == Size(layers=2, tokens=7)
+    with pytest.raises(SizeError, match="trained for layers 2, 4; 3 lies between"):
+        grid.resolve(layers=3, tokens=7)
+    menu = Nesting.pairs([Size(layers=2, tokens=4), Size(layers=4, tokens=16)], open=["tokens"])
+    assert menu.resolve(layers=2, tokens=3) == Size(layers=2, tokens=3)
+    with pytest.raises(SizeError, match="layers=2,tokens=5 is not one of them"):
+        menu.resolve(layers=2, tokens=5)
+
+
+def test_files_without_open_axes_say_nothing_of_them():
+    value = Nesting(dims=(8, 16)).to_json()
+    assert value == {"sizes": [{"dims": 8}, {"dims": 16}], "weights": [1.0, 1.0]}
+    assert Nesting.from_json(value).open == ()
+
+
+def test_values_of_an_axis_are_shares_or_numbers():
+    nesting = Nesting(audio=("1/16", Fraction(1, 4), "1/1"), dims=(8,))
+    assert nesting.values("audio") == (Fraction(1, 16), Fraction(1, 4), Fraction(1))
+    assert nesting.resolve(audio="1/4") == nesting.resolve("audio=2/8") == Size(audio="1/4", dims=8)
+    assert repr(nesting) == "Nesting(audio=('1/16', '1/4', '1/1'), dims=(8,))"
+    with pytest.raises(SizeError, match="trained for audio 1/16, 1/4, 1/1; 1/8 lies between 1/16 and 1/4"):
+        nesting.resolve(audio="1/8")
+    with pytest.raises(SizeError, match=r"audio is nested in shares of the whole, such as 1/4; got 1$"):
+        nesting.resolve(audio=1)
+    with pytest.raises(SizeError, match="dims is nested in whole numbers; got 1/1"):
+        nesting.resolve(dims="1/1")
+
+
+def test_sizes_are_asked_for_as_they_are_typed():
+    one, two = Nesting(dims=(8, 16, 32)), Nesting(layers=(2, 4), dims=(8, 16))
+    assert one.resolve_all("8,32") == one.resolve_all("dims=8,dims=32") == [one[0], one[2]]
+    assert one.resolve("16") == one[1]
+    assert two.resolve_all("2:8,4:16") == [two[0], two[3]]
+    assert two.resolve_all("layers=2,dims=8") == two.resolve_all("layers=2:dims=8") == [two[0]]
+    assert two.resolve_all("layers=2") == [Size(layers=2, dims=16)]
+    menu = Nesting.pairs(list(one), names=["small", "mid", "tall"])
+    assert menu.resolve_all("small, tall") == menu.resolve_all("small,32") == [one[0], one[2]]
+    for text, words in (("8,9", "9 lies between 8 and 16"), ("huge", "no size is called 'huge'"), ("2:8", "'2:8'")):
+        with pytest.raises(SizeError, match=words):
+            one.resolve_all(text)
+
+
+def test_a_menu_fits_a_model_or_is_refused():
+    menu = Nesting.parse("2:8,4:16")
+    assert menu.within(Size(layers=4, dims=16)) is menu
+    with pytest.raises(SizeError, match="layers=4,dims=16 exceeds the model, which has layers=3,dims=16"):
+        menu.within(Size(layers=3, dims=16))
+    with pytest.raises(SizeError, match="sizes of this model name layers; got layers=4,dims=16"):
+        menu.within(Size(layers=3))
 
 
 def test_refusals_say_where_the_size_lies():
@@ -192,7 +334,7 @@ def test_refusals_tell_apart_what_is_trained_and_what_is_offered():
 def test_a_menu_of_pairs_is_no_grid():
     menu = Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)], weights=(1, 2))
     assert menu.resolve(layers=2, dims=8) == Size(layers=2, dims=8)
-    assert menu.levels("layers") == (2, 4)
+    assert menu.values("layers") == (2, 4)
     # A single axis leaves the others at their largest value, which the menu does not hold.
     with pytest.raises(SizeError, match="trained for layers=2,dims=8; layers=4,dims=16; layers=2,dims=16 is not one"):
         menu.resolve(layers=2)
@@ -217,6 +359,15 @@ def test_a_menu_of_pairs_is_no_grid():
         (lambda: Nesting.pairs([Size(a=9, b=1), Size(a=8, b=2)]), "last size must contain all"),
         (lambda: Nesting.pairs([Size(a=2, b=2), Size(a=1, b=1), Size(a=3, b=3)]), "a=1,b=1 comes after a=2,b=2"),
         (lambda: Nesting.pairs([Size(a=2), Size(a=2)]), "a=2 comes after a=2"),
+        (lambda: Nesting(audio=("1/4", "1/16")), "increasing: 1/16 comes after 1/4"),
+        (lambda: Nesting(audio=("1/16", 1)), "audio lists shares or whole numbers, .*: 1 beside 1/16; write 1/1"),
+        (lambda: Nesting(dims=(8, "1/1")), "not some of each: 8 beside 1/1"),
+        (lambda: Nesting(dims=(0.25, 0.5)), "dims=0.25 is not a size; write 1/4"),
+        (lambda: Nesting.pairs([Size(a="1/2"), Size(a=2)]), "a lists shares or whole numbers"),
+        (lambda: Nesting(dims=(8,), open=("tokens",)), "no axis 'tokens' to be open; it is nested in dims"),
+        (lambda: Nesting(dims=(8,), open="dims"), "open axes are given as a list"),
+        (lambda: Nesting(audio=("1/2",), open=("audio",)), "audio is nested in shares"),
+        (lambda: Nesting.pairs([Size(a=2)], names=["one"], open=["a"]), "names has no open axes"),
     ],
 )
 def test_nestings_that_cannot_be(make, message):

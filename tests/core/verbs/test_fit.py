@@ -249,9 +249,9 @@ def test_what_is_not_a_model_is_not_replaced(vectors, tmp_path):
 
 
 def test_two_processes_train_and_resume_to_the_same_weights(vectors, tmp_path, encoder_path):
-    """A head, and a whole encoder in bfloat16; see `two_ranks`."""
+    """A head, and a whole encoder in bfloat16; see `in_two_processes`."""
     write_pairs(tmp_path / "p.jsonl", 40)
-    from tests.core.verbs.two_ranks import main
+    from tests.core.verbs.in_two_processes import main
 
     together(2, lambda: main(tmp_path, str(encoder_path)))
     assert load(tmp_path / "head").about["losses"][-1]["step"] == 16  # 128 rows, 2 x 16 a step, 4 epochs

@@ -15,7 +15,7 @@ from tests.conftest import WIDTH, sentences, spread_vectors, write_pairs
 
 def vectors(count=60, seed=0):
     rows = spread_vectors(count, seed=seed)
-    return Data(f"v{seed}", f"f{seed}", corpus=Items([str(row) for row in range(count)], vectors=rows))
+    return Data(f"v{seed}", f"f{seed}", corpus=Items([str(row) for row in range(count)], rows, "vector"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_only_the_sizes_that_are_asked_for(model):
 
 def test_arms_that_do_not_exist_or_come_twice(model):
     assert measure(model, vectors(), arms=["pca", "pca", "original"]).arms == ("nested", "pca", "original")
-    with pytest.raises(AnysizeError, match="truncate, pca, single, original"):
+    with pytest.raises(AnysizeError, match=r"truncate \(usual\), pca \(usual\), single, original"):
         measure(model, vectors(), arms=["best"])
 
 
@@ -69,7 +69,7 @@ def test_the_data_it_learnt_from_is_measured_where_it_did_not_look(encoder_path,
 def test_texts_without_judgements_are_measured_by_neighbours(encoder_path, tmp_path):
     data = read(write_pairs(tmp_path / "p.jsonl"))
     model = MRL(model=str(encoder_path), dims=(4, 8), epochs=1, batch_size=16).fit(data)
-    texts = Data("t", "f", corpus=Items([str(row) for row in range(20)], texts=sentences(20)))
+    texts = Data("t", "f", corpus=Items([str(row) for row in range(20)], sentences(20)))
     assert measure(model, texts, arms=[]).metric == "neighbours@10"
 
 
@@ -79,6 +79,6 @@ def test_too_little_data_is_refused(model):
 
 
 def test_vectors_of_another_width_are_refused(model):
-    other = Data("w", "f", corpus=Items([str(row) for row in range(20)], vectors=np.ones((20, 7), np.float32)))
+    other = Data("w", "f", corpus=Items([str(row) for row in range(20)], np.ones((20, 7), np.float32), "vector"))
     with pytest.raises(DataError, match=r"\(n, 32\)"):
         measure(model, other)

@@ -17,7 +17,7 @@ from anysize.quantize.codes.scales import Grid, encode, fit_grid
 from anysize.quantize.codes.slicing import MODES
 from anysize.quantize.export.gguf_blocks import as_blocks
 from anysize.quantize.export.onnx import write_onnx
-from anysize.quantize.layers.grid_codes import Levels, levels
+from anysize.quantize.layers.grid_codes import GridCodes, levels
 from anysize.quantize.layers.stored import StoredLinear
 from anysize.quantize.model.making import finished, prepared
 from tests.conftest import WIDTH, sentences, tree
@@ -75,7 +75,7 @@ def test_codes_in_ggufs_blocks_are_what_its_reader_decodes(top, zero, features, 
     scale = torch.rand(5, 1, generator=generator).half().float()
     offset = -zero * scale
     width = int(np.log2(top + 1))
-    blocks = as_blocks(Levels(codes, width, Grid(scale, offset)), "it")
+    blocks = as_blocks(GridCodes(codes, width, Grid(scale, offset)), "it")
     assert blocks.kind == kind
     found = gguf.quants.dequantize(blocks.content, gguf.GGMLQuantizationType[kind])
     expected = (scale * codes + offset).numpy()
@@ -246,7 +246,7 @@ def test_the_verb_writes_every_format(anysize, encoder, tmp_path):
         assert said.status == 0, said
         assert (tmp_path / form / there).exists()
     said = anysize("cut", tmp_path / "q", "--size", "bits=4", "--out", tmp_path / "no", "--format", "tflite")
-    said.refused("--format tflite", "expected one of safetensors, onnx, gguf, compressed-tensors")
+    said.refused("no format 'tflite'; there are: safetensors, onnx, gguf, compressed-tensors")
     said = anysize("cut", tmp_path / "q", "--size", "bits=4", "--out", tmp_path / "q", "--format", "gguf")
     said.refused("holds no anysize-export.json")
 

@@ -202,8 +202,9 @@ def test_the_verb_prints_what_was_checked(made, tmp_path, anysize):
     given = ("cut", tmp_path / "q", "--size", "bits=4", "--format", "gguf", "--out", tmp_path / "x")
     lines = anysize(*given).out.splitlines()
     assert lines[0].endswith(f"load it with llama.cpp: -m {tmp_path}/x/model.gguf")
-    assert lines[1].startswith("checked by llama.cpp (xllamacpp)")
-    assert lines[1].endswith("tokens of 15 texts: the same")
+    assert lines[1].startswith("smaller: files ")
+    assert lines[2].startswith("checked by llama.cpp (xllamacpp)")
+    assert lines[2].endswith("tokens of 15 texts: the same")
     told = anysize(*given, "--json").json
     assert [check["bound"] for check in told["checks"]] == [0, llama_cpp.VECTORS, llama_cpp.CODES]
     kept = json.loads((tmp_path / "x" / "anysize-export.json").read_text())

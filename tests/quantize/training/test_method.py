@@ -18,7 +18,7 @@ from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.model.making import prepared
 from anysize.quantize.training.columns import collate, columns
 from anysize.quantize.training.fit import float_model
-from anysize.quantize.training.objective import Training
+from anysize.quantize.training.objective import CodesTraining
 from anysize.quantize.training.omniquant import Call, _first_inputs, _sample, real_tokens
 from anysize.quantize.training.widths import widths
 from anysize.testing import check_nested_model
@@ -45,7 +45,7 @@ def options(encoder_path):
 def test_what_is_fitted_keeps_every_promise_and_says_how_it_was_made(options, pairs, tmp_path):
     method = MatQuant(**options)
     model = az.fit(pairs, method=method, out=tmp_path / "out")
-    assert model.nesting.levels("bits") == (2, 3, 4, 6, 8)
+    assert model.nesting.values("bits") == (2, 3, 4, 6, 8)
     assert model.nesting.weights == (1.0, 0.0, 0.1, 0.0, 0.1)
     check_nested_model(model, sentences(4))
     loaded = az.load(tmp_path / "out", bits=4)
@@ -101,7 +101,7 @@ def test_embeddings_are_learnt_on_the_side_of_their_column(options, pairs, tmp_p
     model = prepared(float_model(method), method.nesting(), bits=(8, 4), modules="linear")
     batch = collate([rows[place] for place in (0, len(rows) - 1, 1)])
     assert batch["first"] == ["query", "document", "query"]
-    loss = Training(model, method.widths(), 20.0, floats, rows.sides)(**batch)["loss"]
+    loss = CodesTraining(model, method.widths(), 20.0, floats, rows.sides)(**batch)["loss"]
     expected, weights = 0.0, method.widths().weights
     plain = SentenceTransformer(str(base), device="cpu")
     for (text,), side in zip(zip(*batch["columns"], strict=True), batch["first"], strict=True):
@@ -110,7 +110,7 @@ def test_embeddings_are_learnt_on_the_side_of_their_column(options, pairs, tmp_p
             (found,) = getattr(model.at(bits=bits), f"encode_{side}")([text])
             expected += weights[bits] * (1 - float(found @ wanted)) / 3
     assert loss.item() == pytest.approx(expected, abs=1e-5)
-    turned = Training(model, method.widths(), 20.0, floats, rows.sides)(batch["columns"])["loss"]
+    turned = CodesTraining(model, method.widths(), 20.0, floats, rows.sides)(batch["columns"])["loss"]
     assert abs(loss.item() - turned.item()) > 1e-4  # as documents all
 
 
@@ -135,7 +135,7 @@ def test_the_nested_loss_is_its_definition(options, pairs, encoder_path):
     assert (asked.weights, asked.pulls, asked.teacher) == ({8: 0.25, 4: 0.5, 2: 0.0}, {2: 1.0}, 8)
     model = prepared(float_model(method), method.nesting(), bits=asked.trained, modules="linear")
     one, two = sentences(6), sentences(6, 4)
-    loss = Training(model, asked, scale=20.0)([one, two])["loss"]
+    loss = CodesTraining(model, asked, scale=20.0)([one, two])["loss"]
     vectors = {bits: (model.at(bits=bits)(one), model.at(bits=bits)(two)) for bits in (2, 4, 8)}
     expected = sum(
         weight * functional.cross_entropy(20 * vectors[bits][0] @ vectors[bits][1].T, torch.arange(6))
@@ -157,7 +157,7 @@ def test_a_width_that_weighs_nothing_is_not_run(options, texts):
     single = {**options, "weights": ("0", "0", "1")}
     method = MatQuant(**single)
     model = prepared(float_model(method), method.nesting(), bits=method.widths().trained, modules="linear")
-    assert [size.bits for size in Training(model, method.widths(), scale=20.0).sizes] == [2]
+    assert [size.bits for size in CodesTraining(model, method.widths(), scale=20.0).sizes] == [2]
     assert MatQuant(**single, base="omniquant").fit(read(texts)).about["inputs_at_bits"] == 2
     assert widths((8, 4, 2), 8, weights=(0, 1, 0), distill="8->2").looked_at == (8, 4, 2)
 
@@ -335,7 +335,7 @@ def test_every_verb(anysize, options, pairs, tmp_path):
     cut = SentenceTransformer(str(tmp_path / "cut"), device="cpu")
     expected = az.load(out, bits=4).encode(sentences(3))
     np.testing.assert_allclose(cut.encode(sentences(3), normalize_embeddings=True), expected, atol=1e-5)
-    assert Nesting(bits=(2, 3, 4, 6, 8)).levels("bits") == az.load(out).nesting.levels("bits")
+    assert Nesting(bits=(2, 3, 4, 6, 8)).values("bits") == az.load(out).nesting.values("bits")
 
 
 def test_with_texts_alone_a_width_keeps_the_neighbours_of_the_float_model(options, texts):

@@ -19,7 +19,6 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.search.intake.items import embed
 from anysize.sparse import SparseAutoencoder
 from anysize.sparse.formats.sparse_encoder import module_of, write_sparse_encoder
-from anysize.sparse.measuring.searching import vectors_of
 from anysize.sparse.rows.source import Source
 from tests.conftest import sentences, tree, write_pairs
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
@@ -85,7 +84,7 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, mo
     assert tree(tmp_path) == before
     (tmp_path / "st" / "anysize-export.json").unlink()
     anysize(*cut).refused("not ours to replace")  # it might be one that a user trained
-    anysize(*cut[:-3], "gguf", *cut[-2:]).refused("expected one of saelens, sparse-encoder")
+    anysize(*cut[:-3], "gguf", *cut[-2:]).refused("no format 'gguf'; there are: saelens, sparse-encoder")
 
 
 def test_an_index_of_long_texts_tells_what_is_cut_or_holds_passages(anysize, tmp_path: Path, encoder_path: Path):
@@ -134,12 +133,12 @@ def test_over_a_base_with_prompts_that_cuts_its_vectors(tmp_path: Path):
     sae.about = {"options": {"model": str(base)}}
     write_sparse_encoder(sae, tmp_path / "st")
     loaded = SparseEncoder(str(tmp_path / "st"), device="cpu")
-    items = Items([str(row) for row in range(len(TEXTS))], texts=TEXTS)
+    items = Items([str(row) for row in range(len(TEXTS))], TEXTS)
     np.testing.assert_allclose(sae.features(TEXTS), plain.encode_document(TEXTS), atol=1e-5)
     for side in ("query", "document"):
         rows = getattr(plain, f"encode_{side}")(TEXTS)
         np.testing.assert_allclose(embed(sae, TEXTS, side), rows, atol=1e-5)
-        np.testing.assert_allclose(vectors_of(sae, items, side), rows, atol=1e-5)
+        np.testing.assert_allclose(sae.vectors(items, side), rows, atol=1e-5)
         found = getattr(loaded, f"encode_{side}")(TEXTS).to_dense()
         torch.testing.assert_close(found, sae.encode_dense(rows), atol=1e-4, rtol=1e-4)
     runner = Source(str(base)).runner()

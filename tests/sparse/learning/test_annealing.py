@@ -14,12 +14,12 @@ from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import CSR, MSAE, BatchTopK, JumpReLU, MatryoshkaSAE, ReLU, TopK
 from anysize.sparse.learning.levels_loss import loss_of_levels
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.learning.recipe import Recipe
-from anysize.sparse.rows.stored import ArrayRows, Batch
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch
+from tests.sparse import reference
 from tests.sparse.learning.test_loop import BASE, D, F, learner
+from tests.sparse.making import features
 
 RANKS = Recipe(Nesting(active=(2, 8, 32)), "topk", F, None, 3e-3, k_anneal=0.7, initial_topk=16, aux=0.0)
 
@@ -40,9 +40,9 @@ def test_a_step_selects_as_many_as_are_due(kind):
     recipe = replace(BASE, nesting=Nesting(latents=(F,)), activation=kind, k_anneal=1.0, initial_topk=16)
     held = learner(recipe, ArrayRows(x))
     for step, k in ((0, 16), (5, 10), (10, 4)):
-        _, found = held.loss(Batch(torch.as_tensor(x[:64])), step, 10)
-        pre = held.sae.pre_activations(x[:64])
-        wanted = (plain.topk if kind == "topk" else plain.batchtopk)(pre, k)
+        _, found = held.loss(SparseBatch(torch.as_tensor(x[:64])), step, 10)
+        pre = reference.inputs_of(held.sae, x[:64])
+        wanted = (reference.topk if kind == "topk" else reference.batchtopk)(pre, k)
         dense = torch.zeros(64, F)
         dense[found.entries.rows, found.entries.latents] = found.values
         torch.testing.assert_close(dense, wanted.detach(), atol=1e-5, rtol=1e-4)
@@ -53,14 +53,16 @@ def test_losses_on_the_way_are_those_of_more_active_levels(nesting):
     x = features(256, D)
     recipe = replace(RANKS, nesting=nesting)
     held = learner(recipe, ArrayRows(x))
-    loss, _ = held.loss(Batch(torch.as_tensor(x[:32])), 3, 10)
+    loss, _ = held.loss(SparseBatch(torch.as_tensor(x[:32])), 3, 10)
     sae, times = held.sae, (16 + (2 - 16) * 3 / 7) / 2
     rows = (torch.as_tensor(x[:32]) - sae.mean) * sae.scale
-    pre = plain.pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec)
+    pre = reference.pre_activations(rows, sae.W_enc, sae.b_enc, sae.b_dec)
     wanted = []
     for size in nesting:
-        z = plain.topk(pre, min(round(size["active"] * times), F))
-        wanted.append(plain.losses(plain.prefix_errors(z, rows, sae.W_dec, sae.b_dec, (size.get("latents", F),)))[0])
+        z = reference.topk(pre, min(round(size["active"] * times), F))
+        wanted.append(
+            reference.losses(reference.prefix_errors(z, rows, sae.W_dec, sae.b_dec, (size.get("latents", F),)))[0]
+        )
     torch.testing.assert_close(loss, torch.stack(wanted).mean())
     weights = [sae.W_enc, sae.W_dec, sae.b_enc]
     torch.testing.assert_close(
@@ -71,7 +73,7 @@ def test_losses_on_the_way_are_those_of_more_active_levels(nesting):
 def test_the_contrastive_loss_sees_the_sparsest_level_of_the_step():
     x = features(256, D)
     held = learner(replace(RANKS, contrast=0.1), ArrayRows(x))
-    _, found = held.loss(Batch(torch.as_tensor(x[:32])), 0, 10)
+    _, found = held.loss(SparseBatch(torch.as_tensor(x[:32])), 0, 10)
     assert held.smallest(found, RANKS.more_active(0, 10)).entries.counts.sum() == 16 * 32
     assert held.smallest(found).entries.counts.sum() == 2 * 32
 
@@ -91,7 +93,7 @@ def test_training_ends_at_k_and_resumes_where_it_was(tmp_path: Path, anysize):
     np.save(tmp_path / "X.npy", features(1200, D))
     rows = ArrayRows(np.load(tmp_path / "X.npy"))
     held = learner(replace(BASE, k_anneal=0.7, initial_topk=12), rows)
-    log = train([held], rows, Plan(20, 128))[0]
+    log = train([held], rows, LearningPlan(20, 128))[0]
     assert log[0].active == 12
     assert log[-1].active == 4
     words = ["fit", tmp_path / "X.npy", "--method", "csr", "--latents", "64", "--active", "4", "--k-anneal", "0.7"]

@@ -20,10 +20,9 @@ from anysize.sparse import BatchTopK, calibrate, reconstruction
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.loop import one_step
 from anysize.sparse.learning.selecting import _numpy_places, _torch_places
-from anysize.sparse.rows.stored import ArrayRows, Batch, mean_and_scale
-from tests.sparse.helpers import features
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch, mean_and_scale
 from tests.sparse.learning.test_loop import RECIPES, D
-from tests.sparse.making import LATENTS, inputs, random_sae
+from tests.sparse.making import LATENTS, features, inputs, random_sae
 
 EVERY = {
     **RECIPES,
@@ -48,7 +47,7 @@ def test_the_check_itself_sees_a_tensor_that_was_made_elsewhere():
 def test_a_training_step_makes_everything_beside_its_input(name, vectors):
     rows = ArrayRows(vectors, labels=np.arange(400) % 4)
     recipe = replace(EVERY[name], dead_after=1)  # so that the dead-latent loss has its say
-    sample, batch = rows.sample(), Batch(rows.sample()[:64], torch.arange(64) % 4)
+    sample, batch = rows.sample(), SparseBatch(rows.sample()[:64], torch.arange(64) % 4)
 
     def trained(held: Learner, kept: Learner) -> tuple[dict[str, torch.Tensor], list[float]]:
         held.begin(sample)
@@ -104,7 +103,7 @@ def test_a_device_is_one_that_is_there(monkeypatch, vectors):
     assert device_of("cpu").type == "cpu"
     if not torch.cuda.is_available():
         assert device_of(None).type == "cpu"
-        data = Data("x", "x", corpus=Items([str(n) for n in range(400)], vectors=vectors))
+        data = Data("x", "x", corpus=Items([str(n) for n in range(400)], vectors, "vector"))
         with pytest.raises(AnysizeError, match="the device cuda is not here, of 0 CUDA devices"):
             BatchTopK(latents=(64,), active=(4,), device="cuda").fit(data)
     with pytest.raises(AnysizeError, match="'fast' names no device"):

@@ -18,13 +18,13 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.sparse import JumpReLU, calibrate, reconstruction
 from anysize.sparse.formats import saelens
 from anysize.sparse.learning.jumprelu import jump
-from anysize.sparse.learning.kernels import Levels, encoded, level_errors
+from anysize.sparse.learning.kernels import StepSizes, encoded, level_errors
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import select_above
-from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch, is_held_out, mean_and_scale
+from tests.sparse import reference
+from tests.sparse.making import features
 
 N, D, F = 24, 5, 64
 LATENTS, BANDWIDTH = (8, 40, 64), 0.3
@@ -42,16 +42,16 @@ def test_losses_l0_and_all_gradients_are_those_of_the_dense_computation():
     outer = torch.tensor([0.7, 0.1, 1.3], dtype=torch.float64)
     assert float(log_threshold.detach().exp().min()) < BANDWIDTH / 2  # some windows reach below zero
 
-    pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
-    z, l0 = plain.jumprelu(pre, log_threshold, BANDWIDTH)
-    wanted = plain.losses(plain.prefix_errors(z, x, held["W_dec"], held["b_dec"], LATENTS))
+    pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
+    z, l0 = reference.jumprelu(pre, log_threshold, BANDWIDTH)
+    wanted = reference.losses(reference.prefix_errors(z, x, held["W_dec"], held["b_dec"], LATENTS))
 
     centred = x - held["b_dec"].detach()
     bounds = (log_threshold.exp() - BANDWIDTH / 2).detach()
     found = select_above(centred, held["W_enc"], held["b_enc"], bounds)
     tied = encoded(found.values, found.entries, centred, held["W_enc"], held["b_enc"], held["b_dec"])
     values, count = jump(tied, log_threshold, found.entries.latents, BANDWIDTH)
-    levels = Levels.of(found.entries, found.entries.latents, LATENTS)
+    levels = StepSizes.of(found.entries, found.entries.latents, LATENTS)
     errors = level_errors(values, found.entries, levels, x, held["W_dec"], held["b_dec"])
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(count / N, l0.mean())
@@ -78,7 +78,7 @@ def test_gradients_in_the_threshold_estimate_how_means_over_many_rows_change():
 
 def test_the_number_of_active_latents_comes_to_the_target_by_thresholds_of_their_own(tmp_path: Path):
     x = features(1500, 16)
-    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], vectors=x))
+    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], x, "vector"))
     sae = JumpReLU(latents=(64,), active=(4,), steps=300, batch_size=128, learning_rate=3e-3).fit(data)
     found = reconstruction(sae, x[is_held_out(np.arange(1500), 1500)])
     assert found.l0 == pytest.approx(4, abs=0.05)
@@ -106,7 +106,7 @@ def test_what_training_calls_active_is_what_encoding_gives():
     with torch.no_grad():
         held.log_threshold.add_(torch.linspace(-1, 1, 64))
     held._show_thresholds()
-    _, found = held.loss(Batch(torch.as_tensor(x)), 0)
+    _, found = held.loss(SparseBatch(torch.as_tensor(x)), 0)
     codes = held.sae.encode(x)
     torch.testing.assert_close(found.entries.latents, codes.indices)
     torch.testing.assert_close(found.values.detach(), codes.values)
@@ -117,7 +117,7 @@ def test_the_weight_of_l0_rises(monkeypatch):
     rows = ArrayRows(x)
     recipe = Recipe(Nesting(latents=(64,)), "jumprelu", 64, None, 3e-3, l0=2.0, l0_rise=0.5, aux=0.0)
     held = Learner(recipe, *mean_and_scale(rows.sample()))
-    batch = Batch(torch.as_tensor(x))
+    batch = SparseBatch(torch.as_tensor(x))
     losses = [float(held.loss(batch, step, 20)[0].detach()) for step in (0, 4, 9, 15)]
     l0 = held.sae.encode(x).l0
     assert losses[1] - losses[0] == pytest.approx(2 * l0 * 0.4, rel=1e-4)
@@ -127,7 +127,7 @@ def test_the_weight_of_l0_rises(monkeypatch):
 
 def test_a_stronger_penalty_leaves_fewer_active():
     x = features(1500, 16)
-    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], vectors=x))
+    data = Data("x", "x", corpus=Items([str(n) for n in range(1500)], x, "vector"))
     same = {"latents": (64,), "steps": 200, "batch_size": 128, "learning_rate": 3e-3, "threshold": 0.5}
     weak, strong = (JumpReLU(l0=weight, **same).fit(data).encode(x).l0 for weight in (1e-3, 3e-2))
     assert strong < 0.8 * weak
@@ -142,7 +142,7 @@ def test_options_that_do_not_go_together_are_refused():
         JumpReLU(l0_rise=2)
     with pytest.raises(SizeError, match="several numbers of active latents need topk"):
         JumpReLU(active=(2, 4)).nesting(16)
-    assert JumpReLU().nesting(384).levels("latents") == (2048,)
+    assert JumpReLU().nesting(384).values("latents") == (2048,)
     assert JumpReLU(l0=0.1).recipe(16).active is None
 
 

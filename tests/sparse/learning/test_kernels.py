@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from anysize.sparse.autoencoder.ranks import strongest_first
-from anysize.sparse.learning.kernels import Levels, encoded, level_errors
+from anysize.sparse.learning.kernels import StepSizes, encoded, level_errors
 from anysize.sparse.learning.selecting import row_topk, select_batch, select_relu, select_topk
-from tests.sparse import plain
+from tests.sparse import reference
 
 N, D, F = 24, 5, 64
 LATENTS = (8, 16, 40, 64)
@@ -46,13 +46,17 @@ def test_prefix_losses_and_gradients_are_those_of_plain_autograd(kind, detach, w
     held, x = weights()
     row_weights = torch.rand(N, dtype=torch.float64) if weighted else None
     outer = torch.tensor([0.7, 0.1, 1.3, 1.0], dtype=torch.float64)
-    pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
-    z = {"relu": lambda: pre.clamp_min(0), "topk": lambda: plain.topk(pre, 6), "batch": lambda: plain.batchtopk(pre, 6)}
-    wanted_errors = plain.prefix_errors(z[kind](), x, held["W_dec"], held["b_dec"], LATENTS, detach=detach)
-    wanted = plain.losses(wanted_errors, row_weights)
+    pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
+    z = {
+        "relu": lambda: pre.clamp_min(0),
+        "topk": lambda: reference.topk(pre, 6),
+        "batch": lambda: reference.batchtopk(pre, 6),
+    }
+    wanted_errors = reference.prefix_errors(z[kind](), x, held["W_dec"], held["b_dec"], LATENTS, detach=detach)
+    wanted = reference.losses(wanted_errors, row_weights)
 
     found = selected(x, held, kind, 6)
-    levels = Levels.of(found.entries, found.entries.latents, LATENTS)
+    levels = StepSizes.of(found.entries, found.entries.latents, LATENTS)
     errors = through_kernels(found, x, held, levels, row_weights=row_weights, detach=detach)
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(errors.last, wanted_errors[-1].detach())
@@ -62,12 +66,12 @@ def test_prefix_losses_and_gradients_are_those_of_plain_autograd(kind, detach, w
 def test_rank_losses_and_gradients_are_those_of_plain_autograd():
     held, x = weights(1)
     active = (2, 4, 16, 64)
-    pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
-    wanted = plain.losses(plain.rank_errors(pre, x, held["W_dec"], held["b_dec"], active))
+    pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
+    wanted = reference.losses(reference.rank_errors(pre, x, held["W_dec"], held["b_dec"], active))
     found = selected(x, held, "topk", 64)
     order, rank = strongest_first(found.entries.rows, found.values, N)
     found = found.kept(order)
-    errors = through_kernels(found, x, held, Levels.of(found.entries, rank, active))
+    errors = through_kernels(found, x, held, StepSizes.of(found.entries, rank, active))
     torch.testing.assert_close(errors.losses, wanted)
     torch.testing.assert_close(gradients(errors.losses.sum(), held), gradients(wanted.sum(), held))
 
@@ -81,8 +85,8 @@ def test_selections_are_exact(monkeypatch, slice_, k):
     monkeypatch.setattr("anysize.sparse.learning.selecting._BLOCK", slice_)
     held, x = weights(2)
     with torch.no_grad():
-        pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
-        for kind, wanted in (("topk", plain.topk(pre, k)), ("batch", plain.batchtopk(pre, k))):
+        pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"])
+        for kind, wanted in (("topk", reference.topk(pre, k)), ("batch", reference.batchtopk(pre, k))):
             found = selected(x, held, kind, k)
             dense = torch.zeros_like(pre)
             dense[found.entries.rows, found.entries.latents] = found.values
@@ -96,7 +100,7 @@ def test_a_bound_that_is_too_high_is_noticed(monkeypatch, margin):
     monkeypatch.setattr("anysize.sparse.learning.selecting._MARGIN", margin)
     monkeypatch.setattr("anysize.sparse.learning.selecting._LOOK", 2)
     held, x = weights(3)
-    pre = plain.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"]).detach()
+    pre = reference.pre_activations(x, held["W_enc"], held["b_enc"], held["b_dec"]).detach()
     found = selected(x, held, "batch", 6)
     assert len(found.values) == 6 * N
     torch.testing.assert_close(found.values.min(), pre.reshape(-1).topk(6 * N).values.min())
@@ -116,7 +120,7 @@ def test_nothing_selected_leaves_the_bias_alone():
         held["b_enc"].fill_(-1e3)
     found = selected(x, held, "topk", 6)
     assert len(found.values) == 0
-    errors = through_kernels(found, x, held, Levels.of(found.entries, found.entries.latents, LATENTS))
+    errors = through_kernels(found, x, held, StepSizes.of(found.entries, found.entries.latents, LATENTS))
     got = gradients(errors.losses.sum(), held)
     torch.testing.assert_close(got[2], 2 * 4 * (held["b_dec"] - x).sum(0).detach() / (N * D))
     assert all(bool((gradient == 0).all()) for gradient in (got[0], got[1], got[3]))

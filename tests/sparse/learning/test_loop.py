@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +16,14 @@ from anysize.sparse.learning.contrastive import label_loss, pair_loss, self_loss
 from anysize.sparse.learning.dead import dead_latent_loss
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.learning.levels_loss import loss_of_levels
-from anysize.sparse.learning.loop import Plan, last_checkpoint, train
+from anysize.sparse.learning.loop import LearningPlan, last_checkpoint, train
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
-from anysize.sparse.rows.stored import ArrayRows, Batch, is_held_out, mean_and_scale
+from anysize.sparse.rows.stored import ArrayRows, SparseBatch, is_held_out, mean_and_scale
 from tests.conftest import flips, sentences
-from tests.sparse import plain
-from tests.sparse.helpers import features
+from tests.processes import two_processes
+from tests.sparse import reference
+from tests.sparse.making import features
 
 D, F = 16, 64
 BASE = Recipe(Nesting(latents=(8, 32, 64)), "batchtopk", F, 4, 3e-3)
@@ -60,7 +59,7 @@ def test_every_recipe_learns(vectors):
     learners = {name: learner(recipe, rows) for name, recipe in RECIPES.items()}
     for held in learners.values():
         held.begin(rows.sample())
-    logs = train(list(learners.values()), rows, Plan(120, 128))
+    logs = train(list(learners.values()), rows, LearningPlan(120, 128))
     for (name, held), log in zip(learners.items(), logs, strict=True):
         assert log[-1].loss < 0.7 * log[0].loss, name
         if held.recipe.activation == "batchtopk":
@@ -75,10 +74,10 @@ def test_every_recipe_learns(vectors):
 def test_several_at_once_are_what_each_is_alone(vectors):
     rows = ArrayRows(vectors)
     pair = [learner(BASE, rows), learner(RECIPES["both"], rows)]
-    train(pair, rows, Plan(6, 64))
+    train(pair, rows, LearningPlan(6, 64))
     for held in pair:
         alone = learner(held.recipe, rows)
-        train([alone], rows, Plan(6, 64))
+        train([alone], rows, LearningPlan(6, 64))
         torch.testing.assert_close(dict(alone.sae.state_dict()), dict(held.sae.state_dict()), atol=0, rtol=0)
 
 
@@ -86,9 +85,9 @@ def test_several_at_once_are_what_each_is_alone(vectors):
 def test_a_resumed_run_ends_with_the_same_weights(vectors, tmp_path: Path, name, monkeypatch):
     rows, recipe = ArrayRows(vectors), replace(RECIPES[name], dead_after=3)
     whole = learner(recipe, rows)
-    logged = train([whole], rows, Plan(20, 256), None)
+    logged = train([whole], rows, LearningPlan(20, 256), None)
     killed = learner(recipe, rows)
-    plan = Plan(20, 256, checkpoints=4)
+    plan = LearningPlan(20, 256, checkpoints=4)
 
     class Killed(Exception):
         pass
@@ -118,20 +117,20 @@ def test_the_loss_over_two_axes_is_that_of_every_size(vectors):
     recipe = replace(RECIPES["both"], bias_level=True, aux=0.0)
     held = learner(recipe, rows)
     x = (torch.as_tensor(vectors[:32]) - held.sae.mean) * held.sae.scale
-    loss, found = held.loss(Batch(torch.as_tensor(vectors[:32])), 0)
+    loss, found = held.loss(SparseBatch(torch.as_tensor(vectors[:32])), 0)
     dense = torch.zeros(32, F)
     dense[found.entries.rows, found.entries.latents] = found.values
     sae, expected = held.sae, [(x - held.sae.b_dec).square().mean()]
     for size in recipe.nesting:
-        z = plain.topk(dense, size["active"])
-        expected += plain.losses(plain.prefix_errors(z, x, sae.W_dec, sae.b_dec, (size["latents"],)))
+        z = reference.topk(dense, size["active"])
+        expected += reference.losses(reference.prefix_errors(z, x, sae.W_dec, sae.b_dec, (size["latents"],)))
     torch.testing.assert_close(loss, torch.stack(expected).mean())
 
 
 def test_levels_without_weight_train_nothing(vectors):
     rows = ArrayRows(vectors)
     weighted = Nesting(latents=(8, 64), weights=(0.0, 1.0))
-    batch = Batch(torch.as_tensor(vectors[:64]))
+    batch = SparseBatch(torch.as_tensor(vectors[:64]))
     one, other = (
         learner(replace(BASE, nesting=nesting, reduction="sum"), rows) for nesting in (weighted, Nesting(latents=(64,)))
     )
@@ -155,7 +154,7 @@ def test_the_dead_latent_loss_and_its_gradients(vectors):
     centred, left = (torch.randn(20, D, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     dead = torch.tensor([3, 5, 40, 41, 63])
     loss = dead_latent_loss(centred, left, sae.W_enc, sae, dead, 2)
-    pre = plain.topk((centred @ sae.W_enc + sae.b_enc)[:, dead], 2)
+    pre = reference.topk((centred @ sae.W_enc + sae.b_enc)[:, dead], 2)
     wanted = (pre @ sae.W_dec[dead] - left).square().mean() / (left - left.mean(0)).square().mean()
     torch.testing.assert_close(loss, wanted)
     weights = [sae.W_enc, sae.b_enc, sae.W_dec]
@@ -167,14 +166,14 @@ def test_dead_latents_are_counted_revived_and_said_once(vectors, capsys):
     held = learner(replace(BASE, dead_after=2, learning_rate=1e-2), rows)
     with torch.no_grad():
         held.sae.b_enc.fill_(-50)
-    logs = train([held], rows, Plan(20, 128))
+    logs = train([held], rows, LearningPlan(20, 128))
     assert logs[0][4].dead == F
     said = capsys.readouterr().err
     assert said.count("all 64 latents are dead") == 1
     alone = learner(replace(BASE, dead_after=2, aux=0.0), rows)
     with torch.no_grad():
         alone.sae.b_enc[:32] = -50
-    train([alone], rows, Plan(20, 128))
+    train([alone], rows, LearningPlan(20, 128))
     assert int((alone.silent >= 2).sum()) >= 32
 
 
@@ -185,13 +184,13 @@ def test_training_stops_before_a_bad_step(vectors, tmp_path: Path):
         held.sae.b_dec[0] = torch.nan
     before = held.sae.W_dec.clone()
     with pytest.raises(DivergedError, match="the loss is nan at step 1 of 5"):
-        train([held], rows, Plan(5, 64), tmp_path)
+        train([held], rows, LearningPlan(5, 64), tmp_path)
     torch.testing.assert_close(held.sae.W_dec.detach(), before.detach())
 
 
 def test_the_gradient_along_a_dictionary_row_is_taken_off_and_long_ones_are_cut(vectors):
     held = learner(replace(BASE, clip=1e-3), ArrayRows(vectors))
-    held.gradients(Batch(torch.as_tensor(vectors[:64])), 0)
+    held.gradients(SparseBatch(torch.as_tensor(vectors[:64])), 0)
     norm = held.tidy()
     along = (held.sae.W_dec.grad * held.sae.W_dec).sum(1)
     torch.testing.assert_close(along, torch.zeros(F), atol=1e-6, rtol=0)
@@ -203,12 +202,12 @@ def test_the_gradient_along_a_dictionary_row_is_taken_off_and_long_ones_are_cut(
 def test_a_threshold_gives_the_l0_that_was_asked_for(vectors):
     rows = ArrayRows(vectors)
     held = learner(BASE, rows)
-    train([held], rows, Plan(20, 128))
+    train([held], rows, LearningPlan(20, 128))
     for active in (0.5, 3, 7.25):
         calibrate(held.sae, rows.held_out(), active)
         assert held.sae.encode(rows.held_out()).l0 == pytest.approx(active, abs=0.01)
     threshold = threshold_for(held.sae, rows.held_out(), 3, latents=32)
-    pre = held.sae.pre_activations(rows.held_out())[:, :32]
+    pre = reference.inputs_of(held.sae, rows.held_out())[:, :32]
     assert float((pre > threshold).sum(1).float().mean()) == pytest.approx(3, abs=0.01)
     with pytest.raises(AnysizeError, match="does not fit"):
         threshold_for(held.sae, rows.held_out(), 65)
@@ -275,7 +274,7 @@ def test_data_that_teaches_nothing_is_refused(vectors):
         ArrayRows(vectors[:1])
     rows = ArrayRows(vectors[:20])
     with pytest.raises(AnysizeError, match="do not fill one batch of 64"):
-        train([learner(BASE, rows)], rows, Plan(3, 64))
+        train([learner(BASE, rows)], rows, LearningPlan(3, 64))
 
 
 def test_rows_are_centred_and_of_mean_square_one(vectors):
@@ -292,16 +291,12 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors, encoder_path
     fit = ["fit", str(tmp_path / "texts.jsonl"), "--method", "batchtopk", "--model", str(encoder_path)]
     fit += ["--site", "layer.1", "--latents", "64", "--active", "4", "--steps", "20", "--batch-size", "128"]
     (tmp_path / "words.json").write_text(json.dumps(fit))
-    script = ["-m", "tests.sparse.learning.two_processes"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *script]
-    root = Path(__file__).parent.parent.parent.parent
-    done = subprocess.run([*launch, str(tmp_path)], capture_output=True, text=True, timeout=300, cwd=root, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed = two_processes("tests.sparse.learning.in_two_processes", tmp_path)
     rows = ArrayRows(vectors)
     for name in ("prefixes", "ranks", "jumprelu"):
         alone = learner(replace(RECIPES[name], aux=0.0), rows)
         alone.begin(rows.sample())
-        train([alone], rows, Plan(8, 128))
+        train([alone], rows, LearningPlan(8, 128))
         states = [torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1)]
         torch.testing.assert_close(states[0], states[1], atol=0, rtol=0)
         torch.testing.assert_close(states[0], dict(alone.sae.state_dict()), atol=2e-5, rtol=1e-4)
@@ -313,7 +308,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, vectors, encoder_path
     assert not set(ours.flatten().tolist()) & set(theirs.flatten().tolist())
 
     # The command line: the first process speaks and writes for both.
-    assert done.stdout.count("learnt from") == 1
+    assert printed.count("learnt from") == 1
     assert anysize(*fit, "--out", tmp_path / "one").status == 0
     one, two = (dict(az.load(tmp_path / name).state_dict()) for name in ("one", "two"))
     torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)

@@ -22,7 +22,7 @@ from anysize.sparse.formats import saelens
 from anysize.sparse.looking.gather import look
 from anysize.sparse.looking.page import _verdict, page
 from anysize.sparse.measuring.errors_of_rows import fvu
-from anysize.sparse.measuring.reconstruction import reconstruction
+from anysize.sparse.measuring.rebuilt import reconstruction
 from anysize.sparse.pruning.powerlaw import PowerLaw, Rival
 from anysize.sparse.rows.stored import is_held_out
 from tests.conftest import tree as contents

@@ -17,6 +17,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.measure import measure
+from anysize.sparse.autoencoder.model import SEARCHED
 from anysize.sparse.rows.stored import is_held_out
 from tests.conftest import sentences
 from tests.sparse.making import LATENTS, WIDTH, inputs, random_sae
@@ -29,8 +30,8 @@ def judged() -> Data:
     """Each query's answers are two documents near it and one anywhere."""
     near = np.argsort(-(QUERIES @ CORPUS.T), axis=1)[:, :2]
     qrels = {f"q{row}": {f"d{near[row, 0]}": 2.0, f"d{near[row, 1]}": 1.0, f"d{row}": 1.0} for row in range(12)}
-    queries = Items([f"q{row}" for row in range(12)], vectors=QUERIES)
-    return Data("judged", "judged", Items(IDS, vectors=CORPUS), queries, {"test": qrels})
+    queries = Items([f"q{row}" for row in range(12)], QUERIES, "vector")
+    return Data("judged", "judged", Items(IDS, CORPUS, "vector"), queries, {"test": qrels})
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -64,7 +65,7 @@ def test_retrieval_by_codes_is_that_of_dense_ones_beside_vectors_of_as_many_dims
         assert one.metrics["ndcg@10"] == pytest.approx(plain_ndcg(codes, asked, data.qrels["test"]))
         active = (codes > 0).sum(1).mean()
         assert one.bytes == round(active * 6)  # a float32 and a 16-bit index each
-        assert one.metrics["-l0"] == pytest.approx(-active)
+        assert one.metrics["l0"] == pytest.approx(active)
         dims = min(WIDTH, max(1, round(active)))
         cut = by["truncate", size]
         assert cut.bytes == 4 * dims
@@ -89,9 +90,9 @@ def test_retrieval_by_codes_is_that_of_dense_ones_beside_vectors_of_as_many_dims
 
 def test_an_items_class_is_that_of_the_nearest_other_code():
     labels = [str(int(row.argmax()) % 4) for row in CORPUS]
-    data = Data("labelled", "labelled", Items(IDS, vectors=CORPUS), labels=labels)
+    data = Data("labelled", "labelled", Items(IDS, CORPUS, "vector"), labels=labels)
     sae = random_sae("topk", Nesting(active=(2, 6)))
-    sae.about = {"method": "csr"}
+    sae.evaluators = SEARCHED
     found = measure(sae, data)
     assert found.metric == "1-nn accuracy"
     asked = is_held_out(np.arange(80), 80)
@@ -105,20 +106,20 @@ def test_an_items_class_is_that_of_the_nearest_other_code():
 
 def test_what_is_measured_is_the_methods_unless_asked_otherwise():
     data, sae = judged(), random_sae("topk", Nesting(active=(2, 6)))
-    assert measure(sae, data).metric == "explained_variance"
-    sae.about = {"method": "csr"}
+    assert measure(sae, data).metric == "variance_explained"
+    sae.evaluators = SEARCHED
     assert measure(sae, data).metric == "ndcg@10"
-    assert measure(sae, data, by="reconstruction").metric == "explained_variance"
-    with pytest.raises(AnysizeError, match="rebuilds nothing"):
+    assert measure(sae, data, by="reconstruction").metric == "variance_explained"
+    with pytest.raises(AnysizeError, match="measure by sparse-retrieval or sparse-accuracy"):
         measure(sae, data, by="reconstruction", arms=("pca",))
     with pytest.raises(AnysizeError, match="not measured by 'retrieval'; expected one of sparse-retrieval"):
         measure(sae, data, by="retrieval")
     with pytest.raises(DataError, match="offers nothing"):
         measure(sae, data, by="sparse-accuracy")
-    narrow = replace(data, corpus=Items(IDS, vectors=CORPUS[:, :5]))
+    narrow = replace(data, corpus=Items(IDS, CORPUS[:, :5], "vector"))
     with pytest.raises(DataError, match="reads vectors of width 12"):
         measure(sae, narrow)
-    texts = replace(data, corpus=Items(IDS, texts=sentences(80)))
+    texts = replace(data, corpus=Items(IDS, sentences(80)))
     with pytest.raises(DataError, match="fitted on vectors and knows of no encoder"):
         measure(sae, texts)
 
@@ -162,4 +163,30 @@ def test_texts_are_searched_through_the_encoder_of_the_fit(anysize, tmp_path: Pa
     by_class = anysize("measure", tmp_path / "codes", tmp_path / "classes.jsonl", "--arms", "pca", "--json")
     assert by_class.json["metric"] == "1-nn accuracy"
     rebuilt = anysize("measure", tmp_path / "codes", folder, "--by", "reconstruction", "--json")
-    assert rebuilt.json["metric"] == "explained_variance"
+    assert rebuilt.json["metric"] == "variance_explained"
+
+
+def test_that_codes_are_searched_is_saved_and_known_of_models_that_did_not_say_it(tmp_path: Path):
+    sae = random_sae("topk", Nesting(active=(2, 6)))
+    sae.save(tmp_path / "plain")
+    assert az.load(tmp_path / "plain").evaluators == type(sae).evaluators
+    sae.about = {"method": "csr"}  # as an earlier version left it
+    sae.save(tmp_path / "old")
+    assert "evaluators" not in sae.config()
+    old = az.load(tmp_path / "old", active=2)
+    assert old.evaluators == SEARCHED
+    assert old.fingerprint == sae.fingerprint
+    sae.evaluators = SEARCHED
+    assert sae.at(active=2).extract().evaluators == SEARCHED
+    sae.about = {}
+    sae.save(tmp_path / "new")
+    assert az.load(tmp_path / "new").evaluators == SEARCHED
+    fitted = az.fit(
+        Data("rows", "rows", Items(IDS, CORPUS, "vector")),
+        method="csr",
+        latents=(16,),
+        active=(2,),
+        steps=1,
+        batch_size=8,
+    )
+    assert fitted.evaluators == SEARCHED

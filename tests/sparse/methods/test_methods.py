@@ -19,7 +19,7 @@ from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
 from anysize.testing import check_nested_model
 from tests.conftest import sentences
-from tests.sparse.helpers import features
+from tests.sparse.making import features
 
 D = 16
 SHORT = {"steps": 60, "batch_size": 128, "learning_rate": 3e-3}
@@ -42,7 +42,7 @@ def vectors() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def data(vectors) -> Data:
-    return Data("made", "made", corpus=Items([str(n) for n in range(len(vectors))], vectors=vectors))
+    return Data("made", "made", corpus=Items([str(n) for n in range(len(vectors))], vectors, "vector"))
 
 
 def test_every_method_gives_a_nested_model_with_its_sizes(data, vectors):
@@ -59,12 +59,12 @@ def test_every_method_gives_a_nested_model_with_its_sizes(data, vectors):
 
 
 def test_sizes_and_weights_follow_from_the_options():
-    assert MatryoshkaSAE().nesting(384).levels("latents") == (128, 256, 512, 1024, 2048)
-    assert MSAE(latents=(100,)).nesting(384).levels("active") == (16, 32, 64, 100)
+    assert MatryoshkaSAE().nesting(384).values("latents") == (128, 256, 512, 1024, 2048)
+    assert MSAE(latents=(100,)).nesting(384).values("active") == (16, 32, 64, 100)
     assert MSAE(latents=(64,), weighting="reverse").nesting(16).weights == (3.0, 2.0, 1.0)
-    assert CSR(active=(8,)).nesting(384).levels("active") == (8, 32)
+    assert CSR(active=(8,)).nesting(384).values("active") == (8, 32)
     assert CSR(active=(8,)).nesting(384).weights == (1.0, 1 / 8)
-    assert CSR(active=(8,), multi_topk_weight=0.0).nesting(384).levels("active") == (8,)
+    assert CSR(active=(8,), multi_topk_weight=0.0).nesting(384).values("active") == (8,)
     assert TopK(latents=(8, 64)).nesting(16).weights == (0.0, 1.0)
     assert MatryoshkaSAE(latents=(8, 64), weights=(2.0, 1.0)).nesting(16).weights == (2.0, 1.0)
     assert MatryoshkaSAE(latents=(4096, 16384)).recipe(384).learning_rate == pytest.approx(2e-4)
@@ -139,12 +139,12 @@ def test_the_verbs_on_vectors(anysize, tmp_path: Path, vectors):
     assert said.status == 0, said.err
     records = {(one["arm"], one["size"]["latents"]): one for one in said.json["records"]}
     assert len(records) == 15
-    assert records["pruned", 8]["metrics"]["explained_variance"] > records["sorted", 8]["metrics"]["explained_variance"]
-    assert records["sorted", 64]["metrics"]["explained_variance"] == pytest.approx(
-        records["batchtopk", 64]["metrics"]["explained_variance"], abs=1e-5
+    assert records["pruned", 8]["metrics"]["variance_explained"] > records["sorted", 8]["metrics"]["variance_explained"]
+    assert records["sorted", 64]["metrics"]["variance_explained"] == pytest.approx(
+        records["batchtopk", 64]["metrics"]["variance_explained"], abs=1e-5
     )
     assert (
-        records["nested", 8]["metrics"]["explained_variance"] < records["nested", 64]["metrics"]["explained_variance"]
+        records["nested", 8]["metrics"]["variance_explained"] < records["nested", 64]["metrics"]["variance_explained"]
     )
     assert "held out" in said.json["meta"]["task"]
     np.save(tmp_path / "other.npy", vectors[:, :5])

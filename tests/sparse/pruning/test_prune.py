@@ -15,6 +15,7 @@ from anysize.sparse.measuring.errors_of_rows import cosine, fvu
 from anysize.sparse.pruning.granularity import granularity_curve, recaptured
 from anysize.sparse.pruning.importance import MEASURES, importance
 from anysize.sparse.pruning.prune import mean_active, prune, sort_by_importance
+from tests.sparse import reference
 from tests.sparse.making import ACTIVE, LATENTS, inputs, random_sae
 
 X = inputs(200)
@@ -130,7 +131,7 @@ def test_curves_are_dense_decodes_of_both_readings(activation):
     again = granularity_curve(sae, X, (7, 25, LATENTS), reading="reselect", rsa_rows=50)
     assert again[-1].fvu == pytest.approx(fvu(X, sae(X).detach()), rel=1e-2)
     for row in again:
-        pre = sae.pre_activations(X)[:, : row.latents]
+        pre = reference.inputs_of(sae, X)[:, : row.latents]
         if activation == "topk":
             values, places = pre.topk(ACTIVE, dim=1)
             codes = torch.zeros_like(pre).scatter_(1, places, values.clamp_min(0))

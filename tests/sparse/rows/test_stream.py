@@ -17,7 +17,7 @@ from anysize.backbones.site import Site
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError
 from anysize.sparse import CSR, BatchTopK, MatryoshkaSAE
-from anysize.sparse.measuring.reconstruction import rows_of, split_of
+from anysize.sparse.measuring.rebuilt import rows_of, split_of
 from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stream import Groups, StreamRows
 from tests.conftest import WORDS, flips, sentences

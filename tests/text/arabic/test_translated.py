@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.errors import DataError
 from anysize.text.arabic.translated import filter_translated_triplets, latin_ratio
 
 GOOD = ("رجل يقطع السمك", "يتم قطع سمكة", "رجل لا يقطع السمك")
 
 
-def triplets(*rows: tuple[str, str, str]) -> Pairs:
-    return Pairs(*(list(column) for column in zip(*rows, strict=True)))
+def triplets(*rows: tuple[str, str, str]) -> Table:
+    return Table(dict(zip(("anchor", "positive", "negative"), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def test_each_kind_of_damage_is_dropped_and_counted():
@@ -30,18 +30,18 @@ def test_each_kind_of_damage_is_dropped_and_counted():
 
 
 def test_texts_are_compared_as_they_are_spelt_after_normalising():
-    rows = Pairs(["أَكَلَ الولد", "أكل  الولد"], ["اكل الولد", "شرب الولد"])
+    rows = Table({"anchor": ["أَكَلَ الولد", "أكل  الولد"], "positive": ["اكل الولد", "شرب الولد"]})
     kept, dropped = filter_translated_triplets(rows)
-    assert (kept.anchors, dropped["equal texts"]) == (["أكل  الولد"], 1)
-    assert kept.negatives == ()
+    assert (kept["anchor"], dropped["equal texts"]) == (["أكل  الولد"], 1)
+    assert kept.negatives == []
     assert len(filter_translated_triplets(rows, normalizer=str).rows) == 2
-    twice = Pairs(["أكل الولد", "اكل الولد"], ["شرب", "شرب"])
+    twice = Table({"anchor": ["أكل الولد", "اكل الولد"], "positive": ["شرب", "شرب"]})
     assert filter_translated_triplets(twice).dropped["repeated"] == 1
     assert len(filter_translated_triplets(twice, drop_repeated=False).rows) == 2
 
 
 def test_the_limits_can_be_moved():
-    rows = Pairs(["لا BMW", "نعم نعم"], ["سيارة BMW", "نعم نعم"])
+    rows = Table({"anchor": ["لا BMW", "نعم نعم"], "positive": ["سيارة BMW", "نعم نعم"]})
     assert filter_translated_triplets(rows, max_latin_ratio=1, drop_equal=False).rows == rows
     assert filter_translated_triplets(rows, max_latin_ratio=0.5, drop_equal=False).dropped["not translated"] == 1
     assert filter_translated_triplets(rows, min_len=7, max_latin_ratio=1, drop_equal=False).dropped["too short"] == 1
@@ -56,6 +56,6 @@ def test_latin_letters_are_counted_among_letters():
 
 def test_nothing_left_and_bad_limits_are_refused():
     with pytest.raises(DataError, match=r"none of 1 rows is left \(0 too short, 1 not translated"):
-        filter_translated_triplets(Pairs(["a man runs"], ["رجل يركض"]))
+        filter_translated_triplets(Table({"anchor": ["a man runs"], "positive": ["رجل يركض"]}))
     with pytest.raises(DataError, match="expected 0 to 1, got 2"):
-        filter_translated_triplets(Pairs(["a"], ["b"]), max_latin_ratio=2)
+        filter_translated_triplets(Table({"anchor": ["a"], "positive": ["b"]}), max_latin_ratio=2)

@@ -54,7 +54,7 @@ def test_learns_at_every_size(encoder_path, tmp_path):
     base = NestedEncoder.from_pretrained(encoder_path, sizes=Nesting.pairs(list(model.nesting)))
 
     def hits(encoder, size):
-        left, right = (encoder.at(size).encode(column) for column in (other.anchors, other.positives))
+        left, right = (encoder.at(size).encode(column) for column in (other["anchor"], other["positive"]))
         return float(((left @ right.T).argmax(1) == np.arange(len(left))).mean())
 
     for size in model.nesting:

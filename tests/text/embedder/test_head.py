@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anysize.core.sizes.nesting import Nesting
-from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
+from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
 from tests.conftest import WIDTH, spread_vectors
 
 NESTING = Nesting(dims=(2, 4, 8))
@@ -115,7 +115,7 @@ def test_a_loss_trains_every_row_of_the_head():
 
 
 def test_rows_align_columns_and_leave_out_what_is_missing():
-    rows = Rows(anchor=np.arange(6.0).reshape(3, 2), positive=np.ones((3, 2)), negative=None)
+    rows = HeadRows(anchor=np.arange(6.0).reshape(3, 2), positive=np.ones((3, 2)), negative=None)
     assert len(rows) == 3
     assert set(rows[1]) == {"anchor", "positive"}
     assert rows[1]["anchor"].tolist() == [2.0, 3.0]

@@ -6,7 +6,7 @@ import torch
 
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.data.records import Items, Pairs
+from anysize.core.data.records import Items, Table
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -19,7 +19,7 @@ from tests.conftest import WIDTH, sentences, spread_vectors, write_pairs
 
 def vectors_data(count: int = 400) -> Data:
     vectors = spread_vectors(count)
-    return Data("v", "f", corpus=Items([str(row) for row in range(count)], vectors=vectors))
+    return Data("v", "f", corpus=Items([str(row) for row in range(count)], vectors, "vector"))
 
 
 def test_default_sizes_are_powers_of_two_from_8_and_the_width():
@@ -65,7 +65,7 @@ def test_from_pairs_it_learns_what_a_cut_does_not_show(tmp_path):
 
 def test_on_texts_it_keeps_neighbours_better_than_a_cut(encoder_path):
     texts = sentences(200)
-    data = Data("t", "f", corpus=Items([str(row) for row in range(200)], texts=texts))
+    data = Data("t", "f", corpus=Items([str(row) for row in range(200)], texts))
     model = MRL(model=str(encoder_path), dims=(4, 8), epochs=30, batch_size=100, learning_rate=1e-2).fit(data)
     features = model.features(texts)
     cut = neighbour_overlap(features, features[:, :4], k=10)
@@ -87,8 +87,8 @@ def test_on_pairs_of_texts_it_trains_and_says_how(encoder_path, tmp_path):
 
 def test_the_corpus_and_negatives_take_part(encoder_path):
     texts = sentences(40)
-    corpus = Items([f"d{row}" for row in range(40)], texts=texts)
-    queries = Items([f"q{row}" for row in range(12)], texts=sentences(12, seed=5))
+    corpus = Items([f"d{row}" for row in range(40)], texts)
+    queries = Items([f"q{row}" for row in range(12)], sentences(12, seed=5))
     judged = {"train": {f"q{row}": {f"d{row}": 1.0} for row in range(12)}}
     columns = training_features(MRL(model=str(encoder_path)), Data("b", "f", corpus, queries, judged))
     assert {name: column.shape for name, column in columns.items()} == {
@@ -96,14 +96,14 @@ def test_the_corpus_and_negatives_take_part(encoder_path):
         "positive": (12, WIDTH),
         "corpus": (40, WIDTH),
     }
-    pairs = Pairs(texts[:20], texts[20:], texts[:20])
-    columns = training_features(MRL(model=str(encoder_path)), Data("p", "f", pairs=pairs))
+    pairs = Table({"anchor": texts[:20], "positive": texts[20:], "negative": texts[:20]})
+    columns = training_features(MRL(model=str(encoder_path)), Data("p", "f", table=pairs))
     assert columns["negative"].shape == columns["anchor"].shape
 
 
 def test_empty_texts_are_not_learnt_from(encoder_path):
     texts = ["", *sentences(9), "  "]
-    data = Data("t", "f", corpus=Items([str(row) for row in range(11)], texts=texts))
+    data = Data("t", "f", corpus=Items([str(row) for row in range(11)], texts))
     assert training_features(MRL(model=str(encoder_path)), data)["vector"].shape == (9, WIDTH)
 
 
@@ -149,11 +149,11 @@ def test_options_that_cannot_be(wrong):
         ({"dims": (8, 64)}, vectors_data(20), SizeError, "64 exceeds"),
         ({"dims": (16, 8)}, vectors_data(20), SizeError, "increasing"),
         ({}, vectors_data(7), DataError, "7 rows are too few"),
-        ({}, Data("z", "f", corpus=Items(list("abcdefgh"), vectors=np.zeros((8, 4), "f4"))), DataError, "is zeros"),
+        ({}, Data("z", "f", corpus=Items(list("abcdefgh"), np.zeros((8, 4), "f4"), "vector")), DataError, "is zeros"),
         ({"model": "m"}, vectors_data(20), DataError, "leave out the model"),
         ({"tune": "full"}, vectors_data(20), DataError, "tune head"),
-        ({}, Data("t", "f", corpus=Items(["a"], texts=["x"])), AnysizeError, "name one with --model"),
-        ({"tune": "full", "model": "m"}, Data("t", "f", corpus=Items(["a"], texts=["x"])), DataError, "no pairs"),
+        ({}, Data("t", "f", corpus=Items(["a"], ["x"])), AnysizeError, "name one with --model"),
+        ({"tune": "full", "model": "m"}, Data("t", "f", corpus=Items(["a"], ["x"])), DataError, "no pairs"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(options, data, error, says):
@@ -165,7 +165,7 @@ def test_impossible_sizes_are_refused_before_encoding(encoder_path, monkeypatch)
     from anysize.backbones.sentence import Encoder
 
     monkeypatch.setattr(Encoder, "encode", lambda *_, **__: pytest.fail("encoded first"))
-    data = Data("t", "f", corpus=Items([str(row) for row in range(20)], texts=sentences(20)))
+    data = Data("t", "f", corpus=Items([str(row) for row in range(20)], sentences(20)))
     with pytest.raises(SizeError, match="exceeds the model"):
         MRL(model=str(encoder_path), dims=(8, 64)).fit(data)
     with pytest.raises(SizeError, match="increasing"):

@@ -252,7 +252,7 @@ def test_trains_inside_a_sentence_transformer_trainer(model, tmp_path):
 
 
 def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
-    from tests.text.losses.two_processes import main
+    from tests.text.losses.in_two_processes import main
 
     together(2, lambda: main(folder, tmp_path))
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH)], device="cpu").train()
@@ -271,7 +271,10 @@ def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
     [
         (lambda model: StarbucksLoss(model, ranking(model), [(1, 8), (4, 32)]), "exceeds the model"),
         (lambda model: StarbucksLoss(model, ranking(model), [(2, 8), (1, 32)]), "last size must contain"),
-        (lambda model: StarbucksLoss(model, ranking(model), [(2, 8, 1)]), "no .layers, dims. pair"),
+        (
+            lambda model: StarbucksLoss(model, ranking(model), [(2, 8, 1)]),
+            "tuple of 3 is no size of a menu",
+        ),
         (lambda model: StarbucksLoss(model, ranking(model), Nesting(dims=(8,))), "layers and dims"),
         (lambda model: StarbucksLoss(model, ranking(model), [(3, 32)], kl_on="words"), "pooled, output, similarity"),
         (lambda model: Matryoshka2dLoss(model, ranking(model), [8, 64]), "embedding dimension of 32; got 64"),

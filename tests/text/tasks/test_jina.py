@@ -180,7 +180,7 @@ def test_peft_runs_every_adapter_as_the_published_one_does(folder):
 def test_the_published_model_becomes_an_encoder_with_its_adapters_instructions_and_sizes(folder, tmp_path):
     model = from_published_jina(folder)
     weights = load_file(folder / "model.safetensors")
-    assert model.nesting.levels("dims") == (4, 8, 16)
+    assert model.nesting.values("dims") == (4, 8, 16)
     assert model.encoder.settings["max_length"] == 64
     texts = ["balan demer", "finis gopor balan"]
     for task in TASKS:

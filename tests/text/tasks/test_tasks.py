@@ -19,6 +19,7 @@ from anysize.text.tasks.sampling import PlannedBatches
 from anysize.text.tasks.training import Column, TaskTraining, train_adapters
 from tests.conftest import WIDTH, WORDS, flips, sentences, undigested, write_pairs
 from tests.core.verbs.test_fit import at_step
+from tests.evaluation.measured import measured
 from tests.processes import die, killed
 
 TEXTS = [*sentences(6), "", "balan"]
@@ -379,11 +380,11 @@ def test_measuring_runs_the_adapter_of_the_task(model, tmp_path, monkeypatch):
     monkeypatch.setattr(TaskEncoder, "features", lambda self, texts, *, task=None, **more: asked.append(task)
                         or features(self, texts, task=task, **more))  # fmt: skip
     model.about = {"options": {"model": "unused"}}
-    az.text.RetrievalEvaluator().evaluate({"nested": [model]}, read(write_pairs(tmp_path / "pairs.jsonl")))
+    measured(az.text.RetrievalEvaluator(), {"nested": [model]}, read(write_pairs(tmp_path / "pairs.jsonl")))
     assert asked == ["retrieval.passage", "retrieval.query"]
     asked.clear()
     scored = read(write_scored(tmp_path / "scored.jsonl"))
-    az.text.SimilarityEvaluator().evaluate({"nested": [model, model.for_task("separation")]}, scored)
+    measured(az.text.SimilarityEvaluator(), {"nested": [model, model.for_task("separation")]}, scored)
     assert asked == ["text-matching", None]
 
 
@@ -440,7 +441,7 @@ def test_tunes_the_base_on_pairs_first_where_there_are_any(encoder_path, given, 
     ("task", "words"),
     [
         ("poetry={pairs}", "no task is called 'poetry'; there are: retrieval, text-matching"),
-        ("retrieval.query={pairs}", "retrieval trains both of its adapters"),
+        ("retrieval.query={pairs}", "did you mean retrieval, which trains both of its adapters"),
         ("retrieval", "'retrieval' does not say task=DATA"),
         ("classification={pairs}", "pairs is no data for classification; expected text, label"),
         ("retrieval={labelled}", "labelled is no data for retrieval; expected anchor, positive"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
@@ -25,7 +26,7 @@ class Choose:
     What is given combines.
     """
 
-    frontier: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_OR_FRONTIER")]
+    frontier: Annotated[Path, Positional("MODEL_OR_FRONTIER")]
     """A model that `anysize measure` has measured, or a frontier as JSON."""
     within: str | None = None
     """The quality that may be lost, as a share of that at full size: 1% or 0.01."""
@@ -58,7 +59,7 @@ class Choose:
         noise = None if self.max_ms is None else no_slower(frontier, record, self.max_ms)
         notes = (said, *([] if noise is None else [noise]), *map(str, frontier.meta.get("notes", ())))
         tell(notes)
-        return Chosen(record, notes)
+        return Chosen(record, notes, why(frontier, record, self.metric))
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,29 @@ class Chosen:
     record: Record
     notes: tuple[str, ...] = ()
     """Its value and loss with their intervals, and what was noted when it was measured."""
+    why: str = ""
 
     def text(self) -> str:
-        """The size as it is typed, so that it can be given to other commands."""
-        return str(self.record.size)
+        """The size and why; where another program reads, the size alone, as it is typed, for other commands."""
+        size = str(self.record.size)
+        return f"{size}: {self.why}" if self.why and sys.stdout.isatty() else size
 
     def to_json(self) -> dict[str, Any]:
-        """The whole record, and the notes."""
-        return {**self.record.to_json(), "notes": list(self.notes)}
+        """The whole record, why it, and the notes."""
+        return {**self.record.to_json(), "why": self.why, "notes": list(self.notes)}
+
+
+def why(frontier: Frontier, record: Record, metric: str | None = None) -> str:
+    """What it keeps of the full size's quality, and how much less it costs: "keeps 97.1 %, 4.1 times fewer bytes"."""
+    full, metric = frontier.full(record.arm), metric or frontier.metric
+    if record.size == full.size:
+        return "the full size"
+    before, now = full.metrics[metric], record.metrics[metric]
+    kept = f"keeps {100 * now / before:.1f} %" if before > 0 else f"{metric} {now:.3f} of {before:.3f}"
+    costs = {"bytes": (full.bytes, record.bytes), "parameters": (full.parameters, record.parameters)}
+    less = [f"{whole / part:.1f} times fewer {name}" for name, (whole, part) in costs.items() if whole and part]
+    less = [said for said in less if not said.startswith("1.0 ")]
+    return ", ".join([kept, *less])
 
 
 def read_frontier(path: Path) -> Frontier:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Concepts:
     Few are: a vocabulary with two words for one thing has two that are near.
     """
 
-    sae: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SAE")]
+    sae: Annotated[str, Positional("SAE")]
     """A sparse autoencoder of embeddings."""
     vocabulary: Path
     """A file of words or phrases, one a line."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
+    from anysize.cli.shrunk import Shrunk
     from anysize.core.engine_checks import Exported
 
 
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 class Cut:
     """Write one size of a model as a standalone model in the ecosystem's own format, which loads without anysize."""
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
     size: str
-    """The size to cut out, for example dims=64 or layers=3,dims=96, or its name."""
-    out: str
+    """The size to cut out, for example dims=64 or layers=3,dims=96, also 64 or 3:96, or its name."""
+    out: Annotated[str, "PATH"]
     """Where to write it."""
     format: str | None = None
     """Of a quantised model: safetensors (ordinary, with float weights; the default), onnx, gguf or
@@ -30,20 +32,32 @@ class Cut:
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
+        from anysize.cli.shrunk import Held, Shrunk
         from anysize.cli.tasks import for_task
         from anysize.core.engine_checks import Exported
-        from anysize.core.errors import AnysizeError
+        from anysize.core.errors import AnysizeError, nearest
+        from anysize.core.files import write_bytes
+        from anysize.core.model.exporting import EXPORT
+        from anysize.core.model.manifest import MANIFEST
+        from anysize.core.verbs.card import CARD, card, check_card, frontier_beside
         from anysize.core.verbs.load import load
 
+        source, target = Path(self.model), Path(self.out)
+        if any((target / marker).is_file() for marker in (EXPORT, MANIFEST)):  # else it is not replaced at all
+            check_card(target)
+        figures = frontier_beside(source)
         model = for_task(load(self.model, self.size), self.task, self.model)
         if self.format is not None and self.format not in model.exports:
-            there = ", ".join(model.exports)
-            choice = f"expected one of {there}" if there else "which has one format; leave out --format"
-            raise AnysizeError(f"--format {self.format} for a model of kind {model.kind!r}; {choice}")
+            choice = nearest(self.format, model.exports) if model.exports else "it has one format; leave out --format"
+            raise AnysizeError(f"a model of kind {model.kind!r} has no format {self.format!r}; {choice}")
+        before = Held.of(source)
         if model.exports:
-            return WasCut(self.out, model.size, model.export(self.out, self.format))
-        model.extract().save(self.out)
-        return WasCut(self.out, model.size, Exported("anysize", how=f'anysize.load("{self.out}")'))
+            made = model.export(self.out, self.format)
+        else:
+            model.extract().save(self.out)
+            made = Exported("anysize", how=f'anysize.load("{self.out}")')
+        write_bytes(target / CARD, card(target.name, model.size, made, model.about, figures).encode())
+        return WasCut(self.out, model.size, made, Shrunk(before, Held.of(target)))
 
 
 @dataclass(frozen=True)
@@ -53,15 +67,7 @@ class WasCut:
     out: str
     size: Any
     made: Exported
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of what was written."""
-        from pathlib import Path
-
-        path = Path(self.out)
-        files = path.rglob("*") if path.is_dir() else [path]
-        return sum(file.stat().st_size for file in files if file.is_file())
+    shrunk: Shrunk
 
     @property
     def whole_encoder(self) -> bool:
@@ -74,12 +80,17 @@ class WasCut:
         lines = [f"{self.out}: {self.size} as {article} {self.made.format} model; load it with {self.made.how}"]
         if self.whole_encoder:
             lines.append(
-                f"Its vectors are smaller, its encoder is not ({self.bytes / 1e6:,.1f} MB): to cut that too, fit "
-                "with --method starbucks or 2dmse for layers, or with --method matquant for bits"
+                f"Its vectors are smaller, its encoder is not ({self.shrunk.after.bytes / 1e6:,.1f} MB): to cut that "
+                "too, fit with --method starbucks or 2dmse for layers, or with --method matquant for bits"
             )
-        return "\n".join([*lines, *self.made.lines()])
+        return "\n".join([*lines, *self.shrunk.lines(), *self.made.lines()])
 
     def to_json(self) -> dict[str, Any]:
-        """Place, size, format, bytes, checks and notes."""
-        told = {"out": self.out, "size": dict(self.size), "format": self.made.format, "bytes": self.bytes}
-        return {**told, **self.made.told()}
+        """Place, size, format, bytes, what there was before and after, checks and notes."""
+        told = {
+            "out": self.out,
+            "size": self.size.to_json(),
+            "format": self.made.format,
+            "bytes": self.shrunk.after.bytes,
+        }
+        return {**told, **self.shrunk.to_json(), **self.made.told()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from typing import Annotated, Any, ClassVar
 
-import tyro
+from anysize.cli.options import Positional
 
 
 @dataclass
@@ -20,12 +21,12 @@ class Fit:
     paragraphs (its lines, if no line is blank), or a folder of such files.
     """
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """What to learn from."""
-    out: str
+    out: Annotated[str, "PATH"]
     """Where to write the model."""
-    method: str = "mrl"
-    """Which system; the options below are this method's."""
+    method: Annotated[str, "NAME"] = "mrl"
+    """Which system; `anysize fit --method NAME --help` lists its own options."""
     resume: bool = False
     """Continue a run that was interrupted."""
     options: ClassVar[Any]
@@ -67,20 +68,18 @@ class Fitted:
 
 def command(words: Sequence[str]) -> type[Fit]:
     """The verb's dataclass with the fields of the method that `words` names beside its own."""
+    from anysize.cli.parsing import asks_help, value_of
     from anysize.core.registry import find
 
-    method = find("methods", _method(words, Fit.method))
-    # An empty prefix name sets the method's options beside the verb's own: --dims, not --options.dims.
-    flat: Any = Annotated[method, tyro.conf.arg(name="")]
-    made = make_dataclass("Fit", [("options", flat, field(default_factory=method))], bases=(Fit,), kw_only=True)
-    made.__doc__ = f"{Fit.__doc__}\n\n{method.__doc__}"
+    named = value_of("--method", words)
+    name = Fit.method if named is None else named
+    method = find("methods", name)
+    options: Any = field(default_factory=method, metadata={"options": (name, method)})
+    made = make_dataclass("Fit", [("options", method, options)], bases=(Fit,), kw_only=True)
+    if asks_help(words):
+        from anysize.cli.known import listed
+
+        there = f"\n\n{listed()}" if named is None else ""
+        said = inspect.cleandoc(method.__doc__ or "")
+        made.__doc__ = f"{inspect.cleandoc(Fit.__doc__ or '')}{there}\n\n{name}: {said}\n\nPaper: {method.paper}"
     return made
-
-
-def _method(words: Sequence[str], default: str) -> str:
-    for position, word in enumerate(words):
-        if word == "--method" and position + 1 < len(words):
-            return words[position + 1]
-        if word.startswith("--method="):
-            return word.partition("=")[2]
-    return default

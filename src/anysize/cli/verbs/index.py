@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import tyro
+from anysize.cli.options import Positional
 
 
 @dataclass
 class Index:
     """Encode a corpus and write it as an index that keeps each vector once and searches it in stages."""
 
-    model: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="MODEL")] = None
+    model: Annotated[str | None, Positional("MODEL")] = None
     """A model that `anysize fit` wrote, or - to keep the vectors of CORPUS as they are. A model of sparse codes gives
     an inverted index of them beside the vectors that it reads."""
-    corpus: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="CORPUS")] = None
+    corpus: Annotated[str | None, Positional("CORPUS")] = None
     """Texts or vectors: a BEIR folder, jsonl, csv, parquet, .npy, .safetensors, or a `datasets` name."""
-    out: str | None = None
+    out: Annotated[str | None, "PATH"] = None
     """Directory of the index; one that stands there answers until the new one is complete."""
     add: bool = False
     """Add CORPUS to the index at --out. Items without ids are numbered on; an id that is taken is refused."""
     upsert: bool = False
     """Add CORPUS to the index at --out, each item in the place of the one with its id if there is one."""
-    compact: Annotated[str | None, tyro.conf.arg(metavar="INDEX")] = None
+    compact: Annotated[str | None, "INDEX"] = None
     """Instead of all else: merge the segments of this index, which frees the bytes of deleted items."""
     size: str | None = None
     """Size to encode at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size."""
@@ -126,7 +126,7 @@ class Index:
 class WasIndexed:
     """What was written."""
 
-    out: str
+    out: Annotated[str, "PATH"]
     count: int
     dims: int
     bytes: int

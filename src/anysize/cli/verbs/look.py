@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 
@@ -19,9 +18,9 @@ class Look:
     The page is one file that loads nothing. With texts, the encoder that the autoencoder was fitted on reads them.
     """
 
-    sae: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SAE")]
+    sae: Annotated[str, Positional("SAE")]
     """A sparse autoencoder."""
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """Texts, or the vectors that it reads."""
     html: Path
     """Where to write the page."""
@@ -44,7 +43,7 @@ class Look:
         from anysize.core.scratch import temporary_folder
         from anysize.sparse.looking.gather import look
         from anysize.sparse.looking.page import page
-        from anysize.sparse.measuring.reconstruction import rows_of, split_of
+        from anysize.sparse.measuring.rebuilt import rows_of, split_of
 
         check_file(self.html)
         sae, data = autoencoder(self.sae), read_told(self.data)
@@ -66,7 +65,7 @@ class Look:
         return Written(str(self.html), len(looked.latents), looked.dead, looked.dense, len(content))
 
     def _inputs(self, data: Any, count: int) -> list[str]:
-        from anysize.core.data.unpacking import lines_of
+        from anysize.core.data.files.unpacking import lines_of
         from anysize.core.errors import DataError
 
         items = data.items()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
-    from anysize.core.sizes.nesting import Nesting
-    from anysize.core.sizes.size import Size
 
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -27,22 +27,17 @@ class Measure:
     left out is used.
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
+    model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """What to measure on; the same kinds as for fit."""
-    dims: tuple[int, ...] | None = None
-    """Only these sizes."""
-    sizes: tuple[str, ...] | None = None
-    """Only these, by name or as a menu in the order of the model's axes: 2:24,4:96."""
+    sizes: str | None = None
+    """Only these, by name or as they are typed: 64,128 or, of a model with several axes, 2:24,4:96."""
     arms: tuple[str, ...] | None = None
-    """Rivals to measure beside it. Embeddings: truncate,pca (the default), single (trains a model per size: takes
-    longer). Quantised models: minmax (the default), sliced, single. Sparse autoencoders: batchtopk, topk, jumprelu,
-    sorted, pruned, single; where codes are searched also truncate,pca (the default), vectors of as many dims as are
-    active, and truncate-bytes,pca-bytes, of as many bytes."""
+    """Rivals to measure beside it, in place of the usual ones of its kind; `--arms list` names those there are."""
     by: str | None = None
-    """What to measure, where the data suffice for several things. Sparse autoencoders: reconstruction (the default,
-    but for csr), sparse-retrieval (the default of csr, where documents are judged), sparse-accuracy (with labels)."""
+    """What to measure, where the data suffice for several things; `--by list` names what there is for this model, and
+    with the name of one --help shows its own options too."""
     task: str | None = None
     """Of a model with an adapter per task: the task to embed every text for, in place of the one that the data is for
     (retrieval for pairs and judgements, else text-matching)."""
@@ -57,6 +52,8 @@ class Measure:
     """Write a page to look at here."""
     png: Path | None = None
     """Write a picture here."""
+    options: ClassVar[Any] = None
+    """The evaluator, where `command` makes it a field of its own kind."""
 
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
@@ -79,9 +76,10 @@ class Measure:
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = for_task(load(self.model), self.task, self.model)
-        sizes = self._sizes(model.nesting)
+        sizes = model.nesting.resolve_all(self.sizes)
         data = read_told(self.data)
-        frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical)
+        more = {} if self.options is None else vars(self.options)
+        frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, **more)
         tell(note for note in frontier.meta.get("notes", ()) if note not in data.notes)
         files = {beside: as_json(signed(frontier.to_json()))}
         if self.json:
@@ -93,31 +91,25 @@ class Measure:
         write_together(files)
         return Measured(self.model, frontier, within, [file for file in files if file != beside])
 
-    def _sizes(self, nesting: Nesting) -> list[Size] | None:
-        """The sizes asked for, or None for all."""
-        from anysize.core.errors import SizeError
-        from anysize.core.sizes.menu import menu
 
-        if self.dims is not None and "dims" not in nesting.axes:
-            raise SizeError(f"--dims: {self.model} is nested in {', '.join(nesting.axes)}; give --sizes")
-        if self.sizes is None:
-            return None if self.dims is None else [size for size in nesting if size.dims in _known(nesting, self.dims)]
-        if self.dims is not None:
-            raise SizeError("give either --dims or --sizes; not both")
-        return [
-            nesting.resolve(entry)
-            if entry in (nesting.names or ())
-            else nesting.resolve(menu([entry], nesting.axes)[0])
-            for entry in self.sizes
-        ]
+def command(words: Sequence[str]) -> type[Measure]:
+    """The verb's dataclass, with the fields of the evaluator that `words` name beside its own."""
+    from anysize.cli.parsing import asks_help, value_of
+    from anysize.core.registry import find
 
-
-def _known(nesting: Nesting, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """The widths as they are; `SizeError` if the model was not trained for one."""
-    for width in dims:
-        if width not in nesting.levels("dims"):
-            nesting.resolve(dims=width)
-    return dims
+    name = value_of("--by", words)
+    if name is None or name == "list":  # what a model is measured by is told once it is known
+        return Measure
+    evaluator = find("evaluators", name)
+    if not is_dataclass(evaluator):
+        return Measure
+    kind: Any = evaluator
+    options: Any = field(default_factory=kind, metadata={"options": (name, kind)})
+    made = make_dataclass("Measure", [("options", kind, options)], bases=(Measure,), kw_only=True)
+    if asks_help(words):
+        said = inspect.cleandoc(evaluator.__doc__ or "")
+        made.__doc__ = f"{inspect.cleandoc(Measure.__doc__ or '')}\n\n{name}: {said}"
+    return made
 
 
 @dataclass(frozen=True)

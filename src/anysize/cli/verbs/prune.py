@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+from anysize.cli.options import Positional
 
 if TYPE_CHECKING:
     from anysize.sparse import SparseAutoencoder
@@ -24,13 +24,13 @@ class Prune:
     all but a tenth of DATA, and the result on that tenth.
     """
 
-    sae: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SAE")]
+    sae: Annotated[str, Positional("SAE")]
     """A sparse autoencoder."""
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[str, Positional("DATA")]
     """Vectors that it reads, .npy or .safetensors; or texts, if it was fitted on texts."""
     latents: tuple[int, ...]
     """How many to keep; several numbers make an autoencoder that can be cut at each, and all of them only sort it."""
-    out: str
+    out: Annotated[str, "PATH"]
     """Where to write it."""
     by: Literal["energy", "frequency", "contribution", "greedy"] = "energy"
     """What makes a latent important: mean squared activation, how often it fires, what is lost without it alone, or
@@ -51,7 +51,7 @@ class Prune:
         from anysize.core.model.exporting import EXPORT
         from anysize.core.scratch import temporary_folder
         from anysize.sparse.formats import saelens
-        from anysize.sparse.measuring.reconstruction import reconstruction, split_of
+        from anysize.sparse.measuring.rebuilt import reconstruction, split_of
         from anysize.sparse.pruning.prune import prune
 
         check_replaceable(Path(self.out), EXPORT)

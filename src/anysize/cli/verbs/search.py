@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
+from anysize.cli.options import Positional
 from anysize.core.printable import printable
 
 _TOGETHER = 128
@@ -20,11 +20,11 @@ _TOGETHER = 128
 class Search:
     """Find the items nearest to a text, or to a vector: a shortlist with a short prefix, then true scores."""
 
-    index: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INDEX")]
+    index: Annotated[str, Positional("INDEX")]
     """An index that `anysize index` wrote."""
-    query: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="TEXT")] = None
+    query: Annotated[str | None, Positional("TEXT")] = None
     """What to look for."""
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    k: int = 10
     """How many hits."""
     stages: str | None = None
     """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384; the first of an index of
@@ -49,15 +49,18 @@ class Search:
 
         if sum(one is not None for one in (self.query, self.vector, self.queries)) != 1:
             raise AnysizeError("give either a text to look for, --vector FILE.npy, or --queries FILE (or -)")
-        if self.queries is not None:
-            asked = read_queries(self.queries)
-            return Several(self._each(Index.open(self.index, model=self.model), asked.ids, asked.queries))
+        asked = None if self.queries is None else read_queries(self.queries)
+        begin = time.perf_counter()
         index = Index.open(self.index, model=self.model)
+        open_ms = 1000 * (time.perf_counter() - begin)
+        if asked is not None:
+            return Several(self._each(index, asked.ids, asked.queries, open_ms))
         query = self.query if self.query is not None else _vector(str(self.vector))
-        return Found(index.search(query, k=self.k, stages=self.stages, approximate=self.approximate))
+        found = index.search(query, k=self.k, stages=self.stages, approximate=self.approximate)
+        return Found(replace(found, load_ms=open_ms + found.load_ms))
 
-    def _each(self, index: Any, ids: list[str], queries: Any) -> Iterator[FoundFor]:
-        from anysize.core.data.rows import short_list
+    def _each(self, index: Any, ids: list[str], queries: Any, open_ms: float) -> Iterator[FoundFor]:
+        from anysize.core.data.files.rows import short_list
         from anysize.core.errors import DataError
 
         refused: list[tuple[str, DataError]] = []
@@ -67,6 +70,7 @@ class Search:
                 if isinstance(answer, DataError):
                     refused.append((ids[start + row], answer))
                 else:
+                    answer, open_ms = replace(answer, load_ms=open_ms + answer.load_ms), 0.0
                     yield FoundFor(answer, ids[start + row], part[row] if isinstance(part[row], str) else None)
         if refused:
             name, why = refused[0]
@@ -101,11 +105,13 @@ class Found:
         lines = [f"{hit.score:7.4f}  {printable(hit.id)}" + _shown(hit.text) for hit in self.results.hits]
         stages = ", ".join(f"{stage.size} of {stage.candidates}" for stage in self.results.stages)
         found = "\n".join(lines) or "nothing found"
-        encoding = f" and {self.results.encode_ms:.0f} ms to encode" if self.results.encode_ms >= 1 else ""
-        return f"{found}\n{self.results.ms:.2f} ms{encoding}, {self.results.bytes_read:,} bytes read ({stages})"
+        times = [f"{self.results.ms:.2f} ms to search"]
+        times += [f"{self.results.encode_ms:.0f} ms to encode"] if self.results.encode_ms >= 1 else []
+        times += [f"{self.results.load_ms / 1000:.2f} s to load, paid once"] if self.results.load_ms >= 1 else []
+        return f"{found}\n{', '.join(times)}; {self.results.bytes_read:,} bytes read ({stages})"
 
     def to_json(self) -> dict[str, Any]:
-        """Hits, ms, bytes_read and stages."""
+        """Hits, the times to load, to encode and to search, bytes_read and stages."""
         return self.results.to_json()
 
 

@@ -1,8 +1,9 @@
 """What public functions are handed, checked where it comes in: a wrong thing is one sentence and not a traceback."""
 
-from anysize.core.arguments.kind import Kind, Unfit, expect, nearest, shown, takes
+from anysize.core.arguments.kind import Kind, Unfit, expect, shown, takes
 from anysize.core.arguments.rows import FINITE_ROWS, LABELS, NUMBERS, ROWS, TEXTS, VECTOR, as_float32
 from anysize.core.arguments.single import FLAG, MAPPING, PATH, TEXT, instance, many, number, one_of, whole
+from anysize.core.errors import nearest
 
 __all__ = [
     "FINITE_ROWS",

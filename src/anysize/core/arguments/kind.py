@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LONGEST = 60
@@ -82,6 +82,8 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, str, os.PathLike)):
         text = repr(os.fspath(value)) if isinstance(value, os.PathLike) else repr(value)
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
     if isinstance(value, bytes):
         return "bytes"
     shape = getattr(value, "shape", None)
@@ -91,13 +93,6 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return f"a {kind} of {len(value)}"
     return f"the class {kind}" if isinstance(value, type) else f"a {kind}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a name that is unknown: "did you mean latents?", or all there are."""
-    listed = list(known)
-    close = difflib.get_close_matches(name, listed, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(listed)}"
 
 
 def _unbound(function: str, signature: inspect.Signature, named: Mapping[str, Any], error: TypeError) -> str:

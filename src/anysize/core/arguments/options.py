@@ -1,4 +1,4 @@
-"""The options of a method, given by name in Python: unknown names and values of another kind are refused."""
+"""Options of a method or an evaluator, given by name in Python: unknown names and other kinds of values are refused."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from anysize.core.arguments.kind import nearest, shown
-from anysize.core.errors import AnysizeError
+from anysize.core.arguments.kind import shown
+from anysize.core.errors import AnysizeError, nearest
 
 M = TypeVar("M")
 
 
-def configured(method: type[M], name: str, options: Mapping[str, Any]) -> M:
+def configured(method: type[M], name: str, options: Mapping[str, Any], kind: str = "method") -> M:
     """
-    An object of a method's dataclass with these options.
+    An object of the dataclass of a method, or of another `kind` of thing, with these options.
 
     Raises `AnysizeError` for an option that it does not have, naming the nearest, and for a value of another kind than
     the field's; a list where a tuple is expected is taken.
     """
+    if not options:
+        return method()
     if not dataclasses.is_dataclass(method):
-        raise AnysizeError(f"the method {name!r} has no options that could be set by name; make its object")
+        raise AnysizeError(f"the {kind} {name!r} has no options that could be set by name; make its object")
     known = [field.name for field in dataclasses.fields(method) if field.init]
     hints = get_type_hints(method)
     chosen = {}
     for option, value in options.items():
         if option not in known:
-            raise AnysizeError(f"the method {name!r} has no option {option!r}; {nearest(option, known)}")
+            raise AnysizeError(f"the {kind} {name!r} has no option {option!r}; {nearest(option, known)}")
         if isinstance(value, list) and get_origin(hints[option]) is not list:
             value = tuple(value)
         if not _fits(value, hints[option]):
-            raise AnysizeError(f"{option} is {shown(value)}; the method {name!r} expects {_words(hints[option])}")
+            raise AnysizeError(f"{option} is {shown(value)}; the {kind} {name!r} expects {_words(hints[option])}")
         chosen[option] = value
     return method(**chosen)
 

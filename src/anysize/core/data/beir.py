@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from anysize.core.data import rows
 from anysize.core.data.data import Data
+from anysize.core.data.digest import Digest
+from anysize.core.data.files import rows
+from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.records import Items, Judgements
-from anysize.core.data.rows import Row, short_list
-from anysize.core.data.tables import Digest, about_texts, texts_of
+from anysize.core.data.tables import about_texts, texts_of
 from anysize.core.errors import DataError
 
 SPLITS = ("train", "dev", "test")
 COLUMNS = ("query-id", "corpus-id", "score")
+
+
+def is_beir(folder: Path) -> bool:
+    """Whether a folder holds a corpus, as one in BEIR layout does."""
+    return _find(folder, "corpus.jsonl") is not None
 
 
 def read_beir(folder: Path) -> Data:

@@ -1,14 +1,19 @@
-"""What data is, once it is read: items to embed, pairs to learn from, judgements to measure by."""
+"""What data is, once it is read: items to embed, a table to learn from, judgements to measure by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
-from anysize.core.data.held_out import held_out as kept_back
+from anysize.core.arguments import shown
+from anysize.core.data.files.rows import short_list
+from anysize.core.data.held_out import key_of
 from anysize.core.data.identical import Rule, themselves
-from anysize.core.data.records import Items, Judgements, Pairs, Retrieval, ScoredPairs
+from anysize.core.data.layouts import EXPECTED, misnamed
+from anysize.core.data.records import Items, Judgements, Retrieval, Table
 from anysize.core.errors import DataError
 
 
@@ -23,8 +28,8 @@ class Data:
     queries: Items | None = None
     qrels: dict[str, Judgements] = field(default_factory=dict)
     """Split (train, dev, test) -> judgements."""
-    pairs: Pairs | None = None
-    scored: ScoredPairs | None = None
+    table: Table | None = None
+    """Rows of named columns: pairs, scored pairs, or whatever else belongs together."""
     labels: list[str | int] | None = None
     """One label per item of `corpus`."""
     notes: tuple[str, ...] = ()
@@ -32,28 +37,62 @@ class Data:
     identical: Rule = "drop"
     """What becomes of a document that is the query itself, when a ranking is scored (`anysize.core.data.identical`)."""
 
+    @property
+    def pairs(self) -> Table | None:
+        """The table, if it holds pairs: the columns anchor and positive, and perhaps negatives."""
+        return self.table if self.table is not None and "anchor" in self.table and "positive" in self.table else None
+
+    @cached_property
+    def scored(self) -> Table | None:
+        """
+        The table, if it holds scored pairs: the columns sentence1, sentence2 and score, on any scale.
+
+        Raises `DataError` if a score is not a finite number.
+        """
+        table = self.table
+        if table is None or not all(name in table for name in ("sentence1", "sentence2", "score")):
+            return None
+        for row, score in enumerate(table["score"]):
+            if not isinstance(score, Real) or not math.isfinite(score):
+                raise DataError(f"row {row} (from 0) has the score {shown(score)}; expected a finite number")
+        return table
+
+    @property
+    def holds(self) -> str:
+        """What it is, in a few words: ``3000 pairs``, ``20 texts``, ``20 vectors of 384 dims``, ``12 images``."""
+        if self.table is not None and self.corpus is None:
+            return f"{len(self.table)} {self.table.what}"
+        return "nothing" if self.corpus is None else self.corpus.holds
+
+    def __repr__(self) -> str:
+        return f"Data({self.name!r}: {self.holds})"
+
     def items(self) -> Items:
         """Everything that can be embedded without labels: the corpus, or all distinct texts of the pairs."""
         if self.corpus is not None:
             return self.corpus
-        if self.pairs is not None:
-            columns = self.pairs.columns
-        elif self.scored is not None:
-            columns = [self.scored.first, self.scored.second]
-        else:
+        if self.table is None:
             raise DataError(f"{self.name} holds nothing to embed")
-        texts = list(dict.fromkeys(text for column in columns for text in column))
-        return Items([str(index) for index in range(len(texts))], texts=texts, numbered=True)
+        names = [*self.table.kinds] if self.pairs is None and self.scored is None else [*self.table.columns]
+        kinds = {self.table.kinds.get(name, "text") for name in names if name != "score"}
+        if len(kinds) != 1:
+            hint = misnamed(self.table.columns) or "rename them"
+            raise DataError(
+                f"{self.name} has the columns {short_list(self.table.columns)}; expected {EXPECTED}; {hint}"
+            )
+        cells = {key_of(cell): cell for name in names if name != "score" for cell in self.table[name]}
+        return Items([str(index) for index in range(len(cells))], list(cells.values()), kinds.pop(), numbered=True)
 
     @property
     def texts(self) -> list[str]:
         """The texts of `items()`. Raises `DataError` if this data is vectors."""
-        texts = self.items().texts
+        items = self.items()
+        texts = items.texts
         if texts is None:
-            raise DataError(f"{self.name} holds vectors, not texts")
+            raise DataError(f"{self.name} holds {items.holds}, not texts")
         return texts
 
-    def training_pairs(self) -> Pairs | None:
+    def training_pairs(self) -> Table | None:
         """
         Pairs to learn from, or None if there are none.
 
@@ -62,8 +101,7 @@ class Data:
         Raises `DataError` if a file of pairs has one distinct anchor, since then nothing is left to hold out.
         """
         if self.pairs is not None:
-            held = self._held_out
-            return self.pairs.take([row for row, anchor in enumerate(self.pairs.anchors) if anchor not in held])
+            return self._split[0]
         task = self.retrieval("train")
         if task is None or task.queries.texts is None or task.corpus.texts is None:
             return None
@@ -74,30 +112,24 @@ class Data:
                 if anchor.strip() and texts.get(document, "").strip():
                     anchors.append(anchor)
                     positives.append(texts[document])
-        return Pairs(anchors, positives) if anchors else None
+        return Table({"anchor": anchors, "positive": positives}) if anchors else None
 
-    def training_scored(self) -> ScoredPairs | None:
+    def training_scored(self) -> Table | None:
         """
         Scored pairs to learn from, or None if there are none: those whose first text is not held out.
 
         Raises `DataError` if there is one distinct first text, since then nothing is left to hold out.
         """
-        if self.scored is None:
-            return None
-        held = self._held_out_scored
-        return self.scored.take([row for row, text in enumerate(self.scored.first) if text not in held])
+        return None if self.scored is None else self._split[0]
 
-    def similarity(self, *, held_out: bool = False) -> ScoredPairs | None:
+    def similarity(self, *, held_out: bool = False) -> Table | None:
         """
         The scored pairs to measure by, or None if there are none.
 
         `held_out=True` keeps those that `training_scored` leaves out: the tenth of the distinct first texts that a
         hash of the text chooses, so the same ones however the file is ordered.
         """
-        if self.scored is None or not held_out:
-            return self.scored
-        held = self._held_out_scored
-        return self.scored.take([row for row, text in enumerate(self.scored.first) if text in held])
+        return self.scored if self.scored is None or not held_out else self._split[1]
 
     def retrieval(self, split: str = "test", *, held_out: bool = False) -> Retrieval | None:
         """
@@ -110,7 +142,7 @@ class Data:
         out however the file is ordered.
         """
         if self.pairs is not None:
-            return self._task(*_judged_pairs(self.pairs, self._held_out if held_out else None))
+            return self._task(*_judged_pairs(self.pairs, self._split[1] if held_out else self.pairs))
         if self.queries is None or self.corpus is None or split not in self.qrels:
             return None
         judged = self.qrels[split]
@@ -144,24 +176,23 @@ class Data:
         return task
 
     @cached_property
-    def _held_out(self) -> frozenset[str]:
-        assert self.pairs is not None
-        return kept_back(self.pairs.anchors, self.name, "anchor")
-
-    @cached_property
-    def _held_out_scored(self) -> frozenset[str]:
-        assert self.scored is not None
-        return kept_back(self.scored.first, self.name, "sentence1")
+    def _split(self) -> tuple[Table, Table]:
+        """The rows of the table to learn from, and those held out."""
+        assert self.table is not None
+        return self.table.held_out("anchor" if self.pairs is not None else "sentence1", self.name)
 
 
-def _judged_pairs(pairs: Pairs, kept: Iterable[str] | None) -> tuple[Items, Items, Judgements]:
-    positives = {text: f"d{row}" for row, text in enumerate(dict.fromkeys(pairs.positives))}
-    wanted = None if kept is None else set(kept)
-    queries: dict[str, str] = {}
+def _judged_pairs(pairs: Table, asked: Table) -> tuple[Items, Items, Judgements]:
+    """The distinct anchors of `asked` as queries, and all distinct positives as the corpus."""
+    documents = {key_of(cell): cell for cell in pairs["positive"]}
+    place = {key: f"d{row}" for row, key in enumerate(documents)}
+    queries: dict[str, Any] = {}
+    names: dict[str, str] = {}
     qrels: Judgements = {}
-    for anchor, positive in zip(pairs.anchors, pairs.positives, strict=True):
-        if wanted is None or anchor in wanted:
-            name = queries.setdefault(anchor, f"q{len(queries)}")
-            qrels.setdefault(name, {})[positives[positive]] = 1.0
-    corpus = Items(list(positives.values()), texts=list(positives))
-    return Items(list(queries.values()), texts=list(queries)), corpus, qrels
+    for anchor, positive in zip(asked["anchor"], asked["positive"], strict=True):
+        key = key_of(anchor)
+        queries.setdefault(key, anchor)
+        qrels.setdefault(names.setdefault(key, f"q{len(names)}"), {})[place[key_of(positive)]] = 1.0
+    left, right = (pairs.kinds.get(side, "text") for side in ("anchor", "positive"))
+    asking = Items(list(names.values()), list(queries.values()), left)
+    return asking, Items(list(place.values()), list(documents.values()), right), qrels

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from anysize.core.errors import DataError
 
@@ -25,3 +27,12 @@ def held_out(texts: Iterable[str], name: str, kind: str) -> frozenset[str]:
 def stable_hash(text: str) -> int:
     """A number below 2**64 that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def key_of(cell: Any) -> str:
+    """A text by which a cell is told from others: a text itself, the name of a file, and of a list of parts theirs."""
+    return cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, ensure_ascii=False, default=_name)
+
+
+def _name(cell: Any) -> str:
+    return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else str(getattr(cell, "name", cell))

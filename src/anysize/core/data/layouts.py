@@ -8,11 +8,15 @@ query, pos, neg, passage; question answering question, answer; the STS tasks sen
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from anysize.core.data.rows import Row, short_list
+import numpy as np
+
+from anysize.core.data.files.rows import Row, short_list
 from anysize.core.errors import DataError
 
 ANCHORS = ("anchor", "query", "question", "q", "anchor_text", "query_text")
@@ -53,12 +57,14 @@ class Layout:
         return Row(row.where, {ours: values[theirs] for ours, theirs in self.columns.items() if theirs in values})
 
 
-def layout_of(row: Row, where: str) -> Layout:
-    """The layout that the columns of the first row say. Raises `DataError`, with the nearest names that are known."""
+def layout_of(row: Row, where: str) -> Layout | None:
+    """The layout that the columns of the first row say; None if they mean nothing here. `DataError` if it has none."""
+    if not row.values:
+        raise DataError(f"{where} has no columns; expected {EXPECTED}")
     names = {_folded(name): name for name in reversed(row.values)}
     found = _pairs(names, row.values) or _scored(names) or _sides(names) or _texts(names) or _vectors(row.values)
     if found is None:
-        raise DataError(_unknown(list(row.values), where))
+        return None
     kind, columns = found
     notes = []
     renamed = [f"{theirs} as {ours}" for ours, theirs in columns.items() if ours != theirs]
@@ -75,13 +81,13 @@ Found = tuple[str, dict[str, str]]
 
 
 def _pairs(names: dict[str, str], values: dict[str, Any]) -> Found | None:
-    anchor, positive = _first(names, ANCHORS), _first(names, POSITIVES)
+    anchor, positive = first_of(names, ANCHORS), first_of(names, POSITIVES)
     if anchor is None or positive is None:
         return None
     negatives = [names[name] for name in NEGATIVES if name in names]
     numbered = [(int(found[2]), names[name]) for name in names if (found := _NUMBERED.fullmatch(name))]
     negatives += [name for _, name in sorted(numbered)]
-    if not negatives and (score := _first(names, SCORES)) is not None and _is_number(values[score]):
+    if not negatives and (score := first_of(names, SCORES)) is not None and _is_number(values[score]):
         # Rows that say how well the two go together, also that they do not: not pairs to pull together.
         return "scored", {"sentence1": anchor, "sentence2": positive, "score": score}
     columns = {"anchor": anchor, "positive": positive}
@@ -91,7 +97,7 @@ def _pairs(names: dict[str, str], values: dict[str, Any]) -> Found | None:
 
 
 def _scored(names: dict[str, str]) -> Found | None:
-    score = _first(names, SCORES)
+    score = first_of(names, SCORES)
     for first, second in SIDES:
         if first in names and second in names and score is not None:
             return "scored", {"sentence1": names[first], "sentence2": names[second], "score": score}
@@ -106,24 +112,25 @@ def _sides(names: dict[str, str]) -> Found | None:
 
 
 def _texts(names: dict[str, str]) -> Found | None:
-    text = _first(names, TEXTS)
-    if text is None:
+    text = first_of(names, TEXTS)
+    if text is None or "spans" in names:  # places in the text, which mean nothing without it
         return None
     more = {"title": ("title",), "_id": IDS, "label": LABELS}
-    known = {ours: _first(names, theirs) for ours, theirs in more.items()}
+    known = {ours: first_of(names, theirs) for ours, theirs in more.items()}
     return "texts", {"text": text, **{ours: name for ours, name in known.items() if name is not None}}
 
 
 def _vectors(values: dict[str, Any]) -> Found | None:
-    names = {_folded(name): name for name, value in values.items() if isinstance(value, list)}
-    vector = _first(names, VECTORS)
+    names = {_folded(name): name for name, value in values.items() if isinstance(value, list | np.ndarray)}
+    vector = first_of(names, VECTORS)
     if vector is None:
         return None
-    name = _first({_folded(one): one for one in values}, IDS)
+    name = first_of({_folded(one): one for one in values}, IDS)
     return "vectors", {"vector": vector, **({} if name is None else {"_id": name})}
 
 
-def _first(names: dict[str, str], wanted: tuple[str, ...]) -> str | None:
+def first_of(names: dict[str, str], wanted: tuple[str, ...]) -> str | None:
+    """The column of the first name that is wanted and there; `names` are the columns by their folded names."""
     return next((names[name] for name in wanted if name in names), None)
 
 
@@ -141,12 +148,12 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _unknown(names: list[str], where: str) -> str:
+def misnamed(names: Iterable[str]) -> str:
+    """What columns that nearly have a known name were perhaps to be called, as a question; nothing if none has."""
     known = [*ANCHORS, *POSITIVES, *NEGATIVES, *TEXTS, *VECTORS, *(name for pair in SIDES for name in pair), *SCORES]
     near = []
-    for name in names[:100]:
+    for name in itertools.islice(names, 1000):
         match = difflib.get_close_matches(_folded(name)[:100], known, n=1, cutoff=0.75)
         if match and _folded(name) not in known:
             near.append(f"{match[0]} for {name}")
-    hint = f"; did you mean {short_list(near)}?" if near else "; rename them"
-    return f"{where} has the columns {short_list(names) or 'none'}; expected {EXPECTED}{hint}"
+    return f"did you mean {short_list(near)}?" if near else ""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from anysize.core.data.data import Data
-from anysize.core.data.held_out import stable_hash
+from anysize.core.data.files.vectors import row_hashes
+from anysize.core.data.held_out import key_of, stable_hash
 from anysize.core.data.records import Items
-from anysize.core.data.vectors import row_hashes
 from anysize.core.errors import DataError
 
 KEPT = 512
@@ -72,14 +72,14 @@ def _kept(found: Any) -> tuple[np.ndarray, bool]:
 def _learnt(data: Data) -> np.ndarray:
     if data.scored is not None:
         scored = data.training_scored()
-        return _of_texts(scored.first if scored else [])
+        return _of_texts(scored["sentence1"] if scored else [])
     pairs = data.training_pairs()
-    return _items_of(data) if pairs is None else _of_texts(pairs.anchors)
+    return _items_of(data) if pairs is None else _of_texts(map(key_of, pairs["anchor"]))
 
 
 def _asked(data: Data) -> tuple[np.ndarray, str]:
     if data.scored is not None:
-        return _of_texts(data.scored.first), "scored pairs"
+        return _of_texts(data.scored["sentence1"]), "scored pairs"
     if data.is_judged:
         return _of_items(data.judged().queries), "queries"
     return _items_of(data), "items"
@@ -95,6 +95,8 @@ def _items_of(data: Data) -> np.ndarray:
 def _of_items(items: Items) -> np.ndarray:
     if items.texts is not None:
         return _of_texts(items.texts)
+    if items.vectors is None:
+        return _of_texts(map(key_of, items.rows))
     vectors: Any = items.vectors
     found = [row_hashes(vectors[start : start + _ROWS]) for start in range(0, len(vectors), _ROWS)]
     return np.concatenate(found) if found else np.zeros(0, np.uint64)

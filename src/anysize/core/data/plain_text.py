@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from anysize.core.data.data import Data
-from anysize.core.data.read import read
+from anysize.core.data.digest import Digest
+from anysize.core.data.files.rows import Row, lines_of
+from anysize.core.data.read import Source, read
 from anysize.core.data.records import Items
-from anysize.core.data.rows import Row, lines_of
-from anysize.core.data.tables import Digest
 from anysize.core.errors import DataError
 
 SUFFIXES = (".txt", ".txt.gz")
 
 
-def read_texts(source: str | Path | Data) -> Data:
+def read_texts(source: Source) -> Data:
     """
     The texts of a source, one after the other: a .txt file (also .txt.gz), a folder of them, or what `read` takes.
 
     A text of a .txt file is a paragraph, what blank lines separate; where there is no blank line, it is a line.
     Raises `DataError`, naming the file, for an empty source, one that is not UTF-8, or one that holds no texts.
     """
-    files = [] if isinstance(source, Data) else _files(Path(source))
-    if isinstance(source, Data) or not files:
+    files = _files(Path(source)) if isinstance(source, str | os.PathLike) else []
+    if not files:
         data = read(source)
         if not any(text.strip() for text in data.texts):
             raise DataError(f"{data.name} holds only empty texts; give text to learn from")
@@ -36,7 +37,7 @@ def read_texts(source: str | Path | Data) -> Data:
     if not texts:
         raise DataError(f"{source} holds no text; give text to learn from")
     name = Path(source).name.removesuffix(".gz").removesuffix(".txt")
-    return Data(name, digest.hex(), corpus=Items([str(place) for place in range(len(texts))], texts=texts))
+    return Data(name, digest.hex(), corpus=Items([str(place) for place in range(len(texts))], texts))
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,34 +1,46 @@
-"""One reader for every kind of source: a folder in BEIR layout, a file of rows or vectors, a `datasets` name."""
+"""One reader for every kind of source: a folder in BEIR layout, a file, a `datasets` name, or what is in memory."""
 
 from __future__ import annotations
 
+import os
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from anysize.core.arguments import PATH, expect
-from anysize.core.data import rows, vectors
-from anysize.core.data.beir import read_beir
+from anysize.core.arguments import PATH, expect, shown
+from anysize.core.data.as_named import data_from_folder
+from anysize.core.data.beir import is_beir, read_beir
 from anysize.core.data.data import Data
-from anysize.core.data.records import Items
-from anysize.core.data.rows import Row
+from anysize.core.data.files import rows, vectors
+from anysize.core.data.files.vectors import is_shards, read_shards
+from anysize.core.data.memory import data_from_memory, data_from_vectors
 from anysize.core.data.tables import data_from_rows
-from anysize.core.data.vectors import is_shards, read_shards
-from anysize.core.errors import DataError
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.registry import find, names
+
+Source: TypeAlias = Any
+"""What `read` takes: a path or a name, `Data`, or what people hold in memory (`anysize.core.data.memory.TAKEN`)."""
 
 
-def read(source: str | Path | Data) -> Data:
+def read(source: Source) -> Data:
     """
-    Read data from a file, a folder in BEIR layout, or the name of a `datasets` data set.
+    Read data from a file, a folder in BEIR layout, the name of a `datasets` data set, or what is in memory.
 
     Files: jsonl, json, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[,
     negative]``, ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``, or names that commonly stand for
     these (`anysize.core.data.layouts`); npy, npz, safetensors or parquet with vectors, or a folder of npy files, mapped
     as one table. A name may carry a configuration and a split, ``name:config:split``; the split is train unless given.
-    ``none`` is no data, for a method that can do without. What was read otherwise than it stands, or not at all, is
-    told in `Data.notes`. Raises `DataError`, naming file and line.
+    ``none`` is no data, for a method that can do without.
+
+    In memory: a list of texts or of dicts, a dict of columns, an array or tensor of vectors (n, d), a DataFrame of
+    pandas or polars, a `datasets.Dataset`; the columns have the names that they have in files, and equal content has
+    one fingerprint wherever it stands. What was read otherwise than it stands, or not at all, is told in `Data.notes`.
+    Raises `DataError`, naming file and line, or the row.
     """
     if isinstance(source, Data):
         return source
+    if not isinstance(source, str | os.PathLike):
+        return data_from_memory(source)
     path = expect(source, PATH, "read: source")
     return Data("none", "none") if path == "none" else _read(path)
 
@@ -36,7 +48,7 @@ def read(source: str | Path | Data) -> Data:
 def _read(source: str | Path) -> Data:
     path = Path(source)
     if path.is_dir():
-        return _vectors(path.name, read_shards(path), str(path)) if is_shards(path) else read_beir(path)
+        return _folder(path)
     if path.is_file():
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
@@ -44,26 +56,47 @@ def _read(source: str | Path) -> Data:
     return _hub(source)
 
 
+def _folder(path: Path) -> Data:
+    if is_shards(path):
+        return data_from_vectors(path.name, read_shards(path), str(path))
+    if not is_beir(path) and (found := _registered(path) or data_from_folder(path)) is not None:
+        return found
+    return read_beir(path)
+
+
+def _registered(path: Path) -> Data | None:
+    """What a reader of the group ``anysize.readers`` makes of a folder, or of a file that has no suffix of ours."""
+    for marker in names("readers"):
+        if any(path.glob(marker)) if path.is_dir() else fnmatch(path.name, marker):
+            try:
+                data = find("readers", marker)(path)
+            except (AnysizeError, MemoryError, ImportError):
+                raise
+            except Exception as error:  # a stranger's reader, over a stranger's file
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise DataError(f"{path} cannot be read as {marker} ({reason})") from error
+            if not isinstance(data, Data):
+                raise DataError(f"the reader of {marker} gave {shown(data)}; expected Data")
+            return data
+    return None
+
+
 def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
     packed = path.name.lower().endswith(".gz")
     if kind in vectors.SUFFIXES and not packed:
-        return _vectors(path.stem, vectors.vectors_of(path), str(path))
+        return data_from_vectors(path.stem, vectors.vectors_of(path), str(path))
     if kind in rows.SUFFIXES and not (kind == ".parquet" and packed):
         notes: list[str] = []
         name = path.name[: -len(".gz")] if packed else path.name
-        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes)
+        return data_from_rows(name[: -len(kind)], rows.rows_of(path, notes), str(path), notes, folder=path.parent)
+    if (registered := _registered(path)) is not None:
+        return registered
     packable = ", ".join(one for one in rows.SUFFIXES if one != ".parquet")
     raise DataError(
         f"cannot tell what {path} holds from its name; expected one of {packable} (these also .gz), "
         f"{', '.join(vectors.SUFFIXES)}, .parquet"
     )
-
-
-def _vectors(name: str, found: Any, where: str) -> Data:
-    checked = vectors.checked(found, where)
-    items = Items([str(row) for row in range(len(checked.rows))], vectors=checked.rows, numbered=True)
-    return Data(name, checked.fingerprint, corpus=items, notes=checked.notes)
 
 
 def _hub(name: str) -> Data:
@@ -80,8 +113,7 @@ def _hub(name: str) -> Data:
     except Exception as error:  # each hub, cache and network failure has its own class; all mean "not loaded"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"there is no file {name}, and `datasets` could not load that name ({reason})") from None
-    numbered = (Row(f"{name} row {number}", dict(values)) for number, values in enumerate(table, start=1))
-    return data_from_rows(name, numbered, name)
+    return data_from_memory(table, name)
 
 
 def _looks_like_a_path(source: str) -> bool:

@@ -1,8 +1,7 @@
-"""The parts of a data set: items to embed, pairs to learn from, scored pairs and judgements to measure by."""
+"""The parts of a data set: items of one kind, tables of named columns, and judgements to measure by."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -10,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from anysize.core.arguments import shown
-from anysize.core.errors import DataError
+from anysize.core.data.held_out import held_out, key_of
+from anysize.core.errors import DataError, nearest
 
 T = TypeVar("T")
 
@@ -21,28 +21,43 @@ Judgements = dict[str, dict[str, float]]
 @dataclass(frozen=True)
 class Items:
     """
-    Things to embed, or their vectors: exactly one of `texts` and `vectors` is there.
+    Things of one kind, each with an id.
 
-    Raises `DataError` if both or neither are, or if the counts differ.
+    Raises `DataError` if the counts differ.
     """
 
     ids: list[str]
-    texts: list[str] | None = None
-    vectors: np.ndarray | None = None
-    """(n, d) float32; may be a memory map."""
+    rows: Any
+    """A sequence with one entry an item: texts; vectors (n, d) float32, perhaps a memory map; files; lists of parts."""
+    of: str = "text"
+    """What they are, in the words of a model's `reads`: text, vector, image, audio, video, parts."""
     numbered: bool = False
     """Whether the ids are numbers that reading gave, because the source has none."""
 
     def __post_init__(self) -> None:
-        for name, held in (("ids", self.ids), ("texts", self.texts), ("vectors", self.vectors)):
-            if held is not None or name == "ids":
-                _check_sized(held, name)
-        if (self.texts is None) == (self.vectors is None):
-            raise DataError("items hold either texts or vectors; give exactly one of the two")
-        held = self.texts if self.texts is not None else self.vectors
-        assert held is not None
-        if len(self.ids) != len(held):
-            raise DataError(f"{len(self.ids)} ids for {len(held)} items; give one id per item")
+        for name, held in (("ids", self.ids), ("rows", self.rows)):
+            _check_sized(held, name)
+        if len(self.ids) != len(self.rows):
+            raise DataError(f"{len(self.ids)} ids for {len(self.rows)} items; give one id per item")
+
+    @property
+    def texts(self) -> list[str] | None:
+        """The texts, or None if these are something else."""
+        return self.rows if self.of == "text" else None
+
+    @property
+    def vectors(self) -> np.ndarray | None:
+        """The vectors (n, d), or None if these are something else."""
+        return self.rows if self.of == "vector" else None
+
+    @property
+    def holds(self) -> str:
+        """How many of what: ``20 texts``, ``20 vectors of 384 dims``, ``12 images``."""
+        what = {"audio": "sounds", "parts": "lists of parts"}.get(self.of, f"{self.of}s")
+        return f"{len(self)} {what}" + (f" of {self.rows.shape[1]} dims" if self.of == "vector" else "")
+
+    def __repr__(self) -> str:
+        return f"Items({self.holds})"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,85 +65,82 @@ class Items:
     def take(self, indices: Sequence[int] | np.ndarray) -> Items:
         """The items at these positions, in that order."""
         ids = [self.ids[index] for index in indices]
-        if self.texts is not None:
-            return Items(ids, texts=[self.texts[index] for index in indices])
-        assert self.vectors is not None
-        return Items(ids, vectors=np.ascontiguousarray(self.vectors[np.asarray(indices, dtype=np.intp)]))
+        if self.of == "vector":
+            return Items(ids, np.ascontiguousarray(self.rows[np.asarray(indices, dtype=np.intp)]), self.of)
+        return Items(ids, _at(self.rows, indices), self.of)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Table:
     """
-    Texts that belong together, row by row, and perhaps some that do not belong.
+    Rows of named columns; what a column means, who uses it checks.
 
-    Raises `DataError` if the columns differ in length.
+    Raises `DataError` if there is no column, or if they differ in length.
     """
 
-    anchors: list[str]
-    positives: list[str]
-    negatives: tuple[list[str], ...] = ()
-    """Columns of texts that do not belong to their anchors. One list of texts is taken for one column."""
+    columns: dict[str, Sequence[Any]]
+    """
+    Where data sets name a thing differently, our name: anchor, positive and any negative, negative_2, ... for texts
+    that belong together or not; sentence1, sentence2, score for how alike people called two texts (higher: more).
+    """
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Column -> what its cells are, where those are files (image, audio, video) or lists of parts (parts)."""
 
     def __post_init__(self) -> None:
-        given: Sequence[Any] = self.negatives or ()
-        one = bool(given) and isinstance(given[0], str)
-        object.__setattr__(self, "negatives", (list(given),) if one else tuple(given))
-        for column in self.columns:
-            _check_sized(column, "a column of pairs")
-        for column in self.columns[1:]:
-            if len(column) != len(self.anchors):
-                raise DataError(f"{len(self.anchors)} anchors beside {len(column)} partners; give one per anchor")
+        for name, column in self.columns.items():
+            _check_sized(column, f"the column {name}")
+        if len({len(column) for column in self.columns.values()}) != 1:
+            lengths = ", ".join(f"{name}: {len(column)}" for name, column in self.columns.items()) or "none"
+            raise DataError(f"a table needs columns of one length; got {lengths}")
 
-    @property
-    def columns(self) -> list[list[str]]:
-        """Anchors, positives, and every column of negatives: what a loss over columns takes."""
-        return [self.anchors, self.positives, *self.negatives]
-
-    @property
-    def kind(self) -> str:
-        """What rows of this shape are called: ``pairs``, ``triplets``, or ``pairs with 4 negatives each``."""
-        count = len(self.negatives)
-        return ("pairs", "triplets")[count] if count < 2 else f"pairs with {count} negatives each"
+    def __repr__(self) -> str:
+        return f"Table({len(self)} {self.what})"
 
     def __len__(self) -> int:
-        return len(self.anchors)
+        return len(next(iter(self.columns.values())))
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> Pairs:
-        """The pairs at these positions, in that order."""
-        anchors, positives, *negatives = (_at(column, indices) for column in self.columns)
-        return Pairs(anchors, positives, tuple(negatives))
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
 
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        """A column. Raises `DataError`, naming the nearest that there is, if it is not there."""
+        if name not in self.columns:
+            raise DataError(f"there is no column {name}; {nearest(name, self.columns)}")
+        return self.columns[name]
 
-@dataclass(frozen=True)
-class ScoredPairs:
-    """
-    Texts beside each other and how alike people called them, row by row, on any scale (higher is more alike).
+    @property
+    def negatives(self) -> list[str]:
+        """The names of its columns of texts that do not belong to their anchors: negative, negative_2, ..."""
+        return [name for name in self.columns if name.startswith("negative")]
 
-    Raises `DataError` if the columns differ in length, or a score is not a finite number.
-    """
+    @property
+    def paired(self) -> dict[str, Sequence[Any]]:
+        """Its anchors, positives and every column of negatives: what a loss over columns takes."""
+        return {name: self[name] for name in ("anchor", "positive", *self.negatives)}
 
-    first: list[str]
-    second: list[str]
-    scores: list[float]
+    @property
+    def what(self) -> str:
+        """What its rows are called: ``pairs``, ``triplets``, ``pairs with 4 negatives each``, ``scored pairs``, ..."""
+        if "anchor" in self and "positive" in self:
+            count = len(self.negatives)
+            return ("pairs", "triplets")[count] if count < 2 else f"pairs with {count} negatives each"
+        return "scored pairs" if "sentence1" in self and "score" in self else f"rows of {', '.join(self.columns)}"
 
-    def __post_init__(self) -> None:
-        for column in (self.first, self.second, self.scores):
-            _check_sized(column, "a column of scored pairs")
-        if not len(self.first) == len(self.second) == len(self.scores):
-            raise DataError(
-                f"{len(self.first)} first texts, {len(self.second)} second texts and {len(self.scores)} scores; "
-                "give as many of each"
-            )
-        for row, score in enumerate(self.scores):
-            if not isinstance(score, (int, float, np.integer, np.floating)) or not math.isfinite(score):
-                raise DataError(f"row {row} (from 0) has the score {shown(score)}; expected a finite number")
+    def take(self, indices: Sequence[int] | np.ndarray) -> Table:
+        """The rows at these positions, in that order."""
+        return Table({name: _at(column, indices) for name, column in self.columns.items()}, self.kinds)
 
-    def __len__(self) -> int:
-        return len(self.scores)
+    def held_out(self, by: str, name: str = "the table") -> tuple[Table, Table]:
+        """
+        The rows to learn from, and those held out: a tenth of what is distinct in the column `by`, chosen by its hash.
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> ScoredPairs:
-        """The pairs at these positions, in that order."""
-        return ScoredPairs(_at(self.first, indices), _at(self.second, indices), _at(self.scores, indices))
+        So the same are held out however the rows are ordered. Raises `DataError`, calling the table `name`, if the
+        column holds one distinct thing, since then nothing is left to hold out.
+        """
+        keys = [cell if isinstance(cell, str) else key_of(cell) for cell in self[by]]
+        held = held_out(keys, name, by)
+        kept, out = ([row for row, key in enumerate(keys) if (key in held) is wanted] for wanted in (False, True))
+        return self.take(kept), self.take(out)
 
 
 @dataclass(frozen=True)
@@ -152,8 +164,3 @@ def _check_sized(column: Any, what: str) -> None:
 
 def _at(column: Sequence[T], indices: Sequence[int] | np.ndarray) -> list[T]:
     return [column[index] for index in indices]
-
-
-def negative_names(pairs: Pairs) -> list[str]:
-    """What its columns of negatives are called where columns have names: negative, negative_2, ..."""
-    return ["negative" if place == 1 else f"negative_{place}" for place in range(1, len(pairs.negatives) + 1)]

@@ -1,91 +1,83 @@
-"""Rows into records: pairs, texts or vectors, whichever the columns say, with a fingerprint of the content."""
+"""Rows into records: tables, texts or vectors, whichever the columns say, with a fingerprint of the content."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anysize.core.data import vectors
+from anysize.core.data.as_named import data_as_named
 from anysize.core.data.data import Data
-from anysize.core.data.layouts import EXPECTED, layout_of
-from anysize.core.data.records import Items, Pairs, ScoredPairs
-from anysize.core.data.rows import Row, short_list
+from anysize.core.data.digest import Digest
+from anysize.core.data.files import vectors
+from anysize.core.data.files.media import Files
+from anysize.core.data.files.rows import Row, short_list
+from anysize.core.data.layouts import EXPECTED, layout_of, misnamed
+from anysize.core.data.records import Items, Table
 from anysize.core.data.spreading import spread
 from anysize.core.errors import DataError
 
 
-class Digest:
-    """SHA-256 over parsed fields, each with its length, so that one content has one fingerprint in any format."""
-
-    def __init__(self, *kind: str) -> None:
-        self._hash = hashlib.sha256("\0".join(kind).encode())
-
-    def add(self, row: Row, *fields: str) -> None:
-        """Take in the fields of one row. Raises `DataError`, naming the row, if one cannot be written as UTF-8."""
-        for text in fields:
-            try:
-                content = text.encode()
-            except UnicodeEncodeError:
-                raise DataError(f"{row.where} holds half a surrogate pair, which is not a character") from None
-            self._hash.update(len(content).to_bytes(8, "big") + content)
-
-    def hex(self) -> str:
-        """The digest so far, as hex digits."""
-        return self._hash.hexdigest()
-
-
-def data_from_rows(name: str, source: Iterable[Row], where: str, notes: Iterable[str] = ()) -> Data:
+def data_from_rows(
+    name: str,
+    source: Iterable[Row],
+    where: str,
+    notes: Iterable[str] = (),
+    *,
+    folder: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Data:
     """
-    Pairs, scored pairs, texts or vectors, as the first row's columns say (`layouts.layout_of`).
+    Pairs, scored pairs, texts or vectors, as the first row's columns say (`layouts.layout_of`); else as it is named.
 
-    `notes` is what was found out on the way here; it may still grow while rows are read. Raises `DataError`.
+    Columns of files are those that `kinds` says and those of which the first row names a file in `folder`. `notes` is
+    what was found out on the way here; it may still grow while rows are read. Raises `DataError`.
     """
     stream = iter(source)
     first = next(stream, None)
     if first is None:
         raise DataError(f"{where} is empty; expected rows with the columns {EXPECTED}")
-    layout = layout_of(first, where)
-    everything = map(layout.rename, _chain(first, stream))
+    files, every = Files(folder), _chain(first, stream)
+    of = {**files.kinds(first.values), **(kinds or {})}
+    layout = None if of else layout_of(first, where)
+    if layout is None:
+        data = data_as_named(name, every, list(first.values), files, of)
+        hint = "" if of else misnamed(first.values)
+        kept = (f"the columns {short_list(first.values)} are kept as they are named; {hint}",) if hint else ()
+        return replace(data, notes=(*notes, *kept, *data.notes))
+    everything = map(layout.rename, every)
     data = _READERS[layout.kind](name, everything, where, list(layout.columns))
     return replace(data, notes=(*notes, *layout.notes, *data.notes))
 
 
-def _pairs(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
+def _table(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
+    """Pairs or scored pairs: texts beside each other, perhaps several in a cell, and perhaps a score."""
     digest = Digest(*columns)
-    held: list[list[Any]] = [[] for _ in columns]
+    held: dict[str, list[Any]] = {column: [] for column in columns}
     listed = False
     for row in source:
-        for column, into in zip(columns, held, strict=True):
-            value = row.values.get(column)
-            listed = listed or isinstance(value, list)
-            several = isinstance(value, list) and column != "anchor"
-            into.append(_some_texts(row, column) if several else _side(row, column))
-        for cells in held:
-            digest.add(row, *([cells[-1]] if isinstance(cells[-1], str) else cells[-1]))
-    if listed:
-        pairs, notes = spread(held)
-        return Data(name, digest.hex(), pairs=pairs, notes=(*notes, *_repeated(zip(*pairs.columns, strict=True))))
-    pairs = Pairs(held[0], held[1], tuple(held[2:]))
-    return Data(name, digest.hex(), pairs=pairs, notes=_repeated(zip(*held, strict=True)))
+        for column, into in held.items():
+            if column == "score":
+                into.append(_number(row, column))
+                digest.add(row, repr(into[-1]))
+            elif column not in _ALONE and isinstance(row.values.get(column), list):
+                listed = True
+                into.append(_some_texts(row, column))
+                digest.add(row, *into[-1])
+            else:
+                into.append(_side(row, column))
+                digest.add(row, into[-1])
+    table, notes = spread(held) if listed else (Table(dict(held)), ())
+    return Data(name, digest.hex(), table=table, notes=(*notes, *_repeated(zip(*table.columns.values(), strict=True))))
 
 
-def _scored(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
-    digest = Digest("sentence1", "sentence2", "score")
-    first, second, scores = [], [], []
-    for row in source:
-        texts = [_side(row, column) for column in ("sentence1", "sentence2")]
-        first.append(texts[0])
-        second.append(texts[1])
-        scores.append(_number(row, "score"))
-        digest.add(row, *texts, repr(scores[-1]))
-    notes = _repeated(zip(first, second, scores, strict=True))
-    return Data(name, digest.hex(), scored=ScoredPairs(first, second, scores), notes=notes)
+_ALONE = ("anchor", "sentence1", "sentence2")
+"""Columns whose cells hold one text, also where those beside them hold several."""
 
 
 def _texts(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
@@ -113,12 +105,13 @@ def _vectors(name: str, source: Iterable[Row], where: str, columns: list[str]) -
     return Data(
         name,
         checked.fingerprint,
-        corpus=Items(list(ids), vectors=checked.rows, numbered="_id" not in columns),
+        corpus=Items(list(ids), checked.rows, "vector", numbered="_id" not in columns),
         notes=checked.notes,
     )
 
 
-_READERS = {"pairs": _pairs, "scored": _scored, "texts": _texts, "vectors": _vectors}
+_WORD = (str, int, np.integer)
+_READERS = {"pairs": _table, "scored": _table, "texts": _texts, "vectors": _vectors}
 
 
 def about_texts(texts: Sequence[str]) -> tuple[str, ...]:
@@ -157,7 +150,7 @@ def texts_of(
         if labelled:
             labels.append(_label(row))
             digest.add(row, str(labels[-1]))
-    return Items(list(places), texts=texts, numbered=numbered), labels if labelled else None
+    return Items(list(places), texts, numbered=numbered), labels if labelled else None
 
 
 def _side(row: Row, column: str) -> str:
@@ -201,16 +194,16 @@ def _number(row: Row, column: str) -> float:
 
 def _id(row: Row) -> str:
     value = row.values.get("_id", row.values.get("id"))
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, _WORD) or value == "":
         raise DataError(f"{row.where}: _id or id is {value!r}; expected an id")
     return str(value)
 
 
 def _label(row: Row) -> str | int:
     value = row.values.get("label")
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, _WORD) or value == "":
         raise DataError(f"{row.where}: label is {value!r}; expected a word or a whole number")
-    return value
+    return value if isinstance(value, str) else int(value)
 
 
 def _chain(first: Row, rest: Iterator[Row]) -> Iterator[Row]:

@@ -14,15 +14,24 @@ from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import draw
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, renamed
 from anysize.core.frontier.records import Records
-from anysize.core.frontier.table import render, sentence
+from anysize.core.frontier.style import drawn_cost
+from anysize.core.frontier.table import areas, render, sentence
+from anysize.core.shortly import shortly
 from anysize.core.sizes.size import Size
 
 
 @dataclass(frozen=True)
 class Frontier(Records):
     """Records of one data set: the nested arm, and whatever it is compared with; as a table, a picture, a page."""
+
+    @shortly
+    def __repr__(self) -> str:
+        span = dict.fromkeys(str(record.size) for record in sorted(self.records, key=lambda record: record.bytes))
+        told = [f"{self.metric} of {', '.join(self.arms)} at {len(span)} sizes, {next(iter(span))} to {[*span][-1]}"]
+        told += [f"{what} {self.meta[key]}" for key, what in (("model", "of"), ("data", "on")) if self.meta.get(key)]
+        return " ".join(told)
 
     def said(self, record: Record, *, metric: str | None = None) -> str:
         """A sentence on a record: its value, its loss against its arm's full size, and the interval of each."""
@@ -44,11 +53,12 @@ class Frontier(Records):
 
     @takes(path=PATH)
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """As plain JSON values, also written to `path` if one is given."""
+        """As plain JSON values, the arms' areas with them, also written to `path` if one is given."""
         value = {
             "records": [record.to_json() for record in self.records],
             "metric": self.metric,
             "meta": dict(self.meta),
+            **({"area": {"cost": drawn_cost(self), "arms": found}} if (found := areas(self)) else {}),
         }
         if path is not None:
             write_json(Path(path), signed(value))
@@ -63,7 +73,7 @@ class Frontier(Records):
             check_signature(value, Path(source))
         try:
             records = tuple(Record.from_json(record) for record in value["records"])
-            return cls(records, str(value["metric"]), dict(value.get("meta", {})))
+            return cls(records, renamed(str(value["metric"])), dict(value.get("meta", {})))
         except (AnysizeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             name = "this value" if isinstance(source, Mapping) else os.fspath(source)
             raise CheckpointError(f"{name} is not a frontier as `measure` writes it ({error})") from None

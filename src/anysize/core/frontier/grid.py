@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
+from anysize.core.sizes.menu import Value, written
 from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 
 def is_grid(frontier: Records) -> bool:
     """Whether the nested arm varies along exactly two axes."""
-    return "nested" in frontier.arms and len(levels(frontier)) == 2
+    return "nested" in frontier.arms and len(axes_of(frontier)) == 2
 
 
-def levels(frontier: Records) -> dict[str, list[int]]:
+def axes_of(frontier: Records) -> dict[str, list[Value]]:
     """The axes along which the nested arm varies, with their values, increasing."""
-    values: dict[str, set[int]] = {}
+    found: dict[str, set[Value]] = {}
     for record in frontier.arm("nested"):
         for axis, value in record.size.items():
-            values.setdefault(axis, set()).add(value)
-    return {axis: sorted(found) for axis, found in values.items() if len(found) > 1}
+            found.setdefault(axis, set()).add(value)
+    return {axis: sorted(several) for axis, several in found.items() if len(several) > 1}
 
 
 def draw_grid(figure: Figure, frontier: Records, *, chosen: Size | None) -> None:
@@ -38,7 +39,7 @@ def draw_grid(figure: Figure, frontier: Records, *, chosen: Size | None) -> None
 
 
 def _cells(axes: Any, frontier: Records, chosen: Size | None) -> None:
-    (down, rows), (across, columns) = levels(frontier).items()
+    (down, rows), (across, columns) = axes_of(frontier).items()
     records = {(one.size[down], one.size[across]): one for one in frontier.arm("nested")}
     values = [one.metrics[frontier.metric] for one in records.values()]
     low, wide = min(values), max(max(values) - min(values), 1e-9)
@@ -56,8 +57,8 @@ def _cells(axes: Any, frontier: Records, chosen: Size | None) -> None:
             )  # fmt: skip
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(-0.5, len(rows) - 0.5)
-    axes.set_xticks(range(len(columns)), [str(column) for column in columns])
-    axes.set_yticks(range(len(rows)), [str(row) for row in rows])
+    axes.set_xticks(range(len(columns)), [written(column) for column in columns])
+    axes.set_yticks(range(len(rows)), [written(row) for row in rows])
     axes.set_xlabel(across, color=SOFT, fontsize=10)
     axes.set_ylabel(down, color=SOFT, fontsize=10)
     _bare(axes)
@@ -86,7 +87,7 @@ def _times(axes: Any, frontier: Records, chosen: Size | None) -> None:
     axes.plot(*zip(*line, strict=True), color=ACCENT, linewidth=1.8, zorder=2)
     for record in _spaced(best, frontier.metric):
         axes.annotate(
-            ":".join(str(value) for value in record.size.values()),
+            record.size.bare,
             (getattr(record, cost), record.metrics[frontier.metric]),
             xytext=(7, -11), textcoords="offset points", fontsize=9,
             color=INK if record.size == chosen else SOFT, fontweight="bold" if record.size == chosen else "normal",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import string
 from html import escape
-from importlib.resources import files
 
-from anysize.core.frontier.grid import is_grid, levels
+from anysize.core.frontier.grid import axes_of, is_grid
+from anysize.core.frontier.html import filled
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, cheapness
 from anysize.core.frontier.style import (
@@ -24,15 +23,16 @@ from anysize.core.frontier.style import (
     title,
     with_interval,
 )
+from anysize.core.sizes.menu import written
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
 
 
 def page(frontier: Records) -> str:
     """The page as text. It loads nothing, and every word that came from data is escaped."""
-    template = string.Template(files("anysize.core.frontier").joinpath("page.html").read_text("utf-8"))
     cost = drawn_cost(frontier)
-    return template.substitute(
+    return filled(
+        "anysize.core.frontier",
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
@@ -72,7 +72,7 @@ def _table(frontier: Records) -> str:
         for record in frontier.arm(arm):
             row = frontier.records.index(record)
             values = [(metric, record.metrics.get(metric)) for metric in metrics]
-            cells: list[tuple[object, str]] = [(arm, arm), (math.prod(record.size.values()), str(record.size))]
+            cells: list[tuple[object, str]] = [(arm, arm), (float(math.prod(record.size.values())), str(record.size))]
             cells.append((record.bytes, str(record.bytes)))
             cells.append(("", "") if record.ms is None else (record.ms, milliseconds(record)))
             cells += [
@@ -88,13 +88,13 @@ def _cells(frontier: Records) -> str:
     """The nested arm over two axes, a cell a size, shaded by quality; nothing where it is not nested in two."""
     if not is_grid(frontier):
         return ""
-    (down, rows), (across, columns) = levels(frontier).items()
+    (down, rows), (across, columns) = axes_of(frontier).items()
     found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm("nested")}
     low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
     lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
-    lines += [*(f"<th>{column}</th>" for column in columns), "</tr>"]
+    lines += [*(f"<th>{written(column)}</th>" for column in columns), "</tr>"]
     for row in reversed(rows):
-        lines.append(f"<tr><th>{row}</th>")
+        lines.append(f"<tr><th>{written(row)}</th>")
         for column in columns:
             value = found.get((row, column))
             shade = "" if value is None else f' style="--share:{6 + 54 * (value - low) / wide:.0f}%"'
@@ -195,7 +195,7 @@ def _size_names(frontier: Records, scale: _Scale) -> list[str]:
     edge = math.inf
     for cost in sorted(names, reverse=True):
         size = names[cost].size
-        word = str(next(iter(size.values()))) if len(size) == 1 else str(size)
+        word = size.bare if len(size) == 1 else str(size)
         if scale.x(cost) <= edge - max(44, 7.5 * len(word)):
             edge = scale.x(cost)
             parts.append(_text(edge, _HEIGHT - _BOTTOM + 24, word))

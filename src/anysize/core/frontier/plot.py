@@ -254,4 +254,4 @@ def _points(records: Iterable[Record], cost: str, metric: str) -> tuple[list[flo
 
 
 def _short(size: Size) -> str:
-    return str(next(iter(size.values()))) if len(size) == 1 else str(size)
+    return size.bare if len(size) == 1 else str(size)

@@ -17,6 +17,23 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
+LOWER = frozenset({"l0"})
+"""Metrics that are better when they are lower; of every other metric more is better."""
+
+_RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
+"""What an earlier version wrote -> what it is called; a name that began with a minus held the negative of its value."""
+
+
+def goodness(metric: str, value: float) -> float:
+    """The value, or its negative where lower is better, so that more is better."""
+    return -value if metric in LOWER else value
+
+
+def renamed(metric: str) -> str:
+    """The name of a metric, which an earlier version may have called otherwise."""
+    return _RENAMED.get(metric, metric)
+
+
 @dataclass(frozen=True)
 class Record:
     """
@@ -28,11 +45,11 @@ class Record:
     size: Size
     arm: str
     metrics: dict[str, float]
-    """Metric name -> value (the mean, where there are several seeds); higher is better."""
+    """Metric name -> value (the mean, where there are several seeds); higher is better, but for those in `LOWER`."""
     bytes: int
     """Bytes stored per item."""
     ms: float | None = None
-    """Measured milliseconds per query, on one thread."""
+    """Measured milliseconds per query, on one thread: what the fastest tenth of the calls takes at most."""
     parameters: int | None = None
     flops: int | None = None
     """Floating-point operations per item."""
@@ -40,6 +57,12 @@ class Record:
     """Metric name -> standard deviation over seeds."""
     ms_spread: float | None = None
     """Between which quarter and which three quarters of the timed calls lie, in milliseconds apart."""
+    ms_interval: Span | None = None
+    """The 95 % interval of `ms`."""
+    ms_median: float | None = None
+    """The median of the timed calls, in milliseconds."""
+    encoding_ms: float | None = None
+    """Milliseconds that encoding the query's text takes on top of `ms`, where that is the same at every size."""
     intervals: dict[str, Span] = field(default_factory=dict)
     """Metric name -> its 95 % interval by a bootstrap over the queries, pairs or rows that were measured."""
     differences: dict[str, dict[str, Span]] = field(default_factory=dict)
@@ -61,13 +84,16 @@ class Record:
             "flops": self.flops,
             "spread": dict(self.spread) or None,
             "ms_spread": self.ms_spread,
+            "ms_interval": None if self.ms_interval is None else list(self.ms_interval),
+            "ms_median": self.ms_median,
+            "encoding_ms": self.encoding_ms,
             "intervals": {name: list(span) for name, span in self.intervals.items()} or None,
             "differences": {
                 name: {other: list(span) for other, span in found.items()} for name, found in self.differences.items()
             }
             or None,
         }
-        fixed = {"size": dict(self.size), "arm": self.arm, "metrics": dict(self.metrics)}
+        fixed = {"size": self.size.to_json(), "arm": self.arm, "metrics": dict(self.metrics)}
         costs = {"bytes": self.bytes, "ms": self.ms}
         return {**fixed, **costs, **{name: value for name, value in known.items() if value is not None}}
 
@@ -82,13 +108,16 @@ class Record:
         if not isinstance(value, Mapping) or not {"size", "arm", "metrics", "bytes"} <= value.keys() <= {*known}:
             raise CheckpointError(f"{shown(value)} is not a record of a frontier; expected {', '.join(known)}")
         given = {**value, "size": Size(value["size"])}
+        given["metrics"] = {renamed(name): -one if name == "-l0" else one for name, one in value["metrics"].items()}
         if "intervals" in given:
-            given["intervals"] = {name: _span(span) for name, span in given["intervals"].items()}
+            given["intervals"] = {renamed(name): _span(span, name) for name, span in given["intervals"].items()}
         if "differences" in given:
             given["differences"] = {
-                name: {other: _span(span) for other, span in found.items()}
+                renamed(name): {other: _span(span, name) for other, span in found.items()}
                 for name, found in given["differences"].items()
             }
+        if given.get("ms_interval") is not None:
+            given["ms_interval"] = _span(given["ms_interval"], "ms")
         made = cls(**given)
         costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
         for name, cost in costs.items():
@@ -103,7 +132,19 @@ class Record:
         span = self.differences.get(metric, {}).get(f"{other.arm} {other.size}")
         return span is not None and span[0] <= 0 <= span[1]
 
+    def as_fast_as(self, other: Record) -> bool:
+        """
+        Whether the times of two records cannot be told apart: their intervals overlap.
 
-def _span(value: Any) -> Span:
-    low, high = value
-    return float(low), float(high)
+        Of an earlier version's, which have none: they differ by less than the calls of one of them do.
+        """
+        if self.ms is None or other.ms is None:
+            return False
+        if self.ms_interval is not None and other.ms_interval is not None:
+            return self.ms_interval[0] <= other.ms_interval[1] and other.ms_interval[0] <= self.ms_interval[1]
+        return abs(self.ms - other.ms) < max(self.ms_spread or 0.0, other.ms_spread or 0.0)
+
+
+def _span(value: Any, metric: str) -> Span:
+    low, high = map(float, value)
+    return (-high, -low) if metric == "-l0" else (low, high)

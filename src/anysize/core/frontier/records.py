@@ -1,7 +1,8 @@
 """
 The records of a frontier: quality and cost at every size, beside reference arms, and the choice of a size from them.
 
-Every metric here is better when it is higher; store the negative of one that is not (a perplexity, an error).
+A metric is better when it is higher, unless `anysize.core.frontier.record.LOWER` names it; store the negative of any
+other that is not (a perplexity, an error).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from anysize.core.arguments import TEXT, number, one_of, takes
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import LOWER, Record, goodness
 from anysize.core.sizes.size import Size
 
 NESTED, ORIGINAL = "nested", "original"
@@ -73,10 +75,39 @@ class Records:
         `cost` is ``bytes``, ``ms``, ``parameters`` or ``flops``; `AnysizeError` if a record does not know it.
         """
         kept: list[Record] = []
-        for record in sorted(self.arm(arm), key=lambda one: (_cost(one, cost), -one.metrics[self.metric])):
-            if not kept or record.metrics[self.metric] > kept[-1].metrics[self.metric]:
+        for record in sorted(self.arm(arm), key=lambda one: (_cost(one, cost), -_goodness(one, self.metric))):
+            if not kept or _goodness(record, self.metric) > _goodness(kept[-1], self.metric):
                 kept.append(record)
         return tuple(kept)
+
+    @takes(arm=TEXT, cost=one_of(COSTS), metric=TEXT)
+    def area(self, arm: str = NESTED, cost: str = "bytes", metric: str | None = None) -> float:
+        """
+        One number for an arm's whole curve: the share of the full size's quality that its sizes keep on average.
+
+        With ``x`` the binary logarithm of the cost and ``v(x)`` the best value at no more than that cost, linear in
+        between, it is the area under the curve over that under a constant::
+
+            sum over neighbours of (x[i+1] - x[i]) * (v[i] + v[i+1]) / 2  /  ((x[n] - x[1]) * V)
+
+        ``V`` is the value at the full size of the nested arm (of the arm itself, if there is none), so that arms which
+        span the same costs can be compared by it; 1 is an arm that loses nothing at any of its sizes. Raises
+        `AnysizeError` if a record does not know the cost, all cost the same, or ``V`` is not above zero or a metric
+        whose lower values are better.
+        """
+        metric = metric or self.metric
+        whole = self.full(NESTED if NESTED in self.arms else arm)
+        if not _value(whole, metric) > 0 or metric in LOWER:
+            raise AnysizeError(f"{metric} is {_value(whole, metric):.4g} at {whole.size}, so nothing is a share of it")
+        best: dict[float, float] = {}
+        for record in sorted(self.arm(arm), key=lambda one: _cost(one, cost)):
+            here, before = _cost(record, cost), max(best.values(), default=-math.inf)
+            best[here] = max(before, _value(record, metric))
+        if len(best) < 2 or min(best) <= 0:
+            raise AnysizeError(f"the sizes of {arm} do not differ in {cost}, so there is no curve over it")
+        points = [(math.log2(here), value) for here, value in best.items()]
+        under = sum((x - w) * (u + v) / 2 for (w, u), (x, v) in pairwise(points))
+        return under / ((points[-1][0] - points[0][0]) * _value(whole, metric))
 
     @takes(within=number(0), as_good_as=TEXT, max_bytes=number(above=0), max_ms=number(above=0), metric=TEXT, arm=TEXT)
     def cheapest(
@@ -105,23 +136,23 @@ class Records:
             raise AnysizeError(f"within is the share of quality that may be lost, from 0 to below 1; got {within}")
         floor = -math.inf
         if within is not None:
-            full = _value(self.full(arm), metric)
+            full = _goodness(self.full(arm), metric)
             floor = full - within * abs(full)
         if as_good_as is not None:
-            floor = max(floor, _value(self.full(as_good_as), metric))
+            floor = max(floor, _goodness(self.full(as_good_as), metric))
         fits = self._in_budget(arm, max_bytes, max_ms)
-        good = [record for record in fits if _value(record, metric) >= floor]
+        good = [record for record in fits if _goodness(record, metric) >= floor]
         if not good:
-            near = max(fits, key=lambda record: _value(record, metric))
+            near = max(fits, key=lambda record: _goodness(record, metric))
             which = f"{arm} size that fits the budget" if len(fits) < len(self.arm(arm)) else f"{arm} size"
             raise AnysizeError(
-                f"no {which} reaches {metric} {floor:.4g}; "
+                f"no {which} reaches {metric} {goodness(metric, floor):.4g}; "
                 f"the nearest is {near.size} with {_value(near, metric):.4g} at {near.bytes} bytes"
             )
         if floor > -math.inf:
             return min(good, key=cheapness)
-        best = max(_value(record, metric) for record in good)
-        return min((record for record in good if _value(record, metric) == best), key=cheapness)
+        best = max(_goodness(record, metric) for record in good)
+        return min((record for record in good if _goodness(record, metric) == best), key=cheapness)
 
     def _in_budget(self, arm: str, max_bytes: int | None, max_ms: float | None) -> list[Record]:
         """The arm's records that cost no more than both limits; `AnysizeError`, naming the nearest, if none does."""
@@ -157,6 +188,10 @@ def _value(record: Record, metric: str) -> float:
             f"{record.arm} at {record.size} has no metric {metric!r}; it has {', '.join(record.metrics)}"
         )
     return record.metrics[metric]
+
+
+def _goodness(record: Record, metric: str) -> float:
+    return goodness(metric, _value(record, metric))
 
 
 def _cost(record: Record, cost: str) -> float:

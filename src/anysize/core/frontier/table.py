@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from statistics import median
-
+from anysize.core.errors import AnysizeError
 from anysize.core.frontier.intervals import decimals
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, by_size
-from anysize.core.frontier.style import milliseconds, number, percent, shown, title, with_interval
+from anysize.core.frontier.style import (
+    UNITS,
+    drawn_cost,
+    milliseconds,
+    number,
+    percent,
+    shown,
+    title,
+    with_interval,
+)
+from anysize.core.sizes.menu import written
 from anysize.core.sizes.size import Size
 
-SAME = "~"
+SAME, SAME_TIME = "~", "same"
 
 
 def render(frontier: Records, *, within: float | None, metric: str) -> str:
@@ -21,8 +30,12 @@ def render(frontier: Records, *, within: float | None, metric: str) -> str:
     axes = tuple(dict.fromkeys(axis for size in sizes for axis in size))
     heads = [title(metric) if arm == NESTED else arm for arm in frontier.arms]
     rows = [[*axes, "bytes", *(["ms/query"] if timed else []), *heads]]
+    shown_last: Record | None = None
     for size in sizes:
-        rows.append([*_cells(frontier, size, axes, metric, timed)])
+        leader = _leader(frontier, size)
+        time = [_time(leader, shown_last)] if timed else []
+        shown_last = shown_last if time == [SAME_TIME] or leader.ms is None else leader
+        rows.append([*_cells(frontier, size, axes, metric, time)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if chosen is not None and within is not None:
@@ -33,26 +46,15 @@ def render(frontier: Records, *, within: float | None, metric: str) -> str:
 
 
 def times_differ(records: tuple[Record, ...]) -> bool:
-    """
-    Whether the times say which size is faster: they differ by more than the calls of a size differ among themselves.
-
-    A time without a spread, as earlier versions wrote it, is taken as it is.
-    """
-    timed = [record for record in records if record.ms is not None]
-    times = [record.ms or 0.0 for record in timed]
-    return bool(times) and max(times) - min(times) >= median(record.ms_spread or 0.0 for record in timed)
+    """Whether the times say which size is faster: those of the fastest and of the slowest can be told apart."""
+    timed = sorted((record for record in records if record.ms is not None), key=lambda record: record.ms or 0.0)
+    return bool(timed) and (len(timed) == 1 or not timed[0].as_fast_as(timed[-1]))
 
 
 def no_slower(frontier: Records, record: Record, max_ms: float) -> str | None:
-    """What to say where sizes over a limit of time are so by less than the calls of one size differ; else None."""
-    near = [
-        other
-        for other in frontier.arm(record.arm)
-        if other.ms is not None
-        and record.ms is not None
-        and other.ms > max_ms
-        and other.ms - record.ms < max(other.ms_spread or 0.0, record.ms_spread or 0.0)
-    ]
+    """What to say where sizes over a limit of time cannot be told apart from the one within it; else None."""
+    slow = [other for other in frontier.arm(record.arm) if other.ms is not None and other.ms > max_ms]
+    near = [other for other in slow if other.as_fast_as(record)]
     if not near:
         return None
     sizes = ", ".join(f"{other.size} ({milliseconds(other)} ms)" for other in near)
@@ -78,19 +80,49 @@ def _legend(frontier: Records, metric: str, rows: list[list[str]], timed: bool) 
         if any(SAME in cell for row in rows[1:] for cell in row):
             said += f"; {SAME} not told apart from nested of that size (the paired interval holds 0)"
         lines.append(f"  {said}")
+    if len(known := areas(frontier, metric)) > 1:
+        shares = ", ".join(f"{arm} {number(value)}" for arm, value in known.items())
+        lines.append(f"  area under the curve over {UNITS[drawn_cost(frontier)]}, 1 for no loss at any size: {shares}")
     times = [record.ms for record in frontier.records if record.ms is not None]
     if times and not timed:
         lines.append(f"  about {sum(times) / len(times):.2g} ms/query at every size: the differences are noise")
+    encoding = [one.encoding_ms for one in frontier.records if one.arm == NESTED and one.encoding_ms is not None]
+    if encoding:
+        each = " to ".join(dict.fromkeys(f"{ms:.2g}" for ms in (min(encoding), max(encoding))))
+        lines.append(f"  encoding the query's text takes {each} ms more, whatever the size")
     return lines
 
 
-def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, timed: bool) -> list[str]:
+def areas(frontier: Records, metric: str | None = None) -> dict[str, float]:
+    """The area of the nested arm, and of those that span the same costs; empty where it has none."""
+    cost, found = drawn_cost(frontier), {}
+    try:
+        ends = {arm: [getattr(frontier.arm(arm)[place], cost) for place in (0, -1)] for arm in frontier.arms}
+        for arm in frontier.arms:
+            if ends[arm] == ends.get(NESTED):
+                found[arm] = frontier.area(arm, cost, metric)
+    except AnysizeError:  # what is no share of a whole has no area
+        return {}
+    return found
+
+
+def _leader(frontier: Records, size: Size) -> Record:
+    """The record whose costs are shown: the nested arm's, where it has the size."""
     here = {record.arm: record for record in frontier.records if record.size == size}
-    # Costs are the nested arm's, where it has the size.
-    leader = here[next(arm for arm in frontier.arms if arm in here)]
-    cells = [str(size[axis]) if axis in size else "" for axis in axes] + [str(leader.bytes)]
-    if timed:
-        cells.append("" if leader.ms is None else milliseconds(leader))
+    return here[next(arm for arm in frontier.arms if arm in here)]
+
+
+def _time(record: Record, above: Record | None) -> str:
+    """A time, or that it cannot be told apart from the one above: by noise, a larger size may even seem faster."""
+    if record.ms is None:
+        return ""
+    return SAME_TIME if above is not None and record.as_fast_as(above) else milliseconds(record)
+
+
+def _cells(frontier: Records, size: Size, axes: tuple[str, ...], metric: str, time: list[str]) -> list[str]:
+    here = {record.arm: record for record in frontier.records if record.size == size}
+    leader = _leader(frontier, size)
+    cells = [written(size[axis]) if axis in size else "" for axis in axes] + [str(leader.bytes), *time]
     for arm in frontier.arms:
         cells.append(_value(here[arm], leader, metric) if arm in here and metric in here[arm].metrics else "")
     return cells

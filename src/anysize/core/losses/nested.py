@@ -10,20 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-
-
-class Schedule(Protocol):
-    """Which sizes a training step uses; the same on every rank and after a resume, since it keeps no state."""
-
-    def pick(self, nesting: Nesting, step: int, seed: int = 0) -> tuple[Size, ...]:
-        """The sizes of one step, smallest first."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +54,6 @@ class Sandwich:
         if len(nesting) == 1:
             return tuple(nesting)
         return (nesting[0], *_draw(tuple(nesting)[1:-1], self.n, step, seed), nesting.full)
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """The same listed sizes at every step. Raises `SizeError` if there are none, or the nesting lacks one."""
-
-    sizes: tuple[Size, ...]
-
-    def __post_init__(self) -> None:
-        if not self.sizes:
-            raise SizeError("Fixed names no size; list at least one")
-
-    def pick(self, nesting: Nesting, step: int, seed: int = 0) -> tuple[Size, ...]:
-        """The listed sizes."""
-        return tuple(nesting.resolve(size) for size in self.sizes)
 
 
 def _draw(sizes: tuple[Size, ...], n: int, step: int, seed: int) -> tuple[Size, ...]:

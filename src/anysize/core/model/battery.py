@@ -19,8 +19,9 @@ import torch
 from anysize.core.errors import CheckpointError, SizeError
 from anysize.core.model import checkpoint
 from anysize.core.model.contract import NestedModel
-from anysize.core.model.manifest import MANIFEST, entries_at
+from anysize.core.model.manifest import MANIFEST, bytes_read, entries_at, wanted_blocks
 from anysize.core.scratch import temporary_folder
+from anysize.core.sizes.menu import written
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
@@ -108,7 +109,7 @@ def _finite_and_of_shape(case: Case) -> None:
 
 def _one_pass(case: Case) -> None:
     """What one pass gives for a size is what running at that size gives, asked alone or through its view."""
-    for size, output in case.model.outputs(case.example).items():
+    for size, output in case.model.outputs(case.example, tuple(_tried(case.model.nesting))).items():
         alone = case.model.outputs(case.example, (size,))
         case.require(set(alone) == {size}, f"asked for {size} alone, outputs gives {_listed(alone)}")
         case.same(alone[size], output, f"running at {size} alone differs from that size in one pass over all")
@@ -125,7 +126,7 @@ def _full_is_plain(case: Case) -> None:
 
 def _cost_grows(case: Case) -> None:
     """A size that contains another costs at least as much."""
-    for small, large in itertools.combinations(case.model.nesting, 2):
+    for small, large in itertools.permutations(_tried(case.model.nesting), 2):
         if small <= large:
             less, more = case.model.at(small).cost(), case.model.at(large).cost()
             for what in ("bytes", "parameters", "flops"):
@@ -136,7 +137,7 @@ def _cost_grows(case: Case) -> None:
 def _views_share_weights(case: Case) -> None:
     """A view is the same weights and leaves the model as it was."""
     before, state = case.model.size, case.model.state_dict()
-    for size in case.model.nesting:
+    for size in _tried(case.model.nesting):
         view = case.model.at(size)
         case.require(view.size == size, f"the view at {size} says that it runs at {view.size}")
         case.require(case.model.size == before, f"taking a view moved the model from {before} to {case.model.size}")
@@ -155,7 +156,7 @@ def _saving_keeps_all(case: Case) -> None:
     case.require(before.keys() == after.keys(), f"loading changes the weights' names to {', '.join(after)}")
     for name, tensor in before.items():
         case.require(torch.equal(tensor.cpu(), after[name]), f"loading changes the weight {name}")
-    for size in case.model.nesting:
+    for size in _tried(case.model.nesting):
         output = loaded.at(size)(case.example)
         case.same(output, case.model.at(size)(case.example), f"loading changes the output at {size}")
 
@@ -165,17 +166,18 @@ def _partial_loading(case: Case) -> None:
     case.model.save(case.folder)
     manifest = json.loads((case.folder / MANIFEST).read_text("utf-8"))
     nested, owned = case.model.nested_tensors(), case.model.owned_tensors()
-    whole = checkpoint.bytes_read(manifest["tensors"], {})
-    for size in case.model.nesting:
+    whole = bytes_read(manifest["tensors"], {})
+    for size in _tried(case.model.nesting):
         loaded = type(case.model).load(case.folder, size)
         case.require(loaded.nesting == case.model.nesting.up_to(size), f"loading at {size} gives {loaded.nesting}")
         output = loaded(case.example)
         case.same(output, case.model.at(size)(case.example), f"loading at {size} differs from loading all and cutting")
         keep = {name: size[axis] for name, (axis, _) in nested.items()}
         needed = entries_at(manifest, size)
-        smaller = any(size[axis] < case.model.nesting.full[axis] for axis, _ in nested.values())
+        below = {axis: case.model.nesting.values(axis)[-2:-1] for axis, _ in nested.values()}
+        smaller = any(size[axis] <= last for axis, found in below.items() for last in found)  # else it needs all blocks
         smaller |= any(size[axis] < least[axis] for least in owned.values() for axis in least)
-        read = checkpoint.bytes_read(needed, keep)
+        read = bytes_read(needed, keep)
         case.require(not smaller or read < whole, f"loading at {size} reads {read} bytes, as many as the whole model")
         undamaged = _damage_all_but(case.folder, _names(needed, keep))
         try:
@@ -190,7 +192,7 @@ def _partial_loading(case: Case) -> None:
 
 def _extract_is_the_view(case: Case) -> None:
     """A smaller model that is cut out gives what the view gives, and shares nothing with it."""
-    for size in case.model.nesting:
+    for size in _tried(case.model.nesting):
         small = case.model.extract(size)
         if not isinstance(small, NestedModel):
             continue  # a model of another library, which its family tests
@@ -238,16 +240,31 @@ PROMISES: tuple[Callable[[Case], None], ...] = (
 )
 
 
+def _tried(nesting: Nesting) -> list[Size]:
+    """The sizes that are listed, and on open axes some that are not: those just below and the smallest."""
+    found = dict.fromkeys(nesting)
+    for axis, size in itertools.product(nesting.open, nesting):
+        found.update(dict.fromkeys(size.replace(**{axis: value}) for value in {1, max(1, size[axis] - 1)}))
+    return list(found)
+
+
 def _untrained(nesting: Nesting) -> list[tuple[Size, list[str]]]:
     """Sizes outside a nesting, each with the words that its refusal must hold."""
     found = [(nesting.full.replace(**{_unused(nesting): 1}), list(nesting.axes))]
     for axis in nesting.axes:
-        levels = nesting.levels(axis)
-        gaps = {levels[0] - 1, levels[-1] + 1, *(level - 1 for level in levels)} - {0, *levels}
-        found += [(nesting.full.replace(**{axis: gap}), [str(level) for level in levels]) for gap in sorted(gaps)]
-    grid = itertools.product(*(nesting.levels(axis) for axis in nesting.axes))
-    between = [Size(dict(zip(nesting.axes, values, strict=True))) for values in grid]
-    return found + [(size, [str(known) for known in nesting]) for size in between if size not in nesting]
+        values = nesting.values(axis)
+        if axis in nesting.full.shares:
+            between = {(low + high) / 2 for low, high in itertools.pairwise((0, *values))}
+        elif axis in nesting.open:
+            between = {values[-1] + 1}
+        else:
+            between = {values[0] - 1, values[-1] + 1, *(value - 1 for value in values)} - {0, *values}
+        found += [(nesting.full.replace(**{axis: one}), [*map(written, values)]) for one in sorted(between)]
+    grid = itertools.product(*(nesting.values(axis) for axis in nesting.axes))
+    sizes = [Size(dict(zip(nesting.axes, values, strict=True))) for values in grid]
+    if nesting.open:
+        return found
+    return found + [(size, [str(known) for known in nesting]) for size in sizes if size not in nesting]
 
 
 def _unused(nesting: Nesting) -> str:
@@ -256,7 +273,7 @@ def _unused(nesting: Nesting) -> str:
 
 def _names(entries: dict[str, Any], keep: dict[str, int]) -> set[str]:
     """The names of the stored blocks that are read for `keep`."""
-    wanted = (checkpoint.wanted_blocks(name, entry, keep.get(name)) for name, entry in entries.items())
+    wanted = (wanted_blocks(name, entry, keep.get(name)) for name, entry in entries.items())
     return {block["block"] for blocks in wanted for block in blocks}
 
 

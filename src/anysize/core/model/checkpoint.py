@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from anysize.core.digests import Digest
 from anysize.core.errors import CheckpointError
+from anysize.core.model.manifest import wanted_blocks
 
 WEIGHTS = "weights.safetensors"
 
@@ -76,8 +77,9 @@ def read_blocks(
     Read each tensor up to `keep[name]` along its cut dimension (whole if not named), verifying what is read.
 
     `known` are all entries of the manifest, where `entries` are some; `header` is the file's `header_digest`, if known.
+    Where `keep` lies between two cuts, the block up to the second is read whole, since its checksum is, and then cut.
     Raises `CheckpointError` if the file is missing, cut short or altered, if it holds a block that none of them names,
-    or if `keep` is not one of the cuts.
+    or if `keep` exceeds the tensor.
     """
     path = directory / WEIGHTS
     try:
@@ -175,25 +177,10 @@ def _read(stored: _Stored, path: Path, name: str, entry: Mapping[str, Any], keep
         if _digest(piece) != block["sha256"]:
             raise CheckpointError(f"{path} was altered: {block['block']} no longer matches its checksum")
         pieces.append(piece)
-    return torch.cat(pieces, dim=entry["dim"]) if len(pieces) > 1 else pieces[0]
-
-
-def wanted_blocks(name: str, entry: Mapping[str, Any], keep: int | None) -> Sequence[Mapping[str, Any]]:
-    """The blocks of one tensor that hold its first `keep` slices."""
-    blocks = entry["blocks"]
-    if keep is None:
-        return blocks
-    stops = [block["stop"] for block in blocks]
-    if keep not in stops:
-        raise CheckpointError(f"{name} is stored in blocks that end at {stops}; it cannot be read up to {keep}")
-    return blocks[: stops.index(keep) + 1]
-
-
-def bytes_read(entries: Mapping[str, Any], keep: Mapping[str, int]) -> int:
-    """How many bytes of weights `read_blocks` reads for `keep`."""
-    return sum(
-        block["bytes"] for name, entry in entries.items() for block in wanted_blocks(name, entry, keep.get(name))
-    )
+    whole = torch.cat(pieces, dim=entry["dim"]) if len(pieces) > 1 else pieces[0]
+    if keep is None or keep == wanted[-1]["stop"]:
+        return whole
+    return whole.narrow(entry["dim"], 0, keep).clone()  # a size of an open axis; the rest of the block is let go
 
 
 def names_in(path: Path) -> set[str]:

@@ -15,12 +15,15 @@ import torch
 from anysize.core.arguments import PATH, takes
 from anysize.core.digests import remember
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError, refused_as_damaged
 from anysize.core.files import new_directory
 from anysize.core.model import checkpoint
 from anysize.core.model.cost import Cost
+from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
 from anysize.core.registry import named
+from anysize.core.shortly import shortly
+from anysize.core.sizes.menu import Value
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.version import __version__
@@ -38,8 +41,8 @@ class NestedModel(torch.nn.Module):
     kind: ClassVar[str]
     """The name under which the class is registered in the entry-point group ``anysize.models``."""
 
-    evaluators: ClassVar[tuple[str, ...]] = ()
-    """Registered evaluators that can measure it, the preferred first."""
+    evaluators: tuple[str, ...] = ()
+    """Registered evaluators that can measure it, the preferred first; the kind's, unless how it was made decides it."""
 
     rivals: ClassVar[Mapping[str, str]] = {}
     """What it can be measured beside: a rival's name -> ``"module:function"``, ``function(model, data)`` -> its views,
@@ -48,6 +51,9 @@ class NestedModel(torch.nn.Module):
     usual: ClassVar[tuple[str, ...]] = ()
     """Those of its rivals that it is measured beside without being asked."""
 
+    mixes_sizes: ClassVar[bool] = False
+    """Whether a query may be embedded at one size and compared with documents of another."""
+
     exports: ClassVar[Mapping[str, str]] = {}
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
     which writes a view at its size. The first is the default."""
@@ -55,8 +61,14 @@ class NestedModel(torch.nn.Module):
     later: ClassVar[tuple[str, ...]] = ()
     """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
 
+    shares: ClassVar[tuple[str, ...]] = ()
+    """Axes of which it runs a share, as ``audio=1/16``; all others it counts in whole numbers."""
+
     def __init__(self, nesting: Nesting) -> None:
         super().__init__()
+        for axis in nesting.full.shares:
+            if axis not in self.shares:
+                raise SizeError(f"{type(self).__name__} counts {axis} in whole numbers; got {nesting.full}")
         self.nesting = nesting
         self.size = nesting.full
         self.about: dict[str, Any] = {}
@@ -87,10 +99,6 @@ class NestedModel(torch.nn.Module):
         """State-dict name -> (axis whose prefix cuts it, tensor dimension that is cut). Others are kept whole."""
         return {}
 
-    def measured_by(self) -> tuple[str, ...]:
-        """Its evaluators, the preferred first: those of the kind, unless how it was made says otherwise."""
-        return self.evaluators
-
     def owned_tensors(self) -> dict[str, Size]:
         """State-dict name -> the smallest size that reads it (one axis or more); smaller sizes do without it."""
         return {}
@@ -107,13 +115,18 @@ class NestedModel(torch.nn.Module):
 
     # What follows from it
 
+    @shortly
+    def __repr__(self) -> str:
+        return in_words(self.nesting, self.size, (*self.parameters(), *self.buffers()), self.about)
+
     def forward(self, example: Any) -> torch.Tensor:
         """The output at this view's size."""
         return self.outputs(example, (self.size,))[self.size]
 
-    def at(self, size: Size | str | None = None, /, **axes: int) -> Self:
+    def at(self, size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
-        A view at a trained size, or a named one, that shares these weights and runs only what that size needs.
+        A view at a trained size, as numbers (``dims=64``, ``audio="1/16"``), text or a name, that shares these weights
+        and runs only what that size needs.
 
         Raises `SizeError`, naming the trained sizes, for any other.
         """
@@ -121,7 +134,7 @@ class NestedModel(torch.nn.Module):
         view.size = self.nesting.resolve(size, **axes)
         return view
 
-    def extract(self, size: Size | str | None = None, /, **axes: int) -> Any:
+    def extract(self, size: Size | str | None = None, /, **axes: Any) -> Any:
         """A standalone copy that holds only the weights of one size (and of the sizes inside it)."""
         chosen = self.nesting.resolve(size, **axes) if size is not None or axes else self.size
         small = type(self).build(self.config(), self.nesting.up_to(chosen))
@@ -177,7 +190,7 @@ class NestedModel(torch.nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors + JSON at `path`, in one step. Replaces an older anysize model, nothing else."""
         nested = self.nested_tensors()
-        cuts = {name: checkpoint.Cuts(dim, self.nesting.levels(axis)) for name, (axis, dim) in nested.items()}
+        cuts = {name: checkpoint.Cuts(dim, self.nesting.values(axis)) for name, (axis, dim) in nested.items()}
         with new_directory(path, marker=MANIFEST) as directory:
             entries = checkpoint.write_blocks(directory, self.saved_state(), cuts)
             self.save_parts(directory)
@@ -189,7 +202,7 @@ class NestedModel(torch.nn.Module):
                 "about": self.about,
                 "fingerprint": self.fingerprint,
                 "nested": {name: list(where) for name, where in nested.items()},
-                "owned": {name: dict(size) for name, size in self.owned_tensors().items()},
+                "owned": {name: size.to_json() for name, size in self.owned_tensors().items()},
                 "tensors": entries,
             }
             header = checkpoint.header_digest(directory)
@@ -198,7 +211,7 @@ class NestedModel(torch.nn.Module):
 
     @classmethod
     @torch.inference_mode(False)  # weights made in that mode could not be trained, nor told from changed ones
-    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> Self:
+    def load(cls, path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """
         Read a model that `save` wrote; with a size, read only the weights of that size.
 

@@ -1,15 +1,22 @@
-"""Faces: what an evaluator, an index or another family asks of a model, whatever kind it is."""
+"""
+Faces: what an evaluator, an index or another family asks of a model, whatever kind it is.
+
+``isinstance(model, Embeds)`` tells whether a model has what the face lists.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-import torch
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from anysize.core.model.cost import Cost
-from anysize.core.sizes.size import Size
+    import numpy as np
+    import torch
+
+    from anysize.core.model.cost import Cost
+    from anysize.core.sizes.size import Size
 
 
 class Sized(Protocol):
@@ -45,6 +52,61 @@ class Embeds(Sized, Protocol):
         """Both in one step."""
 
 
+class Corpus:
+    """Vectors (n, d) to compare with, and what was made of them, so that several views need not make it again."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self._known: dict[Any, Any] = {}
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made once for a key."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+class Scorer(Protocol):
+    """A corpus in some form, ready to be compared with."""
+
+    metrics: dict[str, float]
+    """What else is known of this form, for example ``l0``."""
+    bytes: int
+    """Of an item, on average."""
+    parameters: int
+    flops: int
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """How near each query (q, d) is to each item: (q, n), float32."""
+
+
+@runtime_checkable
+class Searches(Sized, Protocol):
+    """Compares vectors in a form of its own, sparse codes for example."""
+
+    @property
+    def origin(self) -> Any:
+        """Views of one origin read the same `vectors`."""
+
+    def vectors(self, items: Any, side: Any) -> np.ndarray:
+        """What it reads of items that stand on a side of a search, (items, d)."""
+
+    def scorer(self, corpus: Corpus) -> Scorer:
+        """A corpus in this form."""
+
+
+@runtime_checkable
+class Rebuilds(Sized, Protocol):
+    """Turns vectors into codes, and these back into vectors."""
+
+    def encode(self, x: Any) -> Any:
+        """Vectors (n, d) to codes."""
+
+    def decode(self, codes: Any) -> Any:
+        """Codes to vectors (n, d)."""
+
+
+@runtime_checkable
 class Classifies(Sized, Protocol):
     """Gives each vector a class."""
 
@@ -55,6 +117,7 @@ class Classifies(Sized, Protocol):
         """Where labels stand among the classes."""
 
 
+@runtime_checkable
 class Predicts(Sized, Protocol):
     """Gives the logits of every next token."""
 
@@ -68,3 +131,32 @@ class Predicts(Sized, Protocol):
 
     def __call__(self, example: Any) -> torch.Tensor:
         """Logits (rows, tokens, vocabulary) of token ids (rows, tokens)."""
+
+
+@runtime_checkable
+class Generates(Sized, Protocol):
+    """Goes on from what it is given, in words."""
+
+    def generate(self, items: Sequence[Any], *, max_new_tokens: int) -> list[str]:
+        """What follows each item."""
+
+    def loss(self, batch: Any) -> Any:
+        """Mean loss of what should have followed, in nats."""
+
+
+@runtime_checkable
+class Answers(Sized, Protocol):
+    """Answers questions about what it is shown; what it sees is encoded once for all sizes."""
+
+    @property
+    def origin(self) -> Any:
+        """Views of one origin answer from the same `read`."""
+
+    def read(self, rows: Sequence[Any], *, batch_size: int, folder: Path | None) -> Any:
+        """What all sizes answer from: one pass over rows of parts. `folder` may hold what is large."""
+
+    def answers(self, read: Any, *, max_new_tokens: int, batch_size: int) -> list[str]:
+        """What is said to each row."""
+
+    def first_token(self, rows: Sequence[Any]) -> Any:
+        """All that is done until the first token of an answer."""

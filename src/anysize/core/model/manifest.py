@@ -7,7 +7,7 @@ saved before it did still load; then only their weights are verified.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -121,6 +121,30 @@ def entries_at(manifest: Mapping[str, Any], size: Size) -> dict[str, Any]:
 def needed(owner: Size | None, chosen: Size) -> bool:
     """Whether a size reads a tensor that belongs to `owner` (to all sizes, if None)."""
     return owner is None or all(owner[axis] <= chosen[axis] for axis in owner)
+
+
+def wanted_blocks(name: str, entry: Mapping[str, Any], keep: int | None) -> Sequence[Mapping[str, Any]]:
+    """The blocks of one tensor that hold its first `keep` slices (all, if None)."""
+    blocks: Sequence[Mapping[str, Any]] = entry["blocks"]
+    if keep is None:
+        return blocks
+    last = next((place for place, block in enumerate(blocks) if block["stop"] >= keep), None)
+    if last is None:
+        raise CheckpointError(f"{name} is stored up to {blocks[-1]['stop']}; it cannot be read up to {keep}")
+    return blocks[: last + 1]
+
+
+def bytes_read(entries: Mapping[str, Any], keep: Mapping[str, int]) -> int:
+    """How many bytes of weights `checkpoint.read_blocks` reads for `keep`."""
+    return sum(
+        block["bytes"] for name, entry in entries.items() for block in wanted_blocks(name, entry, keep.get(name))
+    )
+
+
+def bytes_at(manifest: Mapping[str, Any], size: Size) -> int:
+    """How many bytes of weights loading at a size reads."""
+    keep = {name: size[axis] for name, (axis, _) in manifest.get("nested", {}).items()}
+    return bytes_read(entries_at(manifest, size), keep)
 
 
 def _check_values(found: Mapping[str, Any]) -> None:

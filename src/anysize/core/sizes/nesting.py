@@ -11,10 +11,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any
+from fractions import Fraction
+from typing import Any, Self
 
 from anysize.core.arguments import shown
 from anysize.core.errors import SizeError
+from anysize.core.sizes import menu
+from anysize.core.sizes.checks import (
+    check_of_one_kind,
+    checked_names,
+    checked_open,
+    checked_weights,
+    increasing,
+    listed,
+)
+from anysize.core.sizes.menu import Value, written
 from anysize.core.sizes.size import Size
 
 
@@ -25,48 +36,80 @@ class Nesting(Sequence[Size]):
     ``Nesting(dims=(8, 16, 32))`` nests one axis; ``Nesting(layers=(2, 4), dims=(8, 16))`` is the grid of both;
     ``Nesting.pairs([Size(layers=2, dims=8), Size(layers=4, dims=16)])`` is a fixed menu (Starbucks), whose sizes may
     have `names`. Values must be strictly increasing; the last size must contain all others. Nothing is sorted,
-    dropped or appended for you.
+    dropped or appended for you. An axis lists whole numbers or shares (``audio=("1/16", "1/1")``), not some of each.
+
+    On an axis that is `open`, any whole number up to the largest runs too: it is offered, not listed, and nothing says
+    that it was trained (``Nesting(tokens=(1, 16, 256), open=("tokens",))``; MQT, arXiv 2405.19315).
 
     Raises `SizeError`, naming the value that breaks the rule.
     """
 
-    __slots__ = ("_sizes", "names", "weights")
+    __slots__ = ("_sizes", "names", "open", "weights")
     names: tuple[str, ...] | None
+    open: tuple[str, ...]
 
-    def __init__(self, *, weights: Sequence[float] | None = None, **axes: Iterable[int]) -> None:
+    def __init__(
+        self, *, weights: Sequence[float] | None = None, open: Iterable[object] = (), **axes: Iterable[Value | str]
+    ) -> None:
         if not axes:
             raise SizeError("a nesting needs at least one axis, for example Nesting(dims=(8, 16, 32))")
-        levels = {axis: _increasing(axis, values) for axis, values in axes.items()}
-        grid = itertools.product(*levels.values())
-        self._sizes = tuple(Size(dict(zip(levels, values, strict=True))) for values in grid)
-        self.weights = _checked_weights(weights, len(self._sizes))
-        self.names = None
+        values = {axis: increasing(axis, given) for axis, given in axes.items()}
+        grid = [Size(dict(zip(values, place, strict=True))) for place in itertools.product(*values.values())]
+        self._keep(tuple(grid), weights, None, open)
+
+    def _keep(self, sizes: tuple[Size, ...], weights: Any, names: Any, open: Any) -> None:
+        self._sizes = sizes
+        self.weights = checked_weights(weights, len(sizes))
+        self.names = checked_names(names, len(sizes))
+        self.open = checked_open(open, sizes[-1], names)
 
     @classmethod
     def pairs(
-        cls, sizes: Iterable[Size], weights: Sequence[float] | None = None, names: Sequence[str] | None = None
+        cls,
+        sizes: Iterable[Size],
+        weights: Sequence[float] | None = None,
+        names: Sequence[str] | None = None,
+        open: Iterable[str] = (),
     ) -> Nesting:
         """A fixed list of sizes, smallest first, of which the last contains every other; `names`, one a size."""
-        listed = _listed(sizes, "sizes")
-        if not listed:
+        given = listed(sizes, "sizes")
+        if not given:
             raise SizeError("a nesting needs at least one size")
-        for size in listed:
+        for size in given:
             if not isinstance(size, Size):
                 raise SizeError(f"a nesting is made of sizes, and {shown(size)} is none; write Size(layers=2, dims=8)")
-        for size in listed:
-            if size.keys() != listed[0].keys():
-                raise SizeError(f"sizes of one nesting name the same axes; got {listed[0]} beside {size}")
-        for size in listed:
-            if not size <= listed[-1]:
-                raise SizeError(f"the last size must contain all others, but {listed[-1]} does not contain {size}")
-        for before, after in itertools.pairwise(listed):
+        for size in given:
+            if size.keys() != given[0].keys():
+                raise SizeError(f"sizes of one nesting name the same axes; got {given[0]} beside {size}")
+            check_of_one_kind(given[0], size)
+        for size in given:
+            if not size <= given[-1]:
+                raise SizeError(f"the last size must contain all others, but {given[-1]} does not contain {size}")
+        for before, after in itertools.pairwise(given):
             if after <= before:
                 raise SizeError(f"sizes must grow: {after} comes after {before}")
         nesting = cls.__new__(cls)
-        nesting._sizes = listed
-        nesting.weights = _checked_weights(weights, len(listed))
-        nesting.names = _checked_names(names, len(listed))
+        nesting._keep(given, weights, names, open)
         return nesting
+
+    @classmethod
+    def parse(cls, entries: str | Iterable[str | Sequence[Value]], axes: Sequence[str] = ("layers", "dims")) -> Nesting:
+        """
+        A menu as it is typed, ``"2:24,4:96"`` or ``"demi=2:24,tall=4:96"``, or its entries; or tuples, a value an axis.
+
+        Raises `SizeError`, naming the entry that is not one, or if some entries have names and others have none.
+        """
+        given = [entries] if isinstance(entries, str) else listed(entries, "the sizes of a menu")
+        if given and all(isinstance(entry, str) for entry in given):
+            read = menu.read(",".join(given), axes, named=True)
+            names = [name for name, _ in read]
+            if any(names) and not all(names):
+                raise SizeError("some sizes of this menu have names and others have none; name all or none")
+            return cls.pairs([Size(values) for _, values in read], names=names if any(names) else None)
+        for entry in given:
+            if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != len(axes):
+                raise SizeError(f"{shown(entry)} is no size of a menu; give {', '.join(axes)}, one number for each")
+        return cls.pairs([Size(dict(zip(axes, entry, strict=True))) for entry in given])
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -78,21 +121,29 @@ class Nesting(Sequence[Size]):
         """The largest size: the whole system."""
         return self._sizes[-1]
 
-    def levels(self, axis: str) -> tuple[int, ...]:
-        """The distinct values along one axis, increasing."""
+    def values(self, axis: str) -> tuple[Any, ...]:
+        """The distinct values that are listed along one axis, increasing: whole numbers, or shares."""
         if not isinstance(axis, str) or axis not in self.axes:
             raise SizeError(f"there is no axis {shown(axis)}; it is nested in {', '.join(self.axes)}")
         return tuple(sorted({size[axis] for size in self._sizes}))
 
-    def resolve(self, size: Size | str | None = None, /, **axes: int) -> Size:
+    def within(self, largest: Size) -> Self:
+        """Itself, or `SizeError` if it is on other axes than the `largest` size of a model, or exceeds that."""
+        if self.full.keys() != largest.keys():
+            raise SizeError(f"sizes of this model name {', '.join(largest)}; got {self.full}")
+        if not self.full <= largest:
+            raise SizeError(f"{self.full} exceeds the model, which has {largest}")
+        return self
+
+    def resolve(self, size: Size | str | None = None, /, **axes: Value | str) -> Size:
         """
-        The trained size that is asked for, also by its name or as it is typed; axes that are not named stay at their
-        largest value.
+        The size that is asked for, if it is listed or lies on an open axis; also by its name or as it is typed, without
+        the axes' names if all have values. Axes that are not named stay at their largest value.
 
         Raises `SizeError`, naming the sizes there are, if it was not trained for.
         """
         if isinstance(size, str):
-            size = self._named(size)
+            size = self._typed(size)
         if size is not None and not isinstance(size, Mapping):
             raise SizeError(f"{shown(size)} is not a size; write it like dims=64")
         asked = Size({**(size or {}), **axes}) if size is not None or axes else self.full
@@ -100,68 +151,84 @@ class Nesting(Sequence[Size]):
             if axis not in self.axes:
                 raise SizeError(f"this model has no axis {axis!r}; it is nested in {', '.join(self.axes)}")
         wanted = self.full.replace(**asked)
-        found = next((known for known in self._sizes if known == wanted), None)
-        if found is None:
+        if not any(self._offers(known, wanted) for known in self._sizes):
             raise SizeError(self._refusal(asked, wanted))
-        return found
+        return wanted
 
-    def resolve_all(self, sizes: Iterable[Size | str] | None) -> list[Size]:
-        """Each of `sizes` as `resolve` gives it; without any, all sizes of this nesting."""
+    def _offers(self, known: Size, wanted: Size) -> bool:
+        """Whether `wanted` is a listed size, or one below it on open axes alone."""
+        return wanted <= known and known.replace(**{axis: wanted[axis] for axis in self.open}) == wanted
+
+    def resolve_all(self, sizes: str | Iterable[Size | str] | None) -> list[Size]:
+        """Each of `sizes` (a list, or as they are typed) as `resolve` gives it; without any, all that are listed."""
         if sizes is None:
             return list(self._sizes)
-        listed = _listed(sizes, "sizes")
-        if not listed:
+        if isinstance(sizes, str):
+            parts = [part.strip() for part in sizes.split(",")]
+            named = any(part.isidentifier() for part in parts)
+            sizes = parts if named else [Size(values) for _, values in menu.read(sizes, self.axes)]
+        given = listed(sizes, "sizes")
+        if not given:
             raise SizeError("no size is named; leave sizes out for all of them")
-        for size in listed:
+        for size in given:
             if not isinstance(size, (str, Mapping)):
                 raise SizeError(f"{shown(size)} is not a size; write it like dims=64")
-        return [self.resolve(size) for size in listed]
+        return [self.resolve(size) for size in given]
 
     def up_to(self, size: Size) -> Nesting:
-        """The part of this nesting that `size` contains: what is left after loading at that size."""
+        """The part of this nesting that `size` contains, and `size`: what is left after loading at that size."""
         largest = self.resolve(size)
-        kept = [place for place, known in enumerate(self._sizes) if known <= largest]
-        names = None if self.names is None else [self.names[place] for place in kept]
-        return Nesting.pairs([self._sizes[place] for place in kept], [self.weights[place] for place in kept], names)
+        kept = {known: weight for known, weight in zip(self._sizes, self.weights, strict=True) if known <= largest}
+        kept.setdefault(largest, 0.0)  # on an open axis it is offered, and nothing trained it
+        names = None if self.names is None else [self.names[self._sizes.index(known)] for known in kept]
+        return Nesting.pairs(list(kept), list(kept.values()), names, self.open)
 
-    def _named(self, text: str) -> Size:
+    def _typed(self, text: str) -> Size:
         if self.names is not None and text in self.names:
             return self._sizes[self.names.index(text)]
-        if "=" in text:
-            return Size.parse(text)
-        there = f"they are {', '.join(self.names)}" if self.names else "they have no names; write it like dims=64"
-        raise SizeError(f"no size is called {text!r}; {there}")
+        if text.isidentifier():
+            there = f"they are {', '.join(self.names)}" if self.names else "they have no names; write it like dims=64"
+            raise SizeError(f"no size is called {text!r}; {there}")
+        return Size(menu.read_one(text, self.axes))
 
     def _refusal(self, asked: Size, wanted: Size) -> str:
-        for axis in asked:
-            levels = self.levels(axis)
-            if asked[axis] not in levels:
-                choices = self.told(axis)
-                below = [level for level in levels if level < asked[axis]]
-                above = [level for level in levels if level > asked[axis]]
+        for axis, value in asked.items():
+            values, share = self.values(axis), isinstance(value, Fraction)
+            if share != isinstance(values[-1], Fraction):
+                kinds = ("shares of the whole, such as 1/4", "whole numbers")
+                return f"{axis} is nested in {kinds[share]}; got {written(value)}"
+            if value not in values and (value > values[-1] or axis not in self.open):
+                below = [written(known) for known in values if known < value]
+                above = [written(known) for known in values if known > value]
                 if below and above:
-                    return f"{choices}; {asked[axis]} lies between {below[-1]} and {above[0]}"
-                return f"{choices}; {asked[axis]} is {'larger' if below else 'smaller'} than all of them"
-        trained = {size for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0}
-        return f"{_told('', '; ', self._sizes, trained)}; {wanted} is not one of them"
+                    return f"{self.told(axis)}; {written(value)} lies between {below[-1]} and {above[0]}"
+                return f"{self.told(axis)}; {written(value)} is {'larger' if below else 'smaller'} than all of them"
+        return f"{_told('', '; ', map(str, self._sizes), set(map(str, self._trained())))}; {wanted} is not one of them"
+
+    def _trained(self) -> list[Size]:
+        return [size for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0]
 
     def told(self, axis: str) -> str:
         """The values along one axis in words, those that nothing trained apart: what a refusal begins with."""
-        trained = {size[axis] for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0}
-        return _told(f"{axis} ", ", ", self.levels(axis), trained)
+        values = self.values(axis)
+        trained = {written(size[axis]) for size in self._trained()}
+        said = _told(f"{axis} ", ", ", map(written, values), trained)
+        return f"{said}, and runs at any number up to {written(values[-1])}" if axis in self.open else said
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest; `from_json` reads them back."""
         named = {} if self.names is None else {"names": list(self.names)}
-        return {"sizes": [dict(size) for size in self._sizes], "weights": list(self.weights), **named}
+        opened = {"open": list(self.open)} if self.open else {}
+        sizes = [size.to_json() for size in self._sizes]
+        return {"sizes": sizes, "weights": list(self.weights), **named, **opened}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Nesting:
         """Read what `to_json` wrote, with every check of a new nesting."""
         if not isinstance(value, Mapping) or not {"sizes", "weights"} <= value.keys():
             raise SizeError(f"{shown(value)} does not describe a nesting; expected sizes and their weights")
-        sizes = [Size(size) for size in _listed(value["sizes"], "sizes")]
-        return cls.pairs(sizes, value["weights"], value.get("names"))
+        sizes = [Size(size) for size in listed(value["sizes"], "sizes")]
+        return cls.pairs(sizes, value["weights"], value.get("names"), value.get("open", ()))
 
     def __getitem__(self, index: Any) -> Any:
         return self._sizes[index]
@@ -179,60 +246,24 @@ class Nesting(Sequence[Size]):
         return hash(self._key())
 
     def _key(self) -> tuple[Any, ...]:
-        return (self._sizes, self.weights, self.names)
+        return (self._sizes, self.weights, self.names, self.open)
 
     def __repr__(self) -> str:
-        grid = tuple(itertools.product(*(self.levels(axis) for axis in self.axes)))
-        weights = "" if set(self.weights) == {1.0} else f", weights={self.weights}"
-        if self.names is None and tuple(tuple(size.values()) for size in self._sizes) == grid:
-            return f"Nesting({', '.join(f'{axis}={self.levels(axis)}' for axis in self.axes)}{weights})"
-        names = "" if self.names is None else f", names={self.names}"
-        return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{weights}{names})"
+        values = {axis: self.values(axis) for axis in self.axes}
+        rest = "" if set(self.weights) == {1.0} else f", weights={self.weights}"
+        rest += "" if self.names is None else f", names={self.names}"
+        rest += f", open={self.open}" if self.open else ""
+        grid = list(itertools.product(*values.values()))
+        if self.names is None and [tuple(size.values()) for size in self._sizes] == grid:
+            plain = {axis: tuple(Size({axis: one}).to_json()[axis] for one in given) for axis, given in values.items()}
+            return f"Nesting({', '.join(f'{axis}={given}' for axis, given in plain.items())}{rest})"
+        return f"Nesting.pairs([{', '.join(map(repr, self._sizes))}]{rest})"
 
 
-def _listed(values: Any, what: str) -> tuple[Any, ...]:
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
-        raise SizeError(f"{what} are given as a list; got {shown(values)}")
-    return tuple(values)
-
-
-def _told(what: str, between: str, every: Sequence[object], trained: Set[Any]) -> str:
-    parts = [(f"trained for {what}", "", trained), (f"offers {what}", " untrained", set(every) - trained)]
-    words = [(before, [str(one) for one in every if one in part], after) for before, after, part in parts]
-    return " and ".join(f"{before}{between.join(listed)}{after}" for before, listed, after in words if listed)
-
-
-def _increasing(axis: str, values: Iterable[int]) -> tuple[int, ...]:
-    listed = _listed(values, axis)
-    if not listed:
-        raise SizeError(f"{axis} lists no sizes")
-    for value in listed:
-        Size({axis: value})
-    for before, after in itertools.pairwise(listed):
-        if after <= before:
-            raise SizeError(f"{axis} must be increasing: {after} comes after {before}")
-    return listed
-
-
-def _checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    if weights is None:
-        return (1.0,) * count
-    listed = _listed(weights, "weights")
-    if len(listed) != count:
-        raise SizeError(f"{len(listed)} weights for {count} sizes; give one weight per size")
-    for weight in listed:
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-            raise SizeError(f"weight {shown(weight)} is not a finite number of at least 0")
-    return tuple(map(float, listed))
-
-
-def _checked_names(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    listed = _listed(names, "names")
-    if len(listed) != count:
-        raise SizeError(f"{len(listed)} names for {count} sizes; give one name per size")
-    for name in listed:
-        if not isinstance(name, str) or not name.isidentifier() or listed.count(name) > 1:
-            raise SizeError(f"{shown(name)} cannot name a size; use one word for each, such as small, tall")
-    return listed
+def _told(what: str, between: str, every: Iterable[str], trained: Set[str]) -> str:
+    words: dict[bool, list[str]] = {True: [], False: []}
+    for one in every:
+        words[one in trained].append(one)
+    parts = [f"trained for {what}{between.join(words[True])}"] if words[True] else []
+    parts += [f"offers {what}{between.join(words[False])} untrained"] if words[False] else []
+    return " and ".join(parts)

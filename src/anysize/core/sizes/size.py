@@ -3,63 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from anysize.core.arguments import shown
 from anysize.core.errors import SizeError
+from anysize.core.sizes.menu import Value, read_one, value_of, written
 
-_RESERVED = frozenset({"weights", "name", "keys", "values", "items", "get", "parse", "replace"})
+_RESERVED = frozenset({"weights", "open", "name"})  # beside the attributes of a size
 
 
-class Size(Mapping[str, int]):
+class Size(Mapping[str, Any]):  # whoever nests an axis knows which of the two kinds its values are
     """
     How much of a nested system to use: a frozen mapping from axis to value.
+
+    A value is a whole number of at least 1 (``dims=64``), or a share of the whole, above 0 and at most 1
+    (``audio=1/16``; in Python ``Fraction(1, 16)`` or ``"1/16"``). The two never mix: 1/1 is all there is and prints so,
+    1 is one of something, and neither equals or contains the other.
 
     Prints as it is typed (``dims=64,layers=4``), reads as attributes (``size.dims``), and is partially ordered
     by containment: ``a <= b`` when both name the same axes and no value of `a` exceeds `b`'s.
 
-    Raises `SizeError` if an axis is empty, reserved, or not given a positive whole number.
+    Raises `SizeError` if an axis is empty, reserved, or given neither of the two.
     """
 
     __slots__ = ("_values",)
-    _values: dict[str, int]
+    _values: dict[str, Value]
 
-    def __init__(self, values: Mapping[str, int] | None = None, /, **axes: int) -> None:
+    def __init__(self, values: Mapping[str, Value | str] | None = None, /, **axes: Value | str) -> None:
         if values is not None and not isinstance(values, Mapping):
             raise SizeError(f"{shown(values)} is not a size; write it like dims=64")
         merged = {**(values or {}), **axes}
         if not merged:
             raise SizeError("a size needs at least one axis, for example dims=64")
-        for axis, value in merged.items():
-            if not isinstance(axis, str) or not axis.isidentifier() or axis in _RESERVED:
+        for axis in merged:
+            if not isinstance(axis, str) or not axis.isidentifier() or axis in _RESERVED or hasattr(Size, axis):
                 raise SizeError(f"{shown(axis)} cannot name an axis; use a word such as dims or layers")
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SizeError(f"{axis}={shown(value)} is not a size; expected a whole number of at least 1")
-        object.__setattr__(self, "_values", merged)
+        object.__setattr__(self, "_values", {axis: value_of(axis, value) for axis, value in merged.items()})
 
     @classmethod
     def parse(cls, text: str) -> Size:
         """Read a size as a user types it: ``"dims=64"`` or ``"layers=4,dims=64"``."""
         if not isinstance(text, str):
             raise SizeError(f"{shown(text)} cannot be read as a size; write it like dims=64")
-        values: dict[str, int] = {}
-        for part in text.split(","):
-            axis, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals or not value.isdecimal():
-                raise SizeError(f"cannot read {text!r} as a size; write it like dims=64 or layers=4,dims=64")
-            if axis in values:
-                raise SizeError(f"{text!r} gives {axis} twice")
-            values[axis] = int(value)
-        return cls(values)
+        return cls(read_one(text))
 
-    def replace(self, **axes: int) -> Size:
+    def to_json(self) -> dict[str, int | str]:
+        """As plain values, a share as text: ``{"audio": "1/4", "dims": 64}``; `Size(...)` reads them back."""
+        return {axis: value if isinstance(value, int) else written(value) for axis, value in self._values.items()}
+
+    @property
+    def shares(self) -> tuple[str, ...]:
+        """The axes whose value is a share."""
+        return tuple(axis for axis, value in self._values.items() if isinstance(value, Fraction))
+
+    @property
+    def bare(self) -> str:
+        """As it is typed where the axes are known: ``64``, ``2:24``."""
+        return ":".join(map(written, self._values.values()))
+
+    def replace(self, **axes: Value | str) -> Size:
         """The same size with some values changed."""
         return Size({**self._values, **axes})
 
-    def __getitem__(self, axis: str) -> int:
+    def __getitem__(self, axis: str) -> Any:
         return self._values[axis]
 
-    def __getattr__(self, axis: str) -> int:
+    def __getattr__(self, axis: str) -> Any:
         try:
             return object.__getattribute__(self, "_values")[axis]
         except (KeyError, AttributeError):
@@ -75,13 +85,14 @@ class Size(Mapping[str, int]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._values.items()))
+        return hash(frozenset(self.to_json().items()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Size) and self._values == other._values
+        return isinstance(other, Size) and self.to_json() == other.to_json()
 
     def __le__(self, other: Size) -> bool:
-        return self.keys() == other.keys() and all(self[axis] <= other[axis] for axis in self)
+        same = self.keys() == other.keys() and set(self.shares) == set(other.shares)
+        return same and all(self[axis] <= other[axis] for axis in self)
 
     def __lt__(self, other: Size) -> bool:
         return self <= other and self != other
@@ -93,10 +104,10 @@ class Size(Mapping[str, int]):
         return other < self
 
     def __str__(self) -> str:
-        return ",".join(f"{axis}={value}" for axis, value in self._values.items())
+        return ",".join(f"{axis}={written(value)}" for axis, value in self._values.items())
 
     def __repr__(self) -> str:
-        return f"Size({', '.join(f'{axis}={value}' for axis, value in self._values.items())})"
+        return f"Size({', '.join(f'{axis}={value!r}' for axis, value in self.to_json().items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Size, (self._values,))

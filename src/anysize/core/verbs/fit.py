@@ -12,6 +12,7 @@ from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.arguments.options import configured
 from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
+from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
 from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, refuse_link, write_bytes, write_json
 from anysize.core.registry import find, named, names
@@ -26,7 +27,7 @@ RUN, LOCK = "run.json", "lock"
 
 @takes(out=PATH, resume=FLAG)
 def fit(
-    data: str | Path | Data,
+    data: Source,
     *,
     method: str | Any = "mrl",
     out: str | os.PathLike[str] | None = None,
@@ -35,7 +36,7 @@ def fit(
     **options: Any,
 ) -> Any:
     """
-    Make a model nested and, if `out` is given, save it there.
+    Make a model nested and, if `out` is given, save it there. `data` is whatever `anysize.read` takes.
 
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.

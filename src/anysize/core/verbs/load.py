@@ -11,6 +11,7 @@ from anysize.core.errors import CheckpointError, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, names
+from anysize.core.sizes.menu import Value
 from anysize.core.sizes.size import Size
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @takes(path=PATH)
-def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: int) -> NestedModel:
+def load(path: str | os.PathLike[str], size: Size | str | None = None, /, **axes: Value | str) -> NestedModel:
     """
     Load any saved nested model; with a size, only that size's bytes are read.
 

@@ -23,7 +23,8 @@ class Method:
     """
     What every method has in common; a family adds the options as fields, and the function that does the work.
 
-    Options are checked, and shown by ``--help``, without importing what the work needs.
+    Options are checked, and shown by ``--help``, without importing what the work needs. The first line of the docstring
+    is what a list of methods says of it.
     """
 
     name: ClassVar[str]
@@ -31,6 +32,18 @@ class Method:
 
     runs: ClassVar[str]
     """``"module:function"``: what does the work, ``function(method, data, workdir, resume)`` -> the model."""
+
+    axes: ClassVar[tuple[str, ...]]
+    """The axes in which it nests, as sizes name them; empty for a method that only prepares a model."""
+
+    paper: ClassVar[str]
+    """Where it was published: authors, year and number; or why it stands nowhere."""
+
+    learns_from: ClassVar[str]
+    """The data that it takes, in words."""
+
+    extra: ClassVar[str | None] = None
+    """The extra of its package, as in ``pip install "anysize[text]"``, that it needs; None for none."""
 
     reads: ClassVar[str] = "anysize.core.data.read:read"
     """What reads its data, of whatever a user names."""
@@ -44,14 +57,14 @@ class Method:
     positive: ClassVar[tuple[str, ...]] = ("epochs", "steps", "batch_size", "learning_rate", "max_length")
     """Options that are None or above zero; names that a method has not are passed over."""
 
+    shown: ClassVar[bool] = False
+    """Whether the model can be shown on the way: then what it `runs` also takes ``judge``, as `fit` does."""
+
     def __post_init__(self) -> None:
         for name in self.positive:
             value = getattr(self, name, None)
             if value is not None and not value > 0:
                 raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
-
-    shown: ClassVar[bool] = False
-    """Whether the model can be shown on the way: then what it `runs` also takes ``judge``, as `fit` does."""
 
     def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False, judge: Judge | None = None) -> Any:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.registry import find, named
 
 if TYPE_CHECKING:
@@ -18,11 +18,19 @@ def rival(model: NestedModel, name: str, data: Data) -> list[NestedModel]:
 
     Raises `AnysizeError`, naming those that there are, for another name; or where the rival cannot be made.
     """
-    if name not in model.rivals:
-        there = ", ".join(model.rivals) or "none"
-        raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}")
+    check_known(model, name)
     views: list[NestedModel] = named(model.rivals[name])(model, data)
     return views
+
+
+def check_known(model: NestedModel, name: str) -> None:
+    """Raise `AnysizeError`, naming the rivals that a model has, if none is called `name`."""
+    if name in model.rivals:
+        return
+    there = ", ".join(f"{one} (usual)" if one in model.usual else one for one in model.rivals) or "none"
+    like = nearest(name, model.rivals)
+    meant = f"; {like}" if like.endswith("?") else ""
+    raise AnysizeError(f"a model of kind {model.kind!r} has no rival called {name!r}; there are: {there}{meant}")
 
 
 def single(model: NestedModel, data: Data) -> list[NestedModel]:

@@ -19,7 +19,7 @@ from anysize.core.files import read_json, write_bytes, write_json
 from anysize.quantize.codes.scheme import Scheme
 from anysize.quantize.export.floats import loaded_again
 from anysize.quantize.export.shared import Written, bits_of, homes, require_same, write_floats
-from anysize.quantize.layers.grid_codes import Levels, whole
+from anysize.quantize.layers.grid_codes import GridCodes, whole
 from anysize.quantize.layers.stored import StoredLinear
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def write_compressed(view: Quantized, directory: Path) -> Written:
     return Written(said, (loaded_again(view, model, directory),))
 
 
-def _arguments(level: Levels, scheme: Scheme) -> dict[str, Any]:
+def _arguments(level: GridCodes, scheme: Scheme) -> dict[str, Any]:
     group = scheme.group_size
     zero = level.zero_point
     assert zero is not None
@@ -84,7 +84,7 @@ def _arguments(level: Levels, scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def _packed(level: Levels, part: StoredLinear, args: dict[str, Any], library: _Library) -> dict[str, torch.Tensor]:
+def _packed(level: GridCodes, part: StoredLinear, args: dict[str, Any], library: _Library) -> dict[str, torch.Tensor]:
     middle = 1 << (level.width - 1)
     packed = {
         "weight_packed": library.pack((level.codes - middle).to(torch.int8), level.width),

@@ -24,7 +24,7 @@ from anysize.quantize.export.gguf_settings import ARCHITECTURES, Bert, Decoder
 from anysize.quantize.export.gguf_words import write_words
 from anysize.quantize.export.llama_cpp import Reading, check
 from anysize.quantize.export.shared import Written, bits_of, homes, ids_of, prompt_notes, require_same, results_of
-from anysize.quantize.layers.grid_codes import Levels, levels, refuse_transformed
+from anysize.quantize.layers.grid_codes import GridCodes, levels, refuse_transformed
 
 if TYPE_CHECKING:
     from anysize.quantize.model.model import Quantized
@@ -127,7 +127,7 @@ def _tensors(gguf: Any, view: Quantized, model: Any, body: Any, family: Bert | D
             level = _cut_rows(levels(part, bits_of(view, name)), family.rows_kept(key))
             if order is not None:
                 rows = order(part.rows)
-                level = Levels(level.codes[rows], level.width, Grid(level.grid.scale[rows], level.grid.offset[rows]))
+                level = GridCodes(level.codes[rows], level.width, Grid(level.grid.scale[rows], level.grid.offset[rows]))
             blocks = as_blocks(level, part.name)
         found.append(_Tensor(target, value.numpy(), blocks))
     written = sum(tensor.blocks is not None for tensor in found)
@@ -139,8 +139,8 @@ def _tensors(gguf: Any, view: Quantized, model: Any, body: Any, family: Bert | D
     return found
 
 
-def _cut_rows(level: Levels, rows: int | None) -> Levels:
-    return Levels(level.codes[:rows], level.width, Grid(level.grid.scale[:rows], level.grid.offset[:rows]))
+def _cut_rows(level: GridCodes, rows: int | None) -> GridCodes:
+    return GridCodes(level.codes[:rows], level.width, Grid(level.grid.scale[:rows], level.grid.offset[:rows]))
 
 
 def _read_back(gguf: Any, file: Path, tensors: list[_Tensor]) -> None:

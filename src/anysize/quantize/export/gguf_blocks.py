@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anysize.core.errors import AnysizeError
-from anysize.quantize.layers.grid_codes import Levels
+from anysize.quantize.layers.grid_codes import GridCodes
 
 BLOCK, SUPER = 32, 256
 
@@ -27,7 +27,7 @@ class Blocks:
     """uint8 (rows, bytes per row)."""
 
 
-def as_blocks(found: Levels, name: str) -> Blocks:
+def as_blocks(found: GridCodes, name: str) -> Blocks:
     """
     The smallest type that holds these codes as they are.
 

@@ -46,7 +46,7 @@ def export(
     nothing is written.
     """
     with new_directory(path, marker=EXPORT) as directory:
-        widths = dict(view.size) if view.mixture is None else {**view.size, "bits": dict(view.mixture)}
+        widths = view.size.to_json() if view.mixture is None else {**view.size.to_json(), "bits": dict(view.mixture)}
         written = write(view, directory, **options)
         exported = Exported(str(written.said.get("model", form)), written.checks, written.notes)
         said = {

@@ -12,7 +12,7 @@ from anysize.quantize.layers.stored import Stored
 
 
 @dataclass(frozen=True)
-class Levels:
+class GridCodes:
     """A weight is ``grid.scale * codes + grid.offset``; codes are int32 (rows, features) below 2^width."""
 
     codes: torch.Tensor
@@ -28,7 +28,7 @@ class Levels:
         return zero if fits else None
 
 
-def levels(part: Stored, bits: int) -> Levels:
+def levels(part: Stored, bits: int) -> GridCodes:
     """
     The slice at `bits` counted in its own steps: 2^(c-r) of the parent's.
 
@@ -44,10 +44,10 @@ def levels(part: Stored, bits: int) -> Levels:
     constant, half = scale == 0, 1 << (width - 1)
     scale, offset = torch.where(constant, -offset, scale), torch.where(constant, half * offset, offset)
     same = constant.repeat_interleave(part.features // constant.shape[1], dim=1)  # (rows, features)
-    return Levels(torch.where(same, half - 1, (sliced - middle) >> shift), width, Grid(scale, offset))
+    return GridCodes(torch.where(same, half - 1, (sliced - middle) >> shift), width, Grid(scale, offset))
 
 
-def whole(part: Stored, bits: int, form: str) -> Levels:
+def whole(part: Stored, bits: int, form: str) -> GridCodes:
     """
     `levels` for a format that holds a scale and a whole zero-point.
 

@@ -39,7 +39,7 @@ def aliases(inner: nn.Module, layers: Collection[str]) -> dict[str, str]:
 
 def resolve(inner: nn.Module, layers: Collection[str], nesting: Nesting, widths: Mapping[str, int]) -> dict[str, int]:
     """Layer name -> width, for every layer; see `Quantized.mix` for the keys and what is refused."""
-    levels = nesting.levels("bits")
+    levels = nesting.values("bits")
     chosen = dict.fromkeys(layers, levels[-1])
     short = aliases(inner, layers)
     for key, bits in widths.items():

@@ -18,6 +18,7 @@ class QuantizedEncoder(TwoSided, Quantized):
 
     kind = "quantized-encoder"
     evaluators = ("retrieval", "similarity", "neighbours")
+    mixes_sizes = True
 
     @property
     def times_encoding(self) -> bool:

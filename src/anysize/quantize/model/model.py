@@ -239,7 +239,7 @@ class Quantized(NestedModel):
         owned: dict[str, dict[str, int]] = {}
         for name, size in self.inner.owned_tensors().items():
             owned[name] = {axis: value for axis, value in size.items() if axis in self.nesting.axes}
-        levels = self.nesting.levels(BITS)
+        levels = self.nesting.values(BITS)
         for layer, part in self.layers().items():
             for place in range(part.count if part.layout == "planes" else 0):
                 scheme = part.scheme

@@ -26,6 +26,10 @@ class MatQuant(Trained):
     """
 
     name: ClassVar[str] = "matquant"
+    axes: ClassVar[tuple[str, ...]] = ("bits",)
+    paper: ClassVar[str] = "Nair et al. 2025, arXiv 2502.06786"
+    learns_from: ClassVar[str] = "pairs, judgements or texts"
+    extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.quantize.training.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "scale", "calibration")
 
@@ -59,7 +63,8 @@ class MatQuant(Trained):
     dims: tuple[int, ...] | None = None
     """Widths of the embedding to train, each at every one of bits."""
     sizes: tuple[str, ...] | None = None
-    """Instead of layers, dims and bits a menu: layers=2:dims=96:bits=2,layers=6:dims=384:bits=8."""
+    """Instead of layers, dims and bits a menu: layers=2:dims=96:bits=2,layers=6:dims=384:bits=8 or 2:96:2,6:384:8, with
+    names if you like: small=2:96:2,tall=6:384:8."""
     learn_from: Literal["auto", "labels", "embeddings"] = "auto"
     """Labels where there are some, or always the float model's embeddings."""
     sides: Sides = "retrieval"
@@ -120,13 +125,13 @@ class MatQuant(Trained):
         asked = self.widths()
         if self.sizes is not None:
             menu = self._menu()
-            return Nesting.pairs(list(menu), [asked.weights[size.bits] for size in menu])
+            return Nesting.pairs(menu, [asked.weights[size.bits] for size in menu], menu.names)
         axes = {name: values for name, values in (("layers", self.layers), ("dims", self.dims)) if values is not None}
         grid = Nesting(**axes, bits=asked.offered)
         return Nesting.pairs(list(grid), [asked.weights.get(size.bits, 0.0) for size in grid])
 
     def _menu(self) -> Nesting:
-        menu = Nesting.pairs([Size.parse(entry.replace(":", ",")) for entry in self.sizes or ()])
+        menu = Nesting.parse(self.sizes or (), ("layers", "dims", "bits"))
         if "bits" not in menu.axes:
             raise SizeError(f"sizes of a quantised model name bits; got {menu[0]}, expected {menu[0]},bits=4")
         return menu
@@ -140,7 +145,7 @@ class MatQuant(Trained):
         """The same training for the widest width alone, which then is cut to all others, trained for none."""
         nesting = self.nesting()
         rest: dict[str, Any] = {axis: (value,) for axis, value in nesting.full.items() if axis != "bits"}
-        cut = {"untrained": nesting.levels("bits")[:-1], "sizes": None}
+        cut = {"untrained": nesting.values("bits")[:-1], "sizes": None}
         return replace(self, **{**_alone(nesting.full.bits), **rest, **cut})
 
     def minmax(self, size: Size) -> MatQuant:

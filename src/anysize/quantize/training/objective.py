@@ -68,7 +68,7 @@ class LanguageTraining(NestedTraining):
         )
 
 
-class Training(NestedTraining):
+class CodesTraining(NestedTraining):
     """
     A sentence encoder: ``forward`` takes a batch of texts by column.
 

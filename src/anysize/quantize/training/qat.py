@@ -16,7 +16,7 @@ from anysize.core.training.trainer import TrainingPlan, train
 from anysize.evaluation.next_token import texts_of, windows
 from anysize.quantize.layers.fake import FakeQuantEmbedding, FakeQuantLinear
 from anysize.quantize.training.columns import collate, columns
-from anysize.quantize.training.objective import LanguageTraining, Training
+from anysize.quantize.training.objective import CodesTraining, LanguageTraining
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
@@ -48,7 +48,7 @@ def train_codes(
     else:
         rows = columns(data, method.learn_from, method.sides)
         what, collator = rows.what, collate
-        training = Training(model, method.widths(), method.scale, teacher, rows.sides)
+        training = CodesTraining(model, method.widths(), method.scale, teacher, rows.sides)
     if len(rows) < 2:
         raise DataError(f"{data.name} has {len(rows)} rows to learn from; give at least 2")
     for parameter in model.parameters():

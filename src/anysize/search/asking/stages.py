@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anysize.core.arguments import TEXT, shown, takes
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sizes.menu import read_one
 from anysize.core.sizes.nesting import Nesting
 
 _FEW = 10
@@ -58,16 +60,15 @@ class Stage:
     @classmethod
     @takes(text=TEXT)
     def parse(cls, text: str) -> Stage:
-        """Read one stage as it is typed: ``"dims=64:200"``, ``"active=32:200"`` or, for the last, ``"dims=384"``."""
-        size, colon, keep = text.strip().partition(":")
-        axis, equals, value = (piece.strip() for piece in size.partition("="))
-        keep = keep.strip()
-        if axis not in ("dims", "active") or not equals or not value.isdecimal() or (colon and not keep.isdecimal()):
+        """Read one stage as it is typed: ``"dims=64:200"``, ``"64:200"`` or ``"active=32:200"``; the last ``"384"``."""
+        axis = "active" if text.strip().startswith("active") else "dims"
+        try:
+            values: Any = read_one(text, (axis, "keep") if ":" in text else (axis,))
+        except SizeError:
             raise SizeError(
                 f"cannot read {text!r} as a stage; write it like dims=64:200, and the last one like dims=384"
-            )
-        kept = int(keep) if colon else None
-        return cls(int(value), kept) if axis == "dims" else cls(keep=kept, active=int(value))
+            ) from None
+        return cls(**values)
 
     @classmethod
     @takes(text=TEXT)
@@ -105,7 +106,7 @@ def default_stages(nesting: Nesting, count: int, k: int) -> tuple[Stage, ...]:
 def shortlist_dims(nesting: Nesting) -> int:
     """The size that shortlists by default: the smallest of at least 32 dims and at least a quarter of the full size."""
     full = nesting.full.dims
-    return next(dims for dims in nesting.levels("dims") if dims >= min(full, max(32, full / 4)))
+    return next(dims for dims in nesting.values("dims") if dims >= min(full, max(32, full / 4)))
 
 
 def code_sizes(nesting: Nesting) -> tuple[int, ...]:
@@ -113,7 +114,7 @@ def code_sizes(nesting: Nesting) -> tuple[int, ...]:
     last = shortlist_dims(nesting)
     if last == nesting.full.dims:
         return ()
-    return tuple(dims for dims in nesting.levels("dims") if min(32, last) <= dims <= last)
+    return tuple(dims for dims in nesting.values("dims") if min(32, last) <= dims <= last)
 
 
 def check_stages(stages: Sequence[Stage], nesting: Nesting, k: int, sparse: Sparse | None = None) -> tuple[Stage, ...]:

@@ -8,9 +8,20 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from anysize.core.arguments import shown
+from anysize.core.data.data import Data
+from anysize.core.data.memory import data_from_memory, is_table
 from anysize.core.errors import DataError
 
 PACKED = (np.uint8, np.int8)
+
+
+def items_of(given: Any) -> Any:
+    """The items of a table or of `Data`, with their ids; anything else, a table of numbers alone too, as it is."""
+    if isinstance(given, Data):
+        return given.items()
+    if not is_table(given) or (isinstance(given, _ArrayLike) and np.asarray(given).dtype.kind in "fiu"):
+        return given
+    return data_from_memory(given).items()
 
 
 @runtime_checkable

@@ -31,7 +31,7 @@ class Encoder(Protocol):
     nesting: Any
     size: Any
 
-    def encode(self, items: Any) -> np.ndarray:
+    def encode(self, items: Any, /) -> np.ndarray:
         """Vectors float32 (n, dims) of texts, or of vectors if the model takes them."""
         ...
 

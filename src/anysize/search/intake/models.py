@@ -57,7 +57,7 @@ def load_model(manifest: Manifest, directory: Path) -> Any:
         raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
     from anysize.core.verbs.load import load
 
-    model: Any = _for_task(load(manifest.model_path, Size.parse(manifest.model_size)), manifest)
+    model: Any = _for_task(load(manifest.model_path, manifest.model_size), manifest)
     check_model(model, manifest, directory)
     return model
 

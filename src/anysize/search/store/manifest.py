@@ -19,6 +19,7 @@ from typing import Any
 
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_json, write_json
+from anysize.core.shortly import bytes_in_words, sizes
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.asking.plans import UNCHECKED
 from anysize.search.asking.stages import Sparse, shortlist_dims
@@ -71,6 +72,13 @@ class Manifest:
     def bytes(self) -> int:
         """Bytes of all files of the segments."""
         return sum(file.bytes for entry in self.segments for file in entry.files.values())
+
+
+def in_words(manifest: Manifest) -> str:
+    """What an index holds, on one line."""
+    made = f"encoded by {manifest.model_path or 'a model'}" if manifest.model_size else "vectors as they were given"
+    held = bytes_in_words(manifest.bytes)
+    return ", ".join([f"{manifest.count} items", sizes(manifest.nesting), manifest.metric, held, made])
 
 
 def describe_plans(manifest: Manifest, *, graph: bool = False) -> str:

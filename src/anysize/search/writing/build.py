@@ -25,7 +25,7 @@ METRICS = ("cosine", "dot")
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexOptions:
     """How an index is to be laid out."""
 
     nesting: Nesting | None
@@ -46,7 +46,7 @@ class Plan:
 def block_bounds(nesting: Nesting, block: int) -> tuple[int, ...]:
     """Where blocks end: at sizes of the nesting, at least `block` apart, and at the full size."""
     bounds = [0]
-    for dims in nesting.levels("dims"):
+    for dims in nesting.values("dims"):
         if dims - bounds[-1] >= block or dims == nesting.full.dims:
             bounds.append(dims)
     return tuple(bounds)
@@ -54,7 +54,7 @@ def block_bounds(nesting: Nesting, block: int) -> tuple[int, ...]:
 
 def build(
     directory: Path,
-    plan: Plan,
+    plan: IndexOptions,
     items: Any,
     ids: Iterable[object] | None,
     model: Any,

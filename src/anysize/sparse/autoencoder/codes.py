@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import DataError
 from anysize.sparse.autoencoder.ranks import rank_in_row
 
 
@@ -59,17 +58,6 @@ class Codes:
         """The positive entries of a dense (n, width) tensor."""
         rows, indices = (dense > 0).nonzero(as_tuple=True)
         return cls.of_entries(rows, indices, dense[rows, indices], *dense.shape)
-
-    @classmethod
-    def of_scipy(cls, matrix: Any) -> Codes:
-        """From a scipy sparse matrix or array. Raises `DataError` if a value is negative or not finite."""
-        held = matrix.tocsr().astype("float32")
-        held.sort_indices()
-        values = torch.from_numpy(held.data)
-        if not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
-            raise DataError("codes hold values that are negative or not finite; expected activations of at least 0")
-        indices, offsets = (torch.from_numpy(part.astype("int64")) for part in (held.indices, held.indptr))
-        return cls(indices, values, offsets, held.shape[1])
 
     @classmethod
     def joined(cls, parts: list[Codes]) -> Codes:

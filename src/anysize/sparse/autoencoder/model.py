@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +18,6 @@ import torch
 
 from anysize.core.arguments import ROWS, TEXTS, as_float32, expect, instance, takes
 from anysize.core.errors import AnysizeError, DataError, SizeError
-from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.sides import SidedTexts
 from anysize.core.sizes.nesting import Nesting
@@ -25,11 +25,14 @@ from anysize.core.sizes.size import Size
 from anysize.sparse.autoencoder.activations import ACTIVATIONS, Activation, above, strongest
 from anysize.sparse.autoencoder.codes import Codes
 from anysize.sparse.autoencoder.decoding import decode_prefixes, decode_ranks, decode_sum
+from anysize.sparse.autoencoder.scoring import Searched
 
+SEARCHED = ("sparse-retrieval", "sparse-accuracy", "reconstruction")
+"""What codes are measured by that are made to search with."""
 _CHUNK = 1 << 22  # pre-activations held at a time: 16 MB of float32
 
 
-class SparseAutoencoder(NestedModel):
+class SparseAutoencoder(Searched):
     """
     Encodes vectors into few active latents of a dictionary, and back, at any trained size.
 
@@ -42,6 +45,7 @@ class SparseAutoencoder(NestedModel):
 
     kind = "sae"
     evaluators = ("reconstruction", "sparse-retrieval", "sparse-accuracy")
+    usual = ("truncate", "pca")
     rivals: ClassVar[Mapping[str, str]] = {
         "batchtopk": "anysize.sparse.methods.rivals:batchtopk",
         "topk": "anysize.sparse.methods.rivals:topk",
@@ -144,12 +148,6 @@ class SparseAutoencoder(NestedModel):
         if not bool(torch.isfinite(rows).all()):
             raise DataError("the vectors hold NaN or infinite values; remove those rows")
         return (rows.to(self.W_enc) - self.mean) * self.scale
-
-    @torch.no_grad()
-    @takes(x=ROWS)
-    def pre_activations(self, x: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """``(x' - b_dec) W_enc + b_enc`` at this view's latents: (n, m)."""
-        return self._pre(self.standardize(x), self.latents)
 
     def _pre(self, x: torch.Tensor, latents: int) -> torch.Tensor:
         return torch.addmm(self.b_enc[:latents], x - self.b_dec, self.W_enc[:, :latents])
@@ -258,27 +256,31 @@ class SparseAutoencoder(NestedModel):
         """Bytes of a stored code with so many active latents: a float32 each, and an index that tells all apart."""
         return round(active * (4 + (2 if self.b_enc.shape[0] <= 1 << 16 else 4)))
 
-    def measured_by(self) -> tuple[str, ...]:
-        """Codes of CSR are made to search with, so that is measured first."""
-        first = self.evaluators[1:] if self.about.get("method") == "csr" else ()
-        return tuple(dict.fromkeys((*first, *self.evaluators)))
-
     def config(self) -> dict[str, Any]:
         """Width, activation, and the numbers that no axis of the nesting says."""
         latents = None if "latents" in self.nesting.axes else self.b_enc.shape[0]
         active = None if "active" in self.nesting.axes else self.active
-        return {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
+        shape = {"width": self.width, "activation": self.activation, "latents": latents, "active": active}
+        usual = self.evaluators == type(self).evaluators
+        return shape if usual else {**shape, "evaluators": list(self.evaluators)}
 
     @classmethod
     def build(cls, config: dict[str, Any], nesting: Nesting) -> Self:
         """An autoencoder of that shape, all zeros."""
-        return cls(
+        made = cls(
             nesting,
             config["width"],
             activation=config["activation"],
             latents=config["latents"],
             active=config["active"],
         )
+        made.evaluators = tuple(config.get("evaluators", cls.evaluators))
+        return made
+
+    def load_parts(self, directory: Path) -> None:
+        """Nothing stands beside the weights; but an earlier version did not write that codes of CSR are searched."""
+        if self.about.get("method") == "csr":
+            self.evaluators = SEARCHED
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """Whatever belongs to a latent is cut along the latents, where they nest."""

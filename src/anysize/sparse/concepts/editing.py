@@ -108,11 +108,6 @@ class NeighbourChange:
         """Rows that were not near before."""
         return tuple(row for row in self.after if row not in self.before)
 
-    @property
-    def went(self) -> tuple[int, ...]:
-        """Rows that are no longer near."""
-        return tuple(row for row in self.before if row not in self.after)
-
 
 @takes(query=VECTOR | FINITE_ROWS, corpus=FINITE_ROWS, values=MAPPING, k=whole())
 def neighbours_after(

@@ -67,7 +67,7 @@ def write(sae: SparseAutoencoder, path: str | os.PathLike[str], *, check: bool =
         write_json(directory / CONFIG, config)
         checks = (by_sae_lens(sae, directory),) if check else ()
         exported = Exported("SAELens", checks, how=f'sae_lens.SAE.load_from_disk("{path}")')
-        write_note(directory, "saelens", {"size": dict(sae.size)}, exported)
+        write_note(directory, "saelens", {"size": sae.size.to_json()}, exported)
     return exported
 
 

@@ -61,7 +61,7 @@ def write_sparse_encoder(sae: SparseAutoencoder, path: str | os.PathLike[str]) -
         checked = by_sentence_transformers(sae, directory)
         how = f'sentence_transformers.SparseEncoder("{path}")'
         exported = Exported("SparseEncoder", (checked,), how=how)
-        write_note(directory, "sparse-encoder", {"size": dict(sae.size)}, exported)
+        write_note(directory, "sparse-encoder", {"size": sae.size.to_json()}, exported)
     return exported
 
 

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
-from anysize.sparse.rows.stored import Batch
+from anysize.sparse.rows.stored import SparseBatch
 
 
-def contrastive(selected: Selected, batch: Batch, recipe: Recipe) -> torch.Tensor:
+def contrastive(selected: Selected, batch: SparseBatch, recipe: Recipe) -> torch.Tensor:
     """The loss over the codes of a batch, by what the recipe calls positive."""
     entries = selected.entries
     dense = selected.values.new_zeros(entries.n, entries.width)

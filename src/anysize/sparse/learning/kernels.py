@@ -20,7 +20,7 @@ from anysize.sparse.autoencoder.entries import Entries, starts
 
 
 @dataclass(frozen=True)
-class Levels:
+class StepSizes:
     """To which of several levels each entry is added: level 0 holds the least, each level also all before it."""
 
     bags: torch.Tensor
@@ -28,7 +28,7 @@ class Levels:
     count: int
 
     @classmethod
-    def of(cls, entries: Entries, places: torch.Tensor, stops: tuple[int, ...]) -> Levels:
+    def of(cls, entries: Entries, places: torch.Tensor, stops: tuple[int, ...]) -> StepSizes:
         """By the place of each entry (its latent, or its rank): level i holds places below ``stops[i]``."""
         edges = torch.tensor(stops, device=places.device)
         return cls(entries.rows * len(stops) + torch.searchsorted(edges, places, right=True), len(stops))
@@ -90,7 +90,7 @@ class Errors:
 def level_errors(
     values: torch.Tensor,
     entries: Entries,
-    levels: Levels,
+    levels: StepSizes,
     x: torch.Tensor,
     W_dec: torch.Tensor,
     b_dec: torch.Tensor,
@@ -117,7 +117,7 @@ class _LevelErrors(torch.autograd.Function):
         x: torch.Tensor,
         row_weights: torch.Tensor | None,
         entries: Entries,
-        levels: Levels,
+        levels: StepSizes,
         detach: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         n, d = x.shape

@@ -17,7 +17,7 @@ from anysize.sparse.learning.kernels import encoded
 from anysize.sparse.learning.levels_loss import loss_of_levels
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected, select_above, select_batch, select_relu, select_topk
-from anysize.sparse.rows.stored import Batch
+from anysize.sparse.rows.stored import SparseBatch
 
 
 class Learner:
@@ -64,7 +64,7 @@ class Learner:
 
     # One step
 
-    def loss(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
+    def loss(self, batch: SparseBatch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
         """The loss of one batch at one of `steps` steps, with gradients, and which latents were active."""
         sae, recipe, batch = self.sae, self.recipe, batch.to(self.device)
         x = (batch.x - sae.mean) * sae.scale
@@ -115,7 +115,7 @@ class Learner:
         rank = rank_in_row(selected.entries.rows, selected.values.detach(), selected.entries.n)
         return selected.kept((rank < self.recipe.levels_now(times)[0]).nonzero().squeeze(1))
 
-    def gradients(self, batch: Batch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
+    def gradients(self, batch: SparseBatch, step: int, steps: int = 1) -> tuple[torch.Tensor, Selected]:
         """The loss, after its gradients were left in the weights."""
         self.optimizer.zero_grad()
         total, found = self.loss(batch, step, steps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from anysize.sparse.autoencoder.ranks import rank_in_row, strongest_first
-from anysize.sparse.learning.kernels import Errors, Levels, level_errors
+from anysize.sparse.learning.kernels import Errors, StepSizes, level_errors
 from anysize.sparse.learning.recipe import Recipe
 from anysize.sparse.learning.selecting import Selected
 
@@ -39,7 +39,7 @@ def loss_of_levels(
     nesting = recipe.nesting
 
     def errors(part: Selected, places: torch.Tensor, stops: tuple[int, ...]) -> Errors:
-        levels = Levels.of(part.entries, places, stops)
+        levels = StepSizes.of(part.entries, places, stops)
         return level_errors(part.values, part.entries, levels, x, W_dec, b_dec, row_weights, detach=recipe.detach)
 
     rows, values, n = selected.entries.rows, selected.values, len(x)
@@ -53,9 +53,9 @@ def loss_of_levels(
         losses = found.losses
     else:
         # All sizes share one selection, that of the largest: a size holds a prefix of the entries up to a rank.
-        rank, latents = rank_in_row(rows, values.detach(), n), nesting.levels("latents")
+        rank, latents = rank_in_row(rows, values.detach(), n), nesting.values("latents")
         by_active = {}
-        for active, now in zip(nesting.levels("active"), recipe.levels_now(times), strict=True):
+        for active, now in zip(nesting.values("active"), recipe.levels_now(times), strict=True):
             part = selected.kept((rank < now).nonzero().squeeze(1))
             found = errors(part, part.entries.latents, latents)
             by_active[active] = dict(zip(latents, found.losses, strict=True))
@@ -74,7 +74,7 @@ def _prefixes(recipe: Recipe, step: int) -> tuple[tuple[int, ...], tuple[float, 
     if "latents" not in recipe.nesting.axes:
         return (recipe.latents,), (1.0,)
     if not recipe.sampled:
-        pairs = zip(recipe.nesting.levels("latents"), recipe.nesting.weights, strict=True)
+        pairs = zip(recipe.nesting.values("latents"), recipe.nesting.weights, strict=True)
         kept = [(stop, weight) for stop, weight in pairs if weight or stop == recipe.latents]  # others train nothing
         return tuple(stop for stop, _ in kept), tuple(weight for _, weight in kept)
     # Lengths l with P(length <= l) = sqrt(l / F), as Nabeshima's pareto power 0.5 has it; the whole is always there.

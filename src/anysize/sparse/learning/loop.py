@@ -23,13 +23,13 @@ from anysize.core.training.checkpoints import check_checkpoint, last_checkpoint
 from anysize.core.training.finite import diverged
 from anysize.core.training.processes import place, wait
 from anysize.sparse.learning.learner import Learner
-from anysize.sparse.rows.stored import Batch, Rows
+from anysize.sparse.rows.stored import Rows, SparseBatch
 
 _STATE, _NOTE = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class LearningPlan:
     """How long to train."""
 
     steps: int
@@ -49,7 +49,7 @@ class Log:
 
 
 def train(
-    learners: Sequence[Learner], rows: Rows, plan: Plan, workdir: Path | None = None, *, resume: bool = False
+    learners: Sequence[Learner], rows: Rows, plan: LearningPlan, workdir: Path | None = None, *, resume: bool = False
 ) -> list[list[Log]]:
     """
     Train all learners on the same batches, in place; what each logged, about twenty times on the way.
@@ -83,7 +83,7 @@ def train(
     return logs
 
 
-def one_step(learner: Learner, batch: Batch, step: int, steps: int, workdir: Path | None = None) -> Log:
+def one_step(learner: Learner, batch: SparseBatch, step: int, steps: int, workdir: Path | None = None) -> Log:
     """Learn from one batch. Raises `DivergedError` before a loss or gradient that is not finite reaches the weights."""
     loss, found = learner.gradients(batch, step, steps)
     fired = found.entries.counts

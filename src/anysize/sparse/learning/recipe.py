@@ -78,10 +78,10 @@ class Recipe:
         until = self.k_anneal * steps
         if step >= until:
             return 1.0
-        least = self.nesting.levels("active")[0] if "active" in self.nesting.axes else self.active
+        least = self.nesting.values("active")[0] if "active" in self.nesting.axes else self.active
         assert least is not None
         return max(1.0, (self.initial_topk + (least - self.initial_topk) * step / until) / least)
 
     def levels_now(self, times: float) -> tuple[int, ...]:
         """The levels of the nesting's active latents while so many times as many are active."""
-        return tuple(min(round(level * times), self.latents) for level in self.nesting.levels("active"))
+        return tuple(min(round(level * times), self.latents) for level in self.nesting.values("active"))

@@ -13,7 +13,7 @@ from anysize.core.errors import DataError
 from anysize.sparse.autoencoder.decoding import decode_ranks
 from anysize.sparse.autoencoder.model import SparseAutoencoder
 from anysize.sparse.measuring.errors_of_rows import fvu
-from anysize.sparse.measuring.reconstruction import reconstruction
+from anysize.sparse.measuring.rebuilt import reconstruction
 from anysize.sparse.pruning.granularity import granularity_curve
 from anysize.sparse.pruning.importance import importance
 from anysize.sparse.pruning.powerlaw import PowerLaw, fit_power_law
@@ -215,7 +215,7 @@ def _latents(
 def _home(sae: SparseAutoencoder, latent: int) -> str:
     if "latents" not in sae.nesting.axes:
         return ""
-    return str(next(level for level in sae.nesting.levels("latents") if latent < level))
+    return str(next(level for level in sae.nesting.values("latents") if latent < level))
 
 
 def _parents(sae: SparseAutoencoder, codes: Any, shown: list[int]) -> dict[int, tuple[Parent, ...]]:
@@ -228,7 +228,7 @@ def _parents(sae: SparseAutoencoder, codes: Any, shown: list[int]) -> dict[int, 
     active = codes.copy()
     active.data = np.ones_like(active.data)
     together = (active.T @ active).tocsr()  # (F, F) inputs on which both fire
-    levels = np.array(sae.nesting.levels("latents") if "latents" in sae.nesting.axes else (sae.latents,))
+    levels = np.array(sae.nesting.values("latents") if "latents" in sae.nesting.axes else (sae.latents,))
     home = np.searchsorted(levels, np.arange(sae.latents), side="right")
     lengths = sae.W_dec[: sae.latents].detach().numpy()
     lengths = lengths / np.maximum(np.linalg.norm(lengths, axis=1, keepdims=True), 1e-12)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import string
 from html import escape
-from importlib.resources import files
 from typing import Any
 
+from anysize.core.frontier.html import filled
 from anysize.sparse.looking.charts import curves, frequencies, key, law
 from anysize.sparse.looking.gather import DENSE, Looked
 
@@ -16,10 +15,10 @@ _LONGEST = 240
 
 def page(looked: Looked) -> str:
     """The page as text. It loads nothing, and every word that came from data is escaped."""
-    template = string.Template(files("anysize.sparse.looking").joinpath("page.html").read_text("utf-8"))
     by_latents = {name: line for name, line in looked.curves.items() if name.startswith("latents")}
     by_rank = {name: line for name, line in looked.curves.items() if name not in by_latents}
-    return template.substitute(
+    return filled(
+        "anysize.sparse.looking",
         title=escape(looked.title),
         facts=" ".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in looked.facts.items()),
         counts=escape(_counts(looked)),

@@ -1,189 +1,63 @@
-"""
-Measuring autoencoders: how much of the variance a reconstruction explains, with how many active latents.
-
-Explained variance is ``1 - sum |x - x_hat|^2 / sum |x - mean|^2`` over the whole set (one minus FVU). Public tools have
-averaged a ratio per sample, or got the denominator wrong; both are other quantities.
-"""
+"""The evaluator of what autoencoders rebuild: see `anysize.sparse.measuring.rebuilt` for what is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from anysize.core.arguments import ROWS, as_float32, takes
-from anysize.core.data.shards import Shards
-from anysize.core.errors import AnysizeError, DataError
-from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import ORIGINAL
-from anysize.core.frontier.timing import timed
-from anysize.core.progress import each_view
-from anysize.core.scratch import temporary_folder
-from anysize.core.verbs.evaluator import Evaluator
-from anysize.sparse.measuring.dense import DENSE
-from anysize.sparse.rows.source import Source
-from anysize.sparse.rows.stored import is_held_out
+from anysize.core.model.faces import Rebuilds
+from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anysize.core.data.data import Data
-    from anysize.sparse.autoencoder.model import SparseAutoencoder
-
-_CHUNK = 2048
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """What an autoencoder makes of some rows."""
-
-    fvu: float
-    """Fraction of variance unexplained."""
-    cosine: float
-    """Mean cosine of centred rows and reconstructions (the mean of the rows is taken off both)."""
-    l0: float
-    dead: float
-    """Share of latents that never fire on these rows."""
-    units: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
-    """Metric -> a value for each row, whose mean is the metric; of the explained variance pseudo-values of a ratio."""
-
-
-@takes(rows=ROWS)
-@torch.no_grad()
-def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
-    """
-    FVU, cosine, L0 and dead share of an autoencoder's view on rows (n, d), chunk by chunk, in double precision.
-
-    Raises `DataError` if there is but one row or all are the same.
-    """
-    if not len(rows):
-        raise DataError("there are no rows to reconstruct")
-    device = sae.b_dec.device
-    mean = torch.stack([part.double().sum(0) for part in chunks(rows)]).sum(0).to(device) / len(rows)
-    squares = 0.0
-    left, spread, cosine, entries = ([] for _ in range(4))
-    fired = torch.zeros(sae.latents, dtype=torch.bool, device=device)
-    for part in (chunk.to(device) for chunk in chunks(rows)):
-        codes = sae.encode(part)
-        found, wanted = sae.decode(codes).double() - mean, part.double() - mean
-        left.append((found - wanted).square().sum(1).cpu())
-        spread.append(wanted.square().sum(1).cpu())
-        squares += float(part.double().square().sum())
-        cosine.append(torch.nn.functional.cosine_similarity(found, wanted, dim=1).cpu())
-        entries.append(codes.counts.double().cpu())
-        fired[codes.indices] = True
-    errors, around, alike, l0 = (torch.cat(values).numpy() for values in (left, spread, cosine, entries))
-    if not around.sum() > 1e-12 * squares:
-        raise DataError(f"all of {len(rows)} rows to rebuild are the same, so there is no variance to explain")
-    fvu = float(errors.sum() / around.sum())
-    explained = 1 - fvu - (errors - fvu * around) / around.mean()
-    return Reconstruction(
-        fvu=fvu,
-        cosine=float(alike.mean()),
-        l0=float(l0.mean()),
-        dead=float((~fired).double().mean()),
-        units={"explained_variance": explained, "cosine": alike, "-l0": -l0},
-    )
 
 
 class ReconstructionEvaluator(Evaluator):
-    """Explained variance, cosine, share of latents alive, and (negative) L0 of an autoencoder at every size."""
+    """The variance explained, cosine, L0 and share of latents alive of an autoencoder at every size."""
 
-    metric = "explained_variance"
-    usual = ()
+    face = Rebuilds
+    needs = "two items"
 
     def accepts(self, data: Data) -> bool:
         """Whether there are at least two items."""
         return len(data.items()) > 1
 
-    def describe(self, data: Data, *, held_out: bool) -> dict[str, Any]:
-        """What is measured, for the frontier's caption."""
+    def prepare(self, data: Data, held_out: bool = False) -> Task:
+        """Every row that the autoencoder makes of the data, or those that training left out."""
         kept = " held out from training" if held_out else ""
-        return {"task": f"reconstruction of rows of {data.name}{kept}", "units": "rows"}
+        said = f"reconstruction of rows of {data.name}{kept}"
+        return Task(said, "variance_explained", "rows", _Rows(data, held_out))
 
-    def evaluate(
-        self, views: Mapping[str, Sequence[SparseAutoencoder]], data: Data, *, held_out: bool = False
-    ) -> list[Record]:
-        """
-        One record per view. Bytes are those of the codes as they are: a float32 and an index per active latent.
+    def score(self, view: Any, task: Task) -> Scores:
+        """Bytes are those of the codes as they are: a float32 and an index per active latent."""
+        import torch
 
-        Raises `AnysizeError` for dense vectors, which rebuild nothing.
-        """
-        views = {arm: models for arm, models in views.items() if arm != ORIGINAL}
-        dense = [arm for arm in views if arm in DENSE]
-        if dense:
-            raise AnysizeError(
-                f"the arm {dense[0]} rebuilds nothing; measure it by sparse-retrieval or sparse-accuracy"
-            )
-        with temporary_folder() as scratch:
-            model = next(iter(views.values()))[0]
-            if held_out:
-                split = split_of(model, data, scratch)
-                rows: Any = split.rows[np.flatnonzero(split.held)]
-            else:
-                rows = rows_of(model, data, scratch)
-            one = torch.as_tensor(np.array(rows[:1]))
-            records = [_record(view, arm, rows) for arm, view in each_view(views)]
-            return timed(records, [partial(view.encode, one) for models in views.values() for view in models])
+        from anysize.sparse.measuring.rebuilt import reconstruction
+
+        rows = task.on.read_by(view, task.scratch)
+        found = reconstruction(view, rows)
+        metrics = {"variance_explained": 1 - found.fvu, "cosine": found.cosine, "l0": found.l0, "alive": 1 - found.dead}
+        run = partial(view.encode, torch.as_tensor(np.array(rows[:1])))
+        return Scores(found.units, metrics, run, bytes=view.bytes_of(found.l0))
 
 
-def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
-    """The rows of `data` that this autoencoder reads: its vectors, or its texts through the model it was fitted on."""
-    options, source = sae.about.get("options", {}), _source(sae, data)
-    cache = options.get("cache") if source.model is not None else None
-    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+class _Rows:
+    """What the first autoencoder that asks reads of the data; its rivals read the same."""
 
+    def __init__(self, data: Data, held_out: bool) -> None:
+        self.data, self.held_out = data, held_out
+        self._rows: Any = None
 
-@dataclass(frozen=True)
-class Split:
-    """Rows, and which of them training leaves out."""
+    def read_by(self, view: Any, scratch: Path) -> Any:
+        from anysize.sparse.measuring.rebuilt import rows_of, split_of
 
-    rows: Any
-    held: np.ndarray
-    """(n,) bool."""
-
-
-def split_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Split:
-    """The rows of `data`, and which of them training on it leaves out: single ones, or if streamed groups of texts."""
-    source = _source(sae, data)
-    if source.model is None or not sae.about.get("options", {}).get("stream"):
-        rows = rows_of(sae, data, folder)
-        return Split(rows, is_held_out(np.arange(len(rows)), len(rows)))
-    groups = source.groups(data)
-    seen, held = (source.rows(groups.texts_of(held=part), folder / str(part)) for part in (False, True))
-    rows = Shards([*_parts(seen), *_parts(held)])
-    return Split(rows, np.arange(len(rows)) >= len(seen))
-
-
-def _source(sae: SparseAutoencoder, data: Data) -> Source:
-    options = sae.about.get("options", {})
-    if data.items().vectors is not None or not options.get("model"):
-        return Source()
-    return Source(options["model"], options.get("site"), options.get("max_length", 256))
-
-
-def _parts(rows: Any) -> list[np.ndarray]:
-    return rows.parts if isinstance(rows, Shards) else [rows]
-
-
-def _record(view: SparseAutoencoder, arm: str, rows: Any) -> Record:
-    found, cost = reconstruction(view, rows), view.cost()
-    metrics = {"explained_variance": 1 - found.fvu, "cosine": found.cosine, "alive": 1 - found.dead, "-l0": -found.l0}
-    return Record(
-        view.size,
-        arm,
-        metrics,
-        view.bytes_of(found.l0),
-        parameters=cost.parameters,
-        flops=cost.flops,
-        units=found.units,
-    )
-
-
-def chunks(rows: Any) -> Iterator[torch.Tensor]:
-    """Rows a few thousand at a time, as float32 tensors."""
-    for start in range(0, len(rows), _CHUNK):
-        yield torch.from_numpy(as_float32(rows[start : start + _CHUNK]))
+        if self._rows is None and self.held_out:
+            split = split_of(view, self.data, scratch)
+            self._rows = split.rows[np.flatnonzero(split.held)]
+        elif self._rows is None:
+            self._rows = rows_of(view, self.data, scratch)
+        return self._rows

@@ -23,6 +23,7 @@ class CSR(SparseOptions):
     """
 
     name: ClassVar[str] = "csr"
+    paper: ClassVar[str] = "Wen et al. 2025, arXiv 2503.01776"
     positive: ClassVar[tuple[str, ...]] = (*SparseOptions.positive, "temperature")
     axes: ClassVar[tuple[str, ...]] = ("active",)
 
@@ -70,7 +71,7 @@ class CSR(SparseOptions):
         """1 for the sparsest level, `multi_topk_weight` for the others."""
         if self.weights is not None:
             return super().level_weights(nesting)
-        sparsest = nesting.levels("active")[0]
+        sparsest = nesting.values("active")[0]
         return tuple(1.0 if size["active"] == sparsest else self.multi_topk_weight for size in nesting)
 
     def more(self) -> dict[str, object]:

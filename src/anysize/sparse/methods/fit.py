@@ -12,9 +12,10 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.scratch import temporary_folder
 from anysize.core.training.processes import device_of, joined
 from anysize.core.verbs.method import stamp
+from anysize.sparse.autoencoder.model import SEARCHED, SparseAutoencoder
 from anysize.sparse.learning.calibration import calibrate
 from anysize.sparse.learning.learner import Learner
-from anysize.sparse.learning.loop import Plan, train
+from anysize.sparse.learning.loop import LearningPlan, train
 from anysize.sparse.methods.csr import CSR
 from anysize.sparse.methods.options import SparseOptions
 from anysize.sparse.rows.stored import ArrayRows, Rows, mean_and_scale
@@ -22,7 +23,6 @@ from anysize.sparse.rows.stream import StreamRows
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
-    from anysize.sparse.autoencoder.model import SparseAutoencoder
 
 _START = 2048  # rows on which thresholds find where to start
 _SHARED = (
@@ -69,7 +69,7 @@ def fit_together(
         sample = rows.sample()
         mean, scale = mean_and_scale(sample, center=first.center, scale=first.rescale)
         batch = first.batch_size or min(512, max(1, rows.count // 4))
-        plan = Plan(first.steps or max(1000, rows.count // batch), batch)
+        plan = LearningPlan(first.steps or max(1000, rows.count // batch), batch)
         learners = [Learner(recipe, mean, scale, device) for recipe in recipes]
         for learner in learners:
             learner.begin(sample[:: -(-len(sample) // _START)])
@@ -88,6 +88,8 @@ def fit_together(
             "dead": log[-1].dead if log else None,
             "losses": [{"step": entry.step, "loss": entry.loss} for entry in log],
         }
+        if isinstance(method, CSR):
+            sae.evaluators = SEARCHED
         sae.requires_grad_(False)
         fitted.append(sae.to("cpu").eval())
     return fitted
@@ -112,7 +114,7 @@ def rows_for(methods: Sequence[SparseOptions], data: Data, workdir: Path) -> Row
         if pairs is None:
             raise DataError(f"{data.name} holds no pairs; use --positives self, or give pairs or judgements")
         count = len(pairs)
-        both = source.rows([*pairs.anchors, *pairs.positives], folder)
+        both = source.rows([*pairs["anchor"], *pairs["positive"]], folder)
         if len(both) != 2 * count:
             raise DataError("pairs need one row a text; leave out the site")
         return ArrayRows(both[:count], partners=both[count:], seed=first.seed)

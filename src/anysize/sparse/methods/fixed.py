@@ -17,6 +17,7 @@ class TopK(SparseOptions):
     """A plain TopK autoencoder: a rival. It trains its largest size alone; smaller --latents are offered untrained."""
 
     name: ClassVar[str] = "topk"
+    paper: ClassVar[str] = "Gao et al. 2024, arXiv 2406.04093"
     trains_levels: ClassVar[bool] = False
 
     def activation(self) -> Activation:
@@ -29,6 +30,7 @@ class BatchTopK(TopK):
     """A plain BatchTopK autoencoder: a rival. It trains its largest size alone; smaller ones are offered untrained."""
 
     name: ClassVar[str] = "batchtopk"
+    paper: ClassVar[str] = "Bussmann et al. 2024, arXiv 2412.06410"
 
     def activation(self) -> Activation:
         """The batch's k n largest."""
@@ -40,6 +42,7 @@ class ReLU(SparseOptions):
     """A ReLU autoencoder with an L1 penalty: a rival. It trains its largest size alone."""
 
     name: ClassVar[str] = "relu"
+    paper: ClassVar[str] = "Cunningham et al. 2023, arXiv 2309.08600"
     anneals: ClassVar[bool] = False
     trains_levels: ClassVar[bool] = False
 
@@ -58,12 +61,13 @@ class ReLU(SparseOptions):
 @dataclass(frozen=True)
 class JumpReLU(SparseOptions):
     """
-    A JumpReLU autoencoder (arXiv 2407.14435): every latent learns the threshold that its activation must exceed.
+    A JumpReLU autoencoder: every latent learns the threshold that its activation must exceed.
 
     L0 is held at --active, or traded against the error by --l0. Several --latents nest, as in a Matryoshka SAE.
     """
 
     name: ClassVar[str] = "jumprelu"
+    paper: ClassVar[str] = "Rajamanoharan et al. 2024, arXiv 2407.14435"
     positive: ClassVar[tuple[str, ...]] = (*SparseOptions.positive, "bandwidth", "threshold", "l0_target", "l0")
     anneals: ClassVar[bool] = False
 

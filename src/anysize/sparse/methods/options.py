@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
@@ -21,6 +22,8 @@ class SparseOptions(Method):
     """What all methods of this family have in common."""
 
     runs: ClassVar[str] = "anysize.sparse.methods.fit:fit"
+    learns_from: ClassVar[str] = "vectors, or texts and a model"
+    extra: ClassVar[str | None] = "sparse"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "dead_after", "buffer")
     axes: ClassVar[tuple[str, ...]] = ("latents",)
     """Axes that the method nests even if one value was given."""
@@ -134,7 +137,7 @@ class SparseOptions(Method):
 
     def nesting(self, width: int) -> Nesting:
         """The sizes of the model, with their weights. Raises `SizeError` for sizes that do not fit together."""
-        latents = self.latents or self._default_latents(width)
+        latents = whole_numbers("latents", self.latents or self._default_latents(width))
         active = self.active or self.default_active(latents[-1])
         axes: dict[str, tuple[int, ...]] = {}
         if "latents" in self.axes or len(latents) > 1:
@@ -143,8 +146,7 @@ class SparseOptions(Method):
             axes["active"] = active
             if self.activation() != "topk":
                 raise SizeError(f"several numbers of active latents need topk codes; {self.name} has not, name one")
-        Nesting(latents=latents, **({"active": active} if active else {}))
-        if active and active[-1] > latents[-1]:
+        if active and whole_numbers("active", active)[-1] > latents[-1]:
             raise SizeError(f"active={active[-1]} exceeds the dictionary, which has {latents[-1]} latents")
         nesting = Nesting(**axes)
         return Nesting.pairs(list(nesting), self.level_weights(nesting))
@@ -200,12 +202,13 @@ class SparseOptions(Method):
 @dataclass(frozen=True)
 class MatryoshkaSAE(SparseOptions):
     """
-    Matryoshka SAE (arXiv 2503.17547): the first m latents of a dictionary reconstruct alone, for every m of --latents.
+    Matryoshka SAE: the first m latents of a dictionary reconstruct alone, for every m of --latents.
 
     General features settle in the first latents, special ones later; a prefix is a smaller autoencoder.
     """
 
     name: ClassVar[str] = "matryoshka-sae"
+    paper: ClassVar[str] = "Bussmann et al. 2025, arXiv 2503.17547"
 
     codes: Literal["batchtopk", "topk"] = "batchtopk"
     """Keep the batch's largest activations (then one threshold at inference), or each row's."""
@@ -218,12 +221,13 @@ class MatryoshkaSAE(SparseOptions):
 @dataclass(frozen=True)
 class MSAE(SparseOptions):
     """
-    MSAE (arXiv 2502.20578): one code that reconstructs from its k strongest latents, for every k of --active.
+    MSAE: one code that reconstructs from its k strongest latents, for every k of --active.
 
     Default levels: 16, doubled up to all latents.
     """
 
     name: ClassVar[str] = "msae"
+    paper: ClassVar[str] = "Zaigrajew et al. 2025, arXiv 2502.20578"
     axes: ClassVar[tuple[str, ...]] = ("active",)
     anneals: ClassVar[bool] = False
 
@@ -247,7 +251,7 @@ class MSAE(SparseOptions):
         """Those given, else by --weighting."""
         if self.weights is not None or self.weighting == "uniform":
             return super().level_weights(nesting)
-        levels = nesting.levels("active")
+        levels = nesting.values("active")
         return tuple(float(len(levels) - levels.index(size["active"])) for size in nesting)
 
     def more(self) -> dict[str, object]:

@@ -12,7 +12,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.sparse.autoencoder.model import SparseAutoencoder
-from anysize.sparse.measuring.reconstruction import Split, split_of
+from anysize.sparse.measuring.rebuilt import Split, split_of
 from anysize.sparse.methods.fixed import BatchTopK, JumpReLU, TopK
 from anysize.sparse.methods.options import SparseOptions
 from anysize.sparse.pruning.importance import importance
@@ -46,7 +46,7 @@ def pruned(model: SparseAutoencoder, data: Data) -> list[SparseAutoencoder]:
         raise AnysizeError("only an autoencoder that is nested in latents has pruned rivals")
     twin = _trained(model, data, "pruned", BatchTopK)
     rows = _training_rows(model, data)
-    return [prune(twin.at(), size, rows).sae for size in model.nesting.levels("latents")]
+    return [prune(twin.at(), size, rows).sae for size in model.nesting.values("latents")]
 
 
 def _trained(model: SparseAutoencoder, data: Data, arm: str, kind: type[SparseOptions]) -> SparseAutoencoder:
@@ -81,8 +81,8 @@ def fixed_twin(method: SparseOptions, kind: type[SparseOptions], model: SparseAu
             f"{model.activation} codes are not trained for a number of active latents, so no twin has as many; "
             "leave out the arm, or use single"
         )
-    kept["latents"] = nesting.levels("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
-    kept["active"] = nesting.levels("active") if "active" in nesting.axes else (model.active,)
+    kept["latents"] = nesting.values("latents") if "latents" in nesting.axes else (model.b_enc.shape[0],)
+    kept["active"] = nesting.values("active") if "active" in nesting.axes else (model.active,)
     if kind.trains_levels:
         kept["weights"] = tuple(float(size == nesting.full) for size in nesting)
     return kind(**kept)

@@ -45,7 +45,7 @@ def sort_by_importance(sae: SparseAutoencoder, scores: torch.Tensor, levels: Seq
     """The same autoencoder with its latents in order of importance, nested at `levels`, or as it was."""
     order = in_order(scores)
     if levels is None:
-        levels = sae.nesting.levels("latents") if "latents" in sae.nesting.axes else (sae.latents,)
+        levels = sae.nesting.values("latents") if "latents" in sae.nesting.axes else (sae.latents,)
     return Pruned(_taken(sae, order, levels), tuple(order.tolist()))
 
 
@@ -140,7 +140,7 @@ def _taken(sae: SparseAutoencoder, order: torch.Tensor, levels: Sequence[int]) -
     """The latents at `order`, in that order, nested at `levels` and at the active levels that fit in."""
     nested: dict[str, Sequence[int]] = {"latents": levels}
     if "active" in sae.nesting.axes:
-        nested["active"] = sorted({min(level, levels[-1]) for level in sae.nesting.levels("active")})
+        nested["active"] = sorted({min(level, levels[-1]) for level in sae.nesting.values("active")})
     active = None if "active" in nested else sae.active
     small = SparseAutoencoder(Nesting(**nested), sae.width, activation=sae.activation, active=active)
     with torch.no_grad():

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.core.data.shards import Shards
-from anysize.core.data.vectors import read_shards
+from anysize.core.data.files.shards import Shards
+from anysize.core.data.files.vectors import read_shards
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_object, write_json

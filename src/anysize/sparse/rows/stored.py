@@ -19,16 +19,16 @@ _SAMPLE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Batch:
+class SparseBatch:
     """Rows (n, d) float32, and the classes of their items where those matter."""
 
     x: torch.Tensor
     """With pairs: the first halves, and after them their partners in the same order."""
     labels: torch.Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> SparseBatch:
         """The same rows there."""
-        return Batch(self.x.to(device), None if self.labels is None else self.labels.to(device))
+        return SparseBatch(self.x.to(device), None if self.labels is None else self.labels.to(device))
 
 
 class Rows(Protocol):
@@ -42,7 +42,7 @@ class Rows(Protocol):
     def count(self) -> int:
         """Items that one pass over the training data holds, exactly or about."""
 
-    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[SparseBatch]:
         """The whole batches of pass `number`, without its first `skip`."""
 
     def sample(self) -> torch.Tensor:
@@ -70,7 +70,7 @@ class ArrayRows:
         self._held, self._kept = np.flatnonzero(held), np.flatnonzero(~held)
         self.count = len(self._kept)
 
-    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[SparseBatch]:
         """The whole batches of pass `number`, without its first `skip`; one in several processes takes its part."""
         rank, part = place()[0], part_of(size)
         order = self._order(number)
@@ -87,12 +87,12 @@ class ArrayRows:
         pools = [np.concatenate(blocks[start : start + _POOL]) for start in range(0, len(blocks), _POOL)]
         return np.concatenate([rng.permutation(pool) for pool in pools])
 
-    def _batch(self, places: np.ndarray) -> Batch:
+    def _batch(self, places: np.ndarray) -> SparseBatch:
         x = self._take(self.vectors, places)
         if self.partners is not None:
             x = torch.cat([x, self._take(self.partners, places)])
         labels = None if self.labels is None else torch.from_numpy(self.labels[places])
-        return Batch(x, labels)
+        return SparseBatch(x, labels)
 
     @staticmethod
     def _take(vectors: Any, places: np.ndarray) -> torch.Tensor:

@@ -21,7 +21,7 @@ import torch
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import DataError
 from anysize.core.training.processes import all_have, part_of, place
-from anysize.sparse.rows.stored import Batch, is_held_out
+from anysize.sparse.rows.stored import SparseBatch, is_held_out
 
 Run = Callable[[list[str]], np.ndarray]
 _SAMPLE = 1 << 14  # rows from which mean and scale are taken
@@ -112,7 +112,7 @@ class StreamRows:
                 break
         return torch.from_numpy(np.concatenate(found)[:_MOST_HELD])
 
-    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, number: int, size: int, skip: int = 0) -> Iterator[SparseBatch]:
         """The whole batches of pass `number`, without its first `skip`; of several processes each reads its texts."""
         rank, world = place()
         rng = np.random.default_rng((self.seed, number))
@@ -121,7 +121,7 @@ class StreamRows:
         part, done = part_of(size), 0
         while all_have(buffer.ready(part)):
             if done >= skip:
-                yield Batch(torch.from_numpy(buffer.rows(part)))
+                yield SparseBatch(torch.from_numpy(buffer.rows(part)))
             buffer.drop(part)
             done += 1
 

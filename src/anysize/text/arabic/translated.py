@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from anysize.core.data.records import Pairs
+from anysize.core.data.records import Table
 from anysize.core.errors import DataError
 from anysize.text.arabic.normalizer import ArabicNormalizer
 
@@ -22,13 +22,13 @@ REASONS = ("too short", "not translated", "equal texts", "repeated")
 class Filtered(NamedTuple):
     """What is left, and how many rows were dropped for which reason."""
 
-    rows: Pairs
+    rows: Table
     dropped: dict[str, int]
     """Reason -> rows; a row counts once, under the first of `REASONS` that holds."""
 
 
 def filter_translated_triplets(
-    rows: Pairs,
+    rows: Table,
     *,
     min_len: int = 3,
     max_latin_ratio: float = 0.3,
@@ -47,7 +47,7 @@ def filter_translated_triplets(
     if not 0 <= max_latin_ratio <= 1:
         raise DataError(f"max_latin_ratio is a share of letters; expected 0 to 1, got {max_latin_ratio}")
     normalize = normalizer or ArabicNormalizer()
-    columns = rows.columns
+    columns = list(rows.columns.values())
     known = {text: " ".join(normalize(text).split()) for column in columns for text in column}
     seen: set[tuple[str, ...]] = set()
     kept, dropped = [], dict.fromkeys(REASONS, 0)

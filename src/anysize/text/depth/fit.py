@@ -14,9 +14,10 @@ from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import prompt_in
+from anysize.core.data.columns import Row, training_columns
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.losses.nested import told
-from anysize.core.sides import Side, Sides, sides_of_columns
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.left_out import Judge, runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
@@ -30,23 +31,7 @@ if TYPE_CHECKING:
     from anysize.text.losses.layered import LayeredLoss
 
 
-class Columns(torch.utils.data.Dataset):
-    """Texts in columns, row by row, each column on its side of a search, with a label each where there are labels."""
-
-    def __init__(
-        self, columns: Sequence[Sequence[str]], labels: Sequence[float] | None = None, sides: Sides = "symmetric"
-    ) -> None:
-        self.columns, self.labels = columns, labels
-        self.sides = sides_of_columns(sides, len(columns))
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-    def __getitem__(self, index: int) -> tuple[list[str], float | None]:
-        return [column[index] for column in self.columns], None if self.labels is None else self.labels[index]
-
-
-class Training(torch.nn.Module):
+class TextTraining(torch.nn.Module):
     """The model and its loss, as the trainer wants them: the loss of a batch of texts."""
 
     def __init__(self, model: SentenceTransformer, loss: LayeredLoss, sides: Sequence[Side | None]) -> None:
@@ -56,38 +41,20 @@ class Training(torch.nn.Module):
         """What goes before the texts of each column."""
         self._loss = (loss,)  # in a tuple: what it holds is the model's own, and is saved once
 
-    def collate(self, rows: Sequence[tuple[list[str], float | None]]) -> dict[str, Any]:
-        """Token ids of each column behind its prompt, and the labels."""
-        by_column = zip(*(texts for texts, _ in rows), strict=True)
+    def collate(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Token ids of each column behind its prompt, and the scores as labels."""
+        by_column = zip(*(row.texts for row in rows), strict=True)
         columns = [
             self.model.preprocess(list(texts), prompt=prompt or None)
             for texts, prompt in zip(by_column, self.prompts, strict=True)
         ]
-        labels = [label for _, label in rows if label is not None]
+        labels = [row.score for row in rows if row.score is not None]
         return {"columns": [dict(column) for column in columns], "labels": torch.tensor(labels) if labels else None}
 
     def forward(self, columns: list[dict[str, Any]], labels: torch.Tensor | None = None) -> dict[str, Any]:
         """The nested loss of one batch."""
         (loss,) = self._loss
         return {"loss": loss(columns, labels), **told(self, loss.terms_by_size())}
-
-
-def training_columns(data: Data, sides: Sides = "retrieval") -> tuple[Columns, str]:
-    """
-    What to learn from, and what it is called; `sides` says how pairs stand.
-
-    Raises `DataError` if the data has neither pairs nor scored pairs.
-    """
-    if data.scored is not None:
-        scored = data.training_scored()
-        assert scored is not None
-        return Columns([scored.first, scored.second], scored.scores), "scored pairs"
-    pairs = data.training_pairs()
-    if pairs is None:
-        raise DataError(
-            f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
-        )
-    return Columns(pairs.columns, sides=sides), pairs.kind
 
 
 def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool, judge: Judge | None = None) -> NestedEncoder:
@@ -99,7 +66,11 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool, judge: J
     from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MultipleNegativesRankingLoss
 
     model, nesting = base_of(method)
-    columns, what = training_columns(data, method.sides)
+    columns = training_columns(data, method.sides)
+    if columns is None:
+        raise DataError(
+            f"{data.name} has no pairs to learn from; expected anchor, positive[, negative] or scored pairs"
+        )
     if len(columns) < 2:
         raise DataError(f"{data.name} has {len(columns)} rows to learn from; give at least 2")
     prompts = [prompt_in(model, side) for side in columns.sides]
@@ -107,12 +78,12 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool, judge: J
     say_cut(texts, model.tokenizer, model.max_seq_length or math.inf, advice="; --max-length sets where")
     inner = (
         CoSENTLoss(model, scale=method.scale)
-        if columns.labels is not None
+        if columns.scores is not None
         else MultipleNegativesRankingLoss(model, scale=method.scale)
     )
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
-    training = Training(model, method.loss(model, inner), columns.sides)
+    training = TextTraining(model, method.loss(model, inner), columns.sides)
 
     def made() -> NestedEncoder:
         return NestedEncoder(nesting, Backbone.of(model)).eval()
@@ -122,7 +93,7 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool, judge: J
     plan = TrainingPlan.of(method, len(rows))
     learnt = train(training, rows, plan, workdir, resume=resume, collate=training.collate, watch=watch)
     encoder = made()
-    encoder.about = {"learnt_from": what, "rows": len(columns), **learnt}
+    encoder.about = {"learnt_from": columns.what, "rows": len(columns), **learnt}
     return encoder
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 from anysize.core.errors import SizeError
 from anysize.core.sides import Sides
-from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
@@ -19,6 +18,9 @@ class LayeredMethod(Trained):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.depth.fit:fit"
+    axes: ClassVar[tuple[str, ...]] = ("layers", "dims")
+    learns_from: ClassVar[str] = "pairs, triplets or scored pairs"
+    extra: ClassVar[str | None] = "text"
     positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "mini_batch_size", "scale")
     shown: ClassVar[bool] = True
 
@@ -54,7 +56,7 @@ class LayeredMethod(Trained):
         """The sizes to train for a model of this depth and width. Raises `SizeError` if it has not so much."""
         layers = self.layers or tuple(range(1, depth + 1))
         sizes = Nesting(layers=layers, dims=self.dims or default_dims(width))
-        return within(sizes, depth, width)
+        return sizes.within(Size(layers=depth, dims=width))
 
     def loss(self, model: Any, inner: Any) -> Any:
         """The nested loss over `model`, around the loss `inner` of one size."""
@@ -79,6 +81,7 @@ class TwoDMSE(LayeredMethod):
     """
 
     name: ClassVar[str] = "2dmse"
+    paper: ClassVar[str] = "Li et al. 2024, arXiv 2402.14776"
 
     layers_per_step: int = 1
     """Earlier layers drawn at each step; -1 takes all (costs little more and trains them all)."""
@@ -97,13 +100,13 @@ class TwoDMSE(LayeredMethod):
         return Matryoshka2dLoss(
             model,
             inner,
-            sizes.levels("dims"),
+            sizes.values("dims"),
             n_layers_per_step=self.layers_per_step,
             n_dims_per_step=self.dims_per_step,
             kl_div_weight=self.kl_weight,
             kl_temperature=1.0 if self.kl_on == "pooled" else 0.05,
             kl_on=self.kl_on,
-            layers=sizes.levels("layers")[:-1],
+            layers=sizes.values("layers")[:-1],
             **self._across(),
         )
 
@@ -117,6 +120,7 @@ class Starbucks(LayeredMethod):
     """
 
     name: ClassVar[str] = "starbucks"
+    paper: ClassVar[str] = "Zhuang et al. 2024, arXiv 2410.13230"
 
     sizes: tuple[str, ...] | None = None
     """The menu as layers:dims, for example 2:24,4:96,6:384, with names if you like: short=2:24,tall=6:384."""
@@ -133,7 +137,7 @@ class Starbucks(LayeredMethod):
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
         if self.sizes is not None:
-            return within(menu(self.sizes), depth, width)
+            return Nesting.parse(self.sizes).within(Size(layers=depth, dims=width))
         return super().nesting(depth, width) if self.layers or self.dims else diagonal(depth, width)
 
     def loss(self, model: Any, inner: Any) -> Any:
@@ -142,3 +146,16 @@ class Starbucks(LayeredMethod):
 
         sizes = self.nesting(model[0].auto_model.config.num_hidden_layers, model.get_embedding_dimension())
         return StarbucksLoss(model, inner, sizes, kl_weight=self.kl_weight, kl_on=self.kl_on, **self._across())
+
+
+def diagonal(depth: int, width: int, count: int = 6) -> Nesting:
+    """
+    The menu of Starbucks (arXiv 2410.13230) for a model of any shape: depth and width grow together.
+
+    Layers in even steps; dims are the width and the powers of two below it. (12, 768) gives 2:32 up to 12:768.
+    """
+    count = min(count, depth)
+    powers = [2**power for power in range(20) if 2**power < width]
+    dims = [*powers, width][-count:]
+    layers = [round(depth * (place + 1) / count) for place in range(count)][-len(dims) :]
+    return Nesting.pairs([Size(layers=n, dims=d) for n, d in zip(layers, dims, strict=True)])

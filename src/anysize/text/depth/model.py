@@ -55,6 +55,7 @@ class NestedEncoder(TwoSided, NestedModel):
         "original": "anysize.text.depth.rivals:original",
     }
     usual = ("truncate", "pca")
+    mixes_sizes = True
     exports: ClassVar[Mapping[str, str]] = {"sentence-transformers": "anysize.text.embedder.export:write"}
     times_encoding = True
     """Whether a size decides how long a text takes to encode."""
@@ -63,7 +64,7 @@ class NestedEncoder(TwoSided, NestedModel):
         super().__init__(nesting)
         if set(nesting.axes) != {"layers", "dims"}:
             raise SizeError(f"a sentence encoder is nested in layers and dims; got {', '.join(nesting.axes)}")
-        check_layers(backbone.stack, nesting.levels("layers"))
+        check_layers(backbone.stack, nesting.values("layers"))
         if nesting.full.dims > backbone.width:
             raise SizeError(f"dims={nesting.full.dims} exceeds the model, whose embeddings have {backbone.width}")
         self.encoder = backbone
@@ -116,14 +117,14 @@ class NestedEncoder(TwoSided, NestedModel):
     # Running
 
     @property
-    def levels(self) -> tuple[int, ...]:
+    def depths(self) -> tuple[int, ...]:
         """The depths of the nesting."""
-        return self.nesting.levels("layers")
+        return self.nesting.values("layers")
 
     @property
     def origin(self) -> tuple[object, ...]:
         """Models of one origin have the same `features`."""
-        return (id(self.encoder), self.levels)
+        return (id(self.encoder), self.depths)
 
     @takes(texts=TEXTS, batch_size=whole(), progress=FLAG, bf16=FLAG)
     @torch.no_grad()
@@ -166,12 +167,12 @@ class NestedEncoder(TwoSided, NestedModel):
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size is cut from, shape (n, depths of the nesting, width); options as for `taps`."""
-        return self.taps(inputs, self.levels, **options)
+        return self.taps(inputs, self.depths, **options)
 
     @torch.no_grad()
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:
         """`features` to embeddings (n, dims) at this view's size, of unit length unless told otherwise."""
-        taps = as_tensor(features[:, self.levels.index(self.size.layers)])
+        taps = as_tensor(features[:, self.depths.index(self.size.layers)])
         return self._cut(taps, self.size.layers, dims or self.size.dims, normalize).numpy()
 
     @takes(inputs=TEXTS)
@@ -241,7 +242,7 @@ class NestedEncoder(TwoSided, NestedModel):
         for name in self.state_dict():
             if name.startswith(prefix):
                 block = int(name.removeprefix(prefix).partition(".")[0]) + 1
-                depth = next((level for level in self.levels if level >= block), None)
+                depth = next((depth for depth in self.depths if depth >= block), None)
                 if depth is not None:
                     owned[name] = Size(layers=depth)
         return owned

@@ -29,7 +29,7 @@ def pca(model: NestedEncoder, data: Data) -> list[NestedModel]:
     base = _base(model)
     cut = NestedEncoder(Nesting.pairs(list(model.nesting)), base)
     features = cut.features(data.texts, side="document", progress=True)
-    cut.rotations = {depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.levels)}
+    cut.rotations = {depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.depths)}
     return [cut.at(size) for size in cut.nesting]
 
 

@@ -26,7 +26,7 @@ def write(view: NestedModel, path: str | os.PathLike[str]) -> Exported:
     with new_directory(path, marker=EXPORT) as directory, quiet():
         small.save(str(directory), create_model_card=False)
         exported = Exported("sentence-transformers", how=f'SentenceTransformer("{path}")')
-        write_note(directory, exported.format, {"size": dict(view.size)}, exported)
+        write_note(directory, exported.format, {"size": view.size.to_json()}, exported)
     return exported
 
 
@@ -42,7 +42,7 @@ def sentence_transformer(embedder: Embedder) -> SentenceTransformer:
     base, dims = embedder.encoder.model, embedder.size.dims
     rows = None if embedder.weight is None else embedder.weight[:dims].detach()
     modules = cut_to(list(base), embedder.encoder.whole_dimension, dims, rows)
-    sizes = [size for size in embedder.nesting.levels("dims") if size <= dims]
+    sizes = [size for size in embedder.nesting.values("dims") if size <= dims]
     cut = assembled(modules, sizes, settings_of(base), device=base.device)
     cut.module_kwargs = base.module_kwargs
     return cut

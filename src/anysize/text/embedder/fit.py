@@ -17,14 +17,14 @@ from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
-from anysize.core.data.records import Pairs, negative_names
+from anysize.core.data.records import Table
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.training.left_out import Judge, runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
-from anysize.text.embedder.head import NeighbourHead, PairHead, Rows, as_tensor, principal_rows
+from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 
@@ -73,11 +73,12 @@ def training_features(
         return {"vector": items.vectors}
     encoder = encoder or encoder_of(method)
     encoder.store = encoder.store or FeatureStore(workdir)
+    encoder.keep()  # for `measure`, which comes next and asks for the same texts
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]
         return {"vector": encoder.encode(texts, side=side_of_texts(method.sides), progress=True, bf16=method.bf16)}
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     if data.corpus is not None:
         columns["corpus"] = [text for text in items.texts or [] if text.strip()]
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
@@ -121,7 +122,7 @@ def head(
         return Embedder(nesting, width, weight=module.weight.detach().cpu().clone(), encoder=encoder).eval()
 
     batch = method.batch_size or 512
-    rows_learnt, watch = watched(method, Rows(**columns), batch, runner(module), judge, made)
+    rows_learnt, watch = watched(method, HeadRows(**columns), batch, runner(module), judge, made)
     batch = min(batch, len(rows_learnt))
     plan = TrainingPlan.of(
         method,
@@ -139,7 +140,7 @@ def head(
     return model
 
 
-def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool, judge: Judge | None = None) -> Embedder:
+def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool, judge: Judge | None = None) -> Embedder:
     """Tune every weight of the encoder with in-batch softmax at every size; the result has no head of its own."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -151,7 +152,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool, judge: J
     encoder = encoder_of(method)
     model = trainable(encoder.model)
     nesting = Nesting(dims=method.sizes(encoder.dimension))
-    columns = dict(zip(("anchor", "positive", *negative_names(pairs)), pairs.columns, strict=True))
+    columns = pairs.paired
     sides = dict(zip(columns, sides_of_columns(method.sides, len(columns)), strict=True))
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}
@@ -173,7 +174,7 @@ def finetune(method: MRL, pairs: Pairs, workdir: Path, *, resume: bool, judge: J
     set_seed(plan.seed)
     steps = training.total_steps(len(rows), plan)
     inner = MultipleNegativesRankingLoss(model, scale=method.scale)
-    loss = MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.levels("dims")))
+    loss = MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims")))
     # The trainer fills an empty list with rows of the training data, under a bar of its own, for a page we never write.
     model.model_card_data.widget = [{}]
     with training.quiet():

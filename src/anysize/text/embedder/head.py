@@ -27,7 +27,7 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.require(rows, np.float32, ["C", "W"]))
 
 
-class Rows(torch.utils.data.Dataset):
+class HeadRows(torch.utils.data.Dataset):
     """Aligned rows of several matrices as dicts; `None` columns are left out."""
 
     def __init__(self, **columns: np.ndarray | None) -> None:
@@ -69,7 +69,7 @@ class PairHead(torch.nn.Module):
         # Another document that answers the same query counts as a negative like any other.
         documents = torch.cat([positive, *negatives.values()])
         losses = nested_info_nce(
-            anchor @ self.weight.T, documents @ self.weight.T, self.nesting.levels("dims"), scale=self.scale
+            anchor @ self.weight.T, documents @ self.weight.T, self.nesting.values("dims"), scale=self.scale
         )
         by_size = dict(zip(self.nesting, losses, strict=True))
         loss = nested_loss(self.nesting, by_size.__getitem__, reduction="mean").total
@@ -107,7 +107,7 @@ def kept_neighbourhoods(
         unit = functional.normalize(vectors, dim=-1)
         teacher = functional.softmax((scale * unit @ unit.T).masked_fill(itself, -torch.inf), dim=-1)
     z = vectors @ weight.T
-    students = dict(zip(nesting, prefix_similarities(z, z, nesting.levels("dims")), strict=True))
+    students = dict(zip(nesting, prefix_similarities(z, z, nesting.values("dims")), strict=True))
 
     def divergence(size: Any) -> torch.Tensor:
         logits = (scale * students[size]).masked_fill(itself, -torch.inf)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from anysize.core.errors import SizeError
 from anysize.core.sides import Sides
-from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
 from anysize.core.verbs.method import Trained
@@ -23,6 +23,10 @@ class MRL(Trained):
     """
 
     name: ClassVar[str] = "mrl"
+    axes: ClassVar[tuple[str, ...]] = ("dims",)
+    paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
+    learns_from: ClassVar[str] = "pairs, judgements, texts or vectors"
+    extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "scale")
     shown: ClassVar[bool] = True
@@ -56,10 +60,10 @@ class MRL(Trained):
         """The sizes to train for this width. Raises `SizeError` if they do not increase or one exceeds it."""
         if self.dims is None:
             return default_dims(width)
-        levels = Nesting(dims=self.dims).levels("dims")
-        if levels[-1] > width:
-            raise SizeError(f"dims={levels[-1]} exceeds the model, whose embeddings have {width} dimensions")
-        return levels
+        dims = whole_numbers("dims", self.dims)
+        if dims[-1] > width:
+            raise SizeError(f"dims={dims[-1]} exceeds the model, whose embeddings have {width} dimensions")
+        return dims
 
     def single(self, size: Size) -> MRL:
         """The same training for one size alone: the fixed-size twin."""

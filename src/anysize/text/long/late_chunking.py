@@ -24,7 +24,7 @@ from anysize.core.arguments import shown
 from anysize.core.errors import AnysizeError, DataError
 from anysize.text.depth.model import NestedEncoder
 from anysize.text.embedder.model import Embedder
-from anysize.text.long.windows import Document, Window
+from anysize.text.long.windows import Document, Passage
 from anysize.text.tasks.model import TaskEncoder
 
 
@@ -130,7 +130,7 @@ def _limit(backbone: Backbone, window: int | None) -> int:
 
 
 @torch.no_grad()
-def _run(reader: _Reader, documents: list[Document], windows: list[Window], batch_size: int, bf16: bool) -> None:
+def _run(reader: _Reader, documents: list[Document], windows: list[Passage], batch_size: int, bf16: bool) -> None:
     backbone = reader.backbone
     windows = sorted(windows, key=lambda window: -len(window.ids))
     for rows in batches([len(window.ids) for window in windows], batch_size):

@@ -13,7 +13,7 @@ from anysize.core.errors import AnysizeError, DataError
 
 
 @dataclass(frozen=True)
-class Window:
+class Passage:
     """One pass: the tokens that it reads, and those of them whose states are taken."""
 
     document: int
@@ -48,7 +48,7 @@ class Document:
         after = len(self.tail) if high == len(ends) else 0
         return range(low + self.pooled_head if low else 0, high + self.pooled_head + after)
 
-    def windows(self, place: int, limit: int, overlap: int | None) -> list[Window]:
+    def windows(self, place: int, limit: int, overlap: int | None) -> list[Passage]:
         """What to read; the last window ends with the text and so has all the context that fits."""
         before, text, tail = self.head + self.prefix, self.text, self.tail
         room = limit - len(before) - len(tail)
@@ -64,12 +64,12 @@ class Document:
             opens, closes = start == 0, start + room >= len(text)
             end = len(before) + len(part) + (len(tail) if closes else 0)
             taken = [*range(self.pooled_head if opens else 0), *range(len(before) + done - start, end)]
-            found.append(Window(place, before + part + tail, taken, 0 if opens else self.pooled_head + done))
+            found.append(Passage(place, before + part + tail, taken, 0 if opens else self.pooled_head + done))
             done = start + len(part)
             start = max(0, min(start + room - shared, len(text) - room))
         return found
 
-    def add(self, window: Window, states: torch.Tensor) -> None:
+    def add(self, window: Passage, states: torch.Tensor) -> None:
         """Add the taken states (tokens, width) of a window to the spans they belong to."""
         for row, tokens in enumerate(self.ranges):
             begin, end = max(tokens.start, window.first), min(tokens.stop, window.first + len(states))

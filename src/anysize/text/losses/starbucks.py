@@ -8,7 +8,7 @@ softmax over each query's candidates. Both are here by name; the second, free of
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class StarbucksLoss(LayeredLoss):
         self,
         model: torch.nn.Module,
         loss: torch.nn.Module,
-        sizes: Iterable[tuple[int, int]] | Nesting,
+        sizes: str | Iterable[str | tuple[int, int]] | Nesting,
         *,
         n_sizes_per_step: int = -1,
         kl_weight: float = 1.0,
@@ -50,12 +50,11 @@ class StarbucksLoss(LayeredLoss):
         if kl_temperature is None:
             kl_temperature = 0.05 if kl_on == "similarity" else 1.0
         super().__init__(model, loss, kl_on=kl_on, kl_temperature=kl_temperature, **options)
-        self.sizes = sizes if isinstance(sizes, Nesting) else menu_of(sizes)
+        self.sizes = sizes if isinstance(sizes, Nesting) else Nesting.parse(sizes)
         if set(self.sizes.axes) != {"layers", "dims"}:
             raise SizeError(f"a menu lists layers and dims; got {', '.join(self.sizes.axes)}")
         width = unwrapped(model).get_embedding_dimension()
-        if self.sizes.full.layers > self.depth or self.sizes.full.dims > width:
-            raise SizeError(f"{self.sizes.full} exceeds the model, which has layers={self.depth},dims={width}")
+        self.sizes.within(Size(layers=self.depth, dims=width))
         if n_sizes_per_step == 0 or n_sizes_per_step < -1:
             raise SizeError(f"n_sizes_per_step is {n_sizes_per_step}; give a number of sizes, or -1 for all")
         self.n_sizes_per_step, self.kl_weight = n_sizes_per_step, kl_weight
@@ -93,16 +92,6 @@ class StarbucksLoss(LayeredLoss):
     archivePrefix={arXiv}
 }
 """
-
-
-def menu_of(pairs: Iterable[Sequence[int]]) -> Nesting:
-    """A nesting of (layers, dims) pairs, smallest first. Raises `SizeError` if one is no pair, or they do not grow."""
-    sizes = []
-    for pair in pairs:
-        if len(pair) != 2:
-            raise SizeError(f"{pair!r} is no (layers, dims) pair")
-        sizes.append(Size(layers=pair[0], dims=pair[1]))
-    return Nesting.pairs(sizes)
 
 
 def _cell(size: Size) -> Cell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,11 @@ from anysize.text.pretrain.made import Pretrained
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
+    from anysize.text.pretrain.base import Base
     from anysize.text.pretrain.methods import Pretrainer
+    from anysize.text.pretrain.windows import TokenWindows
 
+Collate = Callable[[Sequence[int]], dict[str, torch.Tensor]]
 _LOOKED_AT = 8
 """Batches on which the losses of each size are told in the end."""
 
@@ -33,7 +36,6 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
     from anysize.core.training.left_out import runner, watched
     from anysize.core.training.trainer import TrainingPlan, train
     from anysize.text.pretrain.base import load_base
-    from anysize.text.pretrain.masks import NestedWholeWordMask
     from anysize.text.pretrain.mlm_head import NestedHead
     from anysize.text.pretrain.objective import SMAEObjective, losses_by_size
     from anysize.text.pretrain.windows import TokenWindows
@@ -42,27 +44,13 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
         raise AnysizeError("name the model to start from with --model: a folder or a hub name")
     set_seed(method.seed)  # a head, or all weights, may be drawn at random
     base = load_base(method.model)
-    stack, width = find_stack(base.encoder), int(base.encoder.config.hidden_size)
-    sizes = method.nesting(stack.depth, width)
-    limit = base.max_length if method.max_length is None else method.max_length
-    if limit > base.max_length:
-        raise AnysizeError(f"max-length {limit} exceeds the {base.max_length} tokens that {method.model} can read")
-    head = NestedHead(base.masked)
+    stack = find_stack(base.encoder)
+    sizes = method.nesting(stack.depth, int(base.encoder.config.hidden_size))
+    limit = _limit(method, base)
     encoder = truncated(base.encoder, sizes.full.layers, stack) if sizes.full.layers < stack.depth else base.encoder
     windows = TokenWindows(data.texts, base.tokenizer, limit)
-    masks = NestedWholeWordMask(
-        method.encoder_mask,
-        method.decoder_share,
-        base.tokenizer.mask_token_id,
-        base.tokenizer.pad_token_id,
-        np.setdiff1d(np.arange(encoder.config.vocab_size), base.tokenizer.all_special_ids),
-        method.seed,
-    )
-
-    def collate(rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        return masks(rows, *windows.take(rows))
-
-    module = SMAEObjective(encoder, head, sizes, decoder=method.has_decoder)
+    collate = _masked(method, base, windows)
+    module = SMAEObjective(encoder, NestedHead(base.masked), sizes, decoder=method.has_decoder)
     rows, watch = watched(method, windows, method.batch_size, runner(module, collate))
     plan = TrainingPlan.of(method, len(rows), warmup_ratio=0.05, weight_decay=0.001)
     learnt = train(module, rows, plan, workdir, resume=resume, collate=collate, watch=watch)
@@ -79,3 +67,28 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
         "losses_by_size": losses_by_size(module, looked_at),
     }
     return made
+
+
+def _limit(method: Pretrainer, base: Base) -> int:
+    """Tokens of a window: the base's own limit, or a shorter one."""
+    limit = base.max_length if method.max_length is None else method.max_length
+    if limit > base.max_length:
+        raise AnysizeError(f"max-length {limit} exceeds the {base.max_length} tokens that {method.model} can read")
+    return limit
+
+
+def _masked(
+    method: Pretrainer, base: Base, windows: TokenWindows
+) -> Callable[[Sequence[int]], dict[str, torch.Tensor]]:
+    """What makes a batch of windows by their numbers, each masked for encoder and decoder."""
+    from anysize.text.pretrain.masks import NestedWholeWordMask
+
+    masks = NestedWholeWordMask(
+        method.encoder_mask,
+        method.decoder_share,
+        base.tokenizer.mask_token_id,
+        base.tokenizer.pad_token_id,
+        np.setdiff1d(np.arange(base.encoder.config.vocab_size), base.tokenizer.all_special_ids),
+        method.seed,
+    )
+    return lambda rows: masks(rows, *windows.take(rows))

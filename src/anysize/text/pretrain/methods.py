@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from anysize.core.errors import AnysizeError
-from anysize.core.sizes.menu import diagonal, menu, within
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Trained
+from anysize.text.depth.methods import diagonal
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Pretrainer(Trained):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"
+    learns_from: ClassVar[str] = "unlabelled texts"
+    extra: ClassVar[str | None] = "text"
     reads: ClassVar[str] = "anysize.core.data.plain_text:read_texts"
     marker: ClassVar[str] = "pretraining.json"
     loads: ClassVar[str] = "anysize.text.pretrain.made:Pretrained.load"
@@ -63,7 +65,7 @@ class Pretrainer(Trained):
         lines = [f"{out}: {about['method']}, learnt from {about['windows']} windows, {about['tokens']} tokens"]
         for size, terms in about["losses_by_size"].items():
             lines.append(f"  {size}: " + ", ".join(f"{name} {value:.3f}" for name, value in terms.items()))
-        menu = ",".join(f"{size['layers']}:{size['dims']}" for size in made.nesting)
+        menu = ",".join(f"{size.layers}:{size.dims}" for size in made.nesting)
         return "\n".join(
             [*lines, f"next: anysize fit PAIRS --method starbucks --model {out} --sizes {menu} --out MODEL"]
         )
@@ -78,6 +80,8 @@ class SMAE(Pretrainer):
     """
 
     name: ClassVar[str] = "smae"
+    axes: ClassVar[tuple[str, ...]] = ("layers", "dims")
+    paper: ClassVar[str] = "Zhuang et al. 2024, arXiv 2410.13230"
     has_decoder: ClassVar[bool] = True
 
     sizes: tuple[str, ...] | None = None
@@ -92,7 +96,9 @@ class SMAE(Pretrainer):
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The menu for a model of this depth and width. Raises `SizeError` if it has not so much."""
-        return diagonal(depth, width) if self.sizes is None else within(menu(self.sizes), depth, width)
+        if self.sizes is None:
+            return diagonal(depth, width)
+        return Nesting.parse(self.sizes).within(Size(layers=depth, dims=width))
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class MLM(Pretrainer):
     """Masked-language modelling of the whole encoder, as BERT was trained: the rival of ``smae``."""
 
     name: ClassVar[str] = "mlm"
+    axes: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Devlin et al. 2018, arXiv 1810.04805"
 
     def nesting(self, depth: int, width: int) -> Nesting:
         """The one full size."""

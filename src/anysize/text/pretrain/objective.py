@@ -73,7 +73,7 @@ class SMAEObjective(nn.Module):
         `shuffled` gives each text's decoder its neighbour's first state, to see how much of a text that state tells.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        states = tapped(self.encoder, inputs, self.sizes.levels("layers"), self.stack)
+        states = tapped(self.encoder, inputs, self.sizes.values("layers"), self.stack)
         found = []
         for size in self.sizes:
             state = states[size.layers][:, :, : size.dims]

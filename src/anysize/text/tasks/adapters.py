@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import read_json, write_json
 
 TASKS = ("retrieval.query", "retrieval.passage", "separation", "classification", "text-matching")
@@ -184,7 +184,7 @@ def check_tasks(tasks: Sequence[str]) -> None:
         raise AnysizeError(f"no task is named; there are: {', '.join(TASKS)}")
     for task in tasks:
         if task not in TASKS:
-            raise AnysizeError(f"no task is called {task!r}; there are: {', '.join(TASKS)}")
+            raise AnysizeError(f"no task is called {task!r}; {nearest(task, TASKS)}")
         if list(tasks).count(task) > 1:
             raise AnysizeError(f"the task {task} is listed twice; each has one adapter")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, DataError, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -100,8 +100,10 @@ def read_task_sets(words: Sequence[str]) -> list[TaskSet]:
 def check_task(task: str) -> None:
     """Raise `AnysizeError` for what is no task."""
     if task not in SHAPES:
-        hint = "; retrieval trains both of its adapters" if task.startswith("retrieval.") else ""
-        raise AnysizeError(f"no task is called {task!r}; there are: {', '.join(SHAPES)}{hint}")
+        both = "did you mean retrieval, which trains both of its adapters?"
+        raise AnysizeError(
+            f"no task is called {task!r}; {both if task.startswith('retrieval.') else nearest(task, SHAPES)}"
+        )
 
 
 def task_set(task: str, data: Data) -> TaskSet:
@@ -110,15 +112,15 @@ def task_set(task: str, data: Data) -> TaskSet:
     wants_labels = task in ("classification", "separation")
     if wants_labels and data.labels is not None and data.items().texts is not None:
         found = _labelled(task, data)
-    elif task == "text-matching" and data.scored is not None:
-        scored = data.training_scored()
-        assert scored is not None
-        found = TaskSet(task, data.name, data.fingerprint, "scored pairs", [scored.first, scored.second], scored.scores)
+    elif task == "text-matching" and (scored := data.training_scored()) is not None:
+        sides = [list(scored[name]) for name in ("sentence1", "sentence2")]
+        found = TaskSet(task, data.name, data.fingerprint, "scored pairs", sides, list(scored["score"]))
     elif not wants_labels and (pairs := data.training_pairs()) is not None:
-        places = {anchor: float(place) for place, anchor in enumerate(dict.fromkeys(pairs.anchors))}
+        places = {anchor: float(place) for place, anchor in enumerate(dict.fromkeys(pairs["anchor"]))}
         found = TaskSet(
-            task, data.name, data.fingerprint, "triplets" if pairs.negatives else "pairs", pairs.columns,
-            [places[anchor] for anchor in pairs.anchors],
+            task, data.name, data.fingerprint, "triplets" if pairs.negatives else "pairs",
+            [list(column) for column in pairs.paired.values()],
+            [places[anchor] for anchor in pairs["anchor"]],
         )  # fmt: skip
     else:
         raise DataError(f"{data.name} is no data for {task}; expected {SHAPES[task]}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.backbones.texts.cut_texts import say_cut
+from anysize.core.data.columns import columns_of
 from anysize.core.digests import SEAL, check_seal, seal
 from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.files import new_directory, read_json, write_json
@@ -31,7 +32,7 @@ def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:
     encoder = TaskLoRA(
         base.model,
         adapters_of(sets),
-        dims=method.nesting(base.dimension).levels("dims"),
+        dims=method.nesting(base.dimension).values("dims"),
         r=method.r,
         lora_alpha=method.lora_alpha,
         lora_dropout=method.lora_dropout,
@@ -105,7 +106,7 @@ def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encod
     base = Encoder(method.model)
     if method.max_length is not None:
         base.model.max_seq_length = method.max_length
-    if data.corpus is None and data.pairs is None and data.scored is None:
+    if data.corpus is None and data.table is None:
         return base, []
     losses = _tune(method, data, base, workdir / "pairs", resume)
     with new_directory(tuned, marker=SEAL) as folder:
@@ -120,7 +121,7 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
     from anysize.backbones.sentence import trainable
     from anysize.core.training.left_out import runner, watched
     from anysize.core.training.trainer import train
-    from anysize.text.depth.fit import Columns, Training
+    from anysize.text.depth.fit import TextTraining
     from anysize.text.losses.dims import MatryoshkaLoss
     from anysize.text.tasks.losses import InfoNCELoss, TripletInfoNCELoss
 
@@ -130,14 +131,14 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
             f"{data.name} has no pairs to tune the encoder on; expected anchor, positive[, negative], "
             "or write none to train the adapters alone"
         )
-    columns = Columns(pairs.columns, sides=method.sides)
+    columns = columns_of(pairs, method.sides)
     model: Any = trainable(base.model).train()
     base.say_cut([text for column in columns.columns for text in column], "; --max-length sets where", side="document")
     temperature = method.temperature or 0.05
     inner = (TripletInfoNCELoss if pairs.negatives else InfoNCELoss)(model, temperature)
-    dims = list(method.nesting(base.dimension).levels("dims"))
+    dims = list(method.nesting(base.dimension).values("dims"))
     nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
-    training = Training(model, nested, columns.sides)
+    training = TextTraining(model, nested, columns.sides)
     rows, watch = watched(method, columns, method.batch_size, runner(training, training.collate))
     plan = TrainingPlan.of(method, len(rows), epochs=method.base_epochs, learning_rate=method.base_learning_rate)
     learnt = train(training, rows, plan, workdir, resume=resume, collate=training.collate, watch=watch)

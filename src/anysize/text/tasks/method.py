@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-import tyro
-
 from anysize.core.sides import Sides
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.widths import default_dims
@@ -23,14 +21,16 @@ class Tasks(Trained):
     """
 
     name: ClassVar[str] = "tasks"
+    axes: ClassVar[tuple[str, ...]] = ("dims",)
+    paper: ClassVar[str] = "Sturua et al. 2024, arXiv 2409.10173"
+    learns_from: ClassVar[str] = "pairs, scored pairs or labels, one file for each task"
+    extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.tasks.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "temperature", "base_epochs", "base_learning_rate")
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""
-    task: Annotated[list[str], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="TASK=DATA")] = field(
-        default_factory=list
-    )
+    task: Annotated[list[str], "TASK=DATA"] = field(default_factory=list)
     """Data of a task, such as retrieval=pairs.jsonl or classification=labelled.csv; repeat it for more."""
     dims: tuple[int, ...] | None = None
     """Widths to train, increasing, for example 24,96,384."""

@@ -85,9 +85,7 @@ class TaskEncoder(TaskRunning):
         flops = TOKENS * (2 * (blocks + adapter - table) + attention)
         return Cost(bytes=4 * self.size.dims, parameters=base + adapter, flops=flops)
 
-    def extract(  # type: ignore[override]  # a task beside the axes
-        self, size: Size | str | None = None, /, *, task: str | None = None, **axes: int
-    ) -> Any:
+    def extract(self, size: Size | str | None = None, /, *, task: str | None = None, **axes: int) -> Any:
         """
         One task as an ordinary sentence-transformers model of that width (`save` it): adapter merged, needs no PEFT.
 
@@ -100,7 +98,7 @@ class TaskEncoder(TaskRunning):
         # It embeds for this one task by whichever method it is asked.
         named = dict.fromkeys((name, "query", "document"), prompt) if prompt else {}
         settings = {**self.encoder.settings, "prompts": named, "default_prompt": name if prompt else None}
-        dims = [size for size in self.nesting.levels("dims") if size <= chosen.dims]
+        dims = [size for size in self.nesting.values("dims") if size <= chosen.dims]
         return self._plain(self.adapters.merged(name), settings, dims)
 
     def base(self) -> Any:

@@ -13,7 +13,7 @@ from anysize.core.errors import AnysizeError
 from anysize.text.tasks.data import TaskSet
 
 
-class Batch(NamedTuple):
+class TaskBatch(NamedTuple):
     """Rows of one data set."""
 
     which: int
@@ -43,13 +43,13 @@ class PlannedBatches(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> TaskBatch:
         which, rows = self.plan[index]
         one = self.sets[which]
         columns = [[column[row] for row, _ in rows] for column in one.columns]
         if one.shape == "labelled texts":
             columns.append([one.columns[0][partner] for _, partner in rows])
-        return Batch(which, columns, [one.labels[row] for row, _ in rows])
+        return TaskBatch(which, columns, [one.labels[row] for row, _ in rows])
 
 
 def _rows(one: TaskSet, seed: str) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,7 @@ from anysize.core.training.watching import Watch
 from anysize.text.losses.dims import MatryoshkaLoss
 from anysize.text.tasks.data import TaskSet
 from anysize.text.tasks.model import TaskEncoder
-from anysize.text.tasks.sampling import Batch, PlannedBatches
+from anysize.text.tasks.sampling import PlannedBatches, TaskBatch
 
 
 class Column(torch.nn.Module):
@@ -59,7 +59,7 @@ class TaskTraining(torch.nn.Module):
             MatryoshkaLoss(column, one.loss(column, temperature), matryoshka_dims=list(dims)) for one in sets
         )
 
-    def collate(self, batches: Sequence[Batch]) -> dict[str, Any]:
+    def collate(self, batches: Sequence[TaskBatch]) -> dict[str, Any]:
         """Token ids of each column with the task of its adapter, and the labels."""
         (batch,) = batches
         own = self.sets[batch.which]
@@ -130,7 +130,7 @@ def train_adapters(
     kept, left_out = list(sets), []
     if watch is not None:
         kept, left_out = map(list, zip(*(one.split(watch, plan.seed) for one in sets), strict=True))
-    training = TaskTraining(Column(encoder), kept, encoder.nesting.levels("dims"), temperature)
+    training = TaskTraining(Column(encoder), kept, encoder.nesting.values("dims"), temperature)
     many = steps or steps_of(kept, plan.batch_size, plan.epochs)
     look = None
     if left_out:

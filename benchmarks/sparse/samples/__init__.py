@@ -1,0 +1,1 @@
+"""What the benchmarks of sparse codes learn from, and what they keep of it."""

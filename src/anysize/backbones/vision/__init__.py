@@ -1,0 +1,1 @@
+"""Vision towers and vision-language models of others, opened as ours, and the pictures that they see."""

@@ -1,0 +1,226 @@
+"""
+A vision-language model of Hugging Face whose tower runs apart from its language model.
+
+`encode` runs the tower and the projector once; `logits` and `generate` take what it gave, in as many tokens as the
+caller keeps, through ``mm_encoder_outputs`` of transformers. No forward of the model is replaced.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from anysize.backbones.huggingface import pretrained
+from anysize.backbones.vision.prompts import Batch, Prompt, batched, read_prompt
+from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.quiet import quiet
+
+PROCESSOR = "processor"
+"""Folder, beside our weights, of what prepares texts and pictures, in its own format."""
+
+KNOWN = ("llava",)
+"""Model types that can be opened."""
+
+QUESTION = "<image>\n{question}\n"
+"""How a question is put to a model that says nothing itself."""
+
+
+class VisionLanguage:
+    """
+    A `LlavaForConditionalGeneration` with its processor: any tower and any language model that it holds.
+
+    Raises `AnysizeError` for another type of model, or a processor that was made for other patches.
+    """
+
+    def __init__(self, model: Any, processor: Any = None) -> None:
+        if model.config.model_type not in KNOWN:
+            raise AnysizeError(
+                f"pictures of a model of type {model.config.model_type!r} have no budget; expected {' or '.join(KNOWN)}"
+            )
+        self.model = model
+        side = int(model.config.vision_config.image_size) // int(model.config.vision_config.patch_size)
+        self.shape: tuple[int, ...] = (side, side)
+        """How the tokens of a picture lie before any budget: rows and columns."""
+        self.processor: Any = None
+        if processor is not None:
+            self.attach(processor)
+
+    @classmethod
+    def open(cls, name: str | os.PathLike[str]) -> Self:
+        """
+        A model by folder or hub name, in float32, with its processor; no code of it runs.
+
+        Raises `AnysizeError` if there is none that can be opened.
+        """
+        from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
+
+        try:
+            kind = pretrained(AutoConfig, name).model_type
+            if kind not in KNOWN:
+                raise AnysizeError(
+                    f"{name} is of type {kind!r}; a vision-language model of type {' or '.join(KNOWN)} is expected"
+                )
+            model = pretrained(LlavaForConditionalGeneration, name, dtype=torch.float32)
+            processor = pretrained(AutoProcessor, name)
+        except (CheckpointError, AnysizeError):
+            raise
+        except (OSError, ValueError, KeyError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise AnysizeError(f"cannot load the vision-language model {os.fspath(name)!r} ({reason})") from None
+        return cls(model.eval(), processor)
+
+    def attach(self, processor: Any) -> None:
+        """Give it what prepares texts and pictures. Raises `AnysizeError` if that was made for other patches."""
+        patch, theirs = int(self.vision.patch_size), getattr(processor, "patch_size", None)
+        if theirs is not None and theirs != patch:
+            raise AnysizeError(f"the processor cuts pictures in patches of {theirs} pixels, the model in {patch}")
+        self.processor = processor
+
+    # Pictures
+
+    def pixels(self, pictures: Sequence[Any]) -> torch.Tensor:
+        """Pillow images -> (n, 3, rows, columns), as the tower takes them."""
+        values = self.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
+        found: torch.Tensor = values.to(self.device, self.dtype)
+        return found
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """
+        All tokens of each picture after the projector, (n, all, width): the one pass of the tower.
+
+        Raises `AnysizeError` if they are not as many as `shape` has, for example because of a class token.
+        """
+        found = self.model.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
+        if len(found[0]) != math.prod(self.shape):
+            raise AnysizeError(
+                f"the tower gives {len(found[0])} tokens a picture, which are no {' x '.join(map(str, self.shape))}; "
+                'a class token is left out by vision_feature_select_strategy="default"'
+            )
+        return torch.stack(list(found))
+
+    # Questions
+
+    def prompt(self, question: str, *, pictures: int = 1, answer: str | None = None) -> Prompt:
+        """A question about one picture or several, as the model's chat template puts it."""
+        plain = question.replace(self.image_token, "").strip()
+        template = getattr(self.processor, "chat_template", None)
+        if template:
+            content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": plain}]
+            text = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            )
+        else:
+            text = QUESTION.format(question=plain).replace("<image>", self.image_token * pictures)
+        return read_prompt(self.tokenizer, text, self.placeholder, pictures=pictures, answer=answer)
+
+    def batch(self, prompts: Sequence[Prompt], counts: Sequence[Sequence[int]], *, room: int = 0) -> Batch:
+        """Prompts side by side; `room` tokens are left for what is generated."""
+        limit = getattr(self.text, "max_position_embeddings", None)
+        made = batched(prompts, counts, self.placeholder, self.filler, None if limit is None else limit - room)
+        return Batch(*(part.to(self.device) for part in made))
+
+    # The language model
+
+    def logits(self, batch: Batch, kept: Sequence[torch.Tensor], last: int = 0) -> torch.Tensor:
+        """
+        (n, tokens, vocabulary), of the last `last` tokens if not 0; `kept` holds each picture's tokens (count, width).
+
+        Raises `AnysizeError` if the pictures' tokens are not as many as their placeholders.
+        """
+        found = self.model(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
+            mm_encoder_outputs=self._given(batch, kept), logits_to_keep=last,
+        )  # fmt: skip
+        logits: torch.Tensor = found.logits
+        return logits
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, kept: Sequence[torch.Tensor], max_new_tokens: int) -> list[str]:
+        """What it answers, the likeliest token first at every step."""
+        with quiet():
+            ids = self.model.generate(
+                input_ids=batch.ids, attention_mask=batch.mask, mm_encoder_outputs=self._given(batch, kept),
+                max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.filler,
+                eos_token_id=self.tokenizer.eos_token_id,
+            )  # fmt: skip
+        new = ids[:, batch.ids.shape[1] :]
+        return [text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)]
+
+    def _given(self, batch: Batch, kept: Sequence[torch.Tensor]) -> dict[str, Any] | None:
+        """What stands for the pictures; made anew for each call, since the library writes into it."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        places, there = int((batch.ids == self.placeholder).sum()), sum(map(len, kept))
+        if places != there:
+            raise AnysizeError(f"the pictures have {there} tokens, and the questions have room for {places}")
+        if not kept:
+            return None
+        return {"image": BaseModelOutputWithPooling(pooler_output=list(kept))}  # type: ignore[arg-type]
+
+    # What it is made of
+
+    @property
+    def projector(self) -> nn.Module:
+        """What makes the tower's patches tokens of the language model."""
+        module: nn.Module = self.model.model.multi_modal_projector
+        return module
+
+    def set_projector(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+        """Put another projector in its place, whose tokens lie as `shape` says."""
+        self.model.model.multi_modal_projector = module
+        self.shape = shape
+
+    @property
+    def tokenizer(self) -> Any:
+        """Of the language model."""
+        return self.processor.tokenizer
+
+    @property
+    def text(self) -> Any:
+        """The configuration of the language model."""
+        return self.model.config.text_config
+
+    @property
+    def vision(self) -> Any:
+        """The configuration of the tower."""
+        return self.model.config.vision_config
+
+    @property
+    def image_token(self) -> str:
+        """What stands for a picture in a text."""
+        return str(self.processor.image_token)
+
+    @property
+    def placeholder(self) -> int:
+        """Its id."""
+        return int(self.model.config.image_token_id)
+
+    @property
+    def filler(self) -> int:
+        """The id that fills up a row."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(iter(self.model.parameters())).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the tower."""
+        return next(iter(self.model.model.vision_tower.parameters())).dtype
+
+
+def read_processor(directory: Path) -> Any:
+    """The processor of a saved model. Raises `CheckpointError` if it cannot be read."""
+    from transformers import AutoProcessor
+
+    with refused_as_damaged(f"what prepares pictures and texts in {directory} cannot be read"):
+        return pretrained(AutoProcessor, directory / PROCESSOR, local_files_only=True)

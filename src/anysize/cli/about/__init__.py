@@ -1,0 +1,1 @@
+"""What ``anysize info`` tells, a file for each kind of thing."""

@@ -1,0 +1,10 @@
+from anysize.search.asking.results import Hit as Hit
+from anysize.search.asking.results import Results as Results
+from anysize.search.asking.results import StageReport as StageReport
+from anysize.search.asking.stages import Stage as Stage
+from anysize.search.asking.stages import default_stages as default_stages
+from anysize.search.asking.stages import multiply_adds as multiply_adds
+from anysize.search.backend import Backend as Backend
+from anysize.search.index import Index as Index
+from anysize.search.intake.items import Encoder as Encoder
+from anysize.search.qdrant import QdrantIndex as QdrantIndex

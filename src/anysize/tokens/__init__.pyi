@@ -1,0 +1,11 @@
+from anysize.tokens.budget.frames import FrameRate as FrameRate
+from anysize.tokens.budget.frames import Frames as Frames
+from anysize.tokens.budget.grid import GridPool as GridPool
+from anysize.tokens.budget.operator import Prefix as Prefix
+from anysize.tokens.budget.operator import TokenBudget as TokenBudget
+from anysize.tokens.budget.queries import MatryoshkaQueryTransformer as MatryoshkaQueryTransformer
+from anysize.tokens.draws import Draw as Draw
+from anysize.tokens.methods import M3 as M3
+from anysize.tokens.methods import MQT as MQT
+from anysize.tokens.vlm.model import Asked as Asked
+from anysize.tokens.vlm.model import NestedVLM as NestedVLM

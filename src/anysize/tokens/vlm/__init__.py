@@ -1,0 +1,1 @@
+"""Vision-language models that pay as many tokens for a picture as they are given."""

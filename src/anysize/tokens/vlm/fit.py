@@ -1,0 +1,86 @@
+"""What the methods ``m3`` and ``mqt`` do: the model, its projector first, then what else should learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anysize.backbones.vision.join import joined
+from anysize.backbones.vision.llava import VisionLanguage
+from anysize.core.data.data import Data
+from anysize.core.errors import AnysizeError, DataError
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.training.trainer import TrainingPlan
+from anysize.evaluation.answers import questions_of
+from anysize.tokens.budget.grid import GridPool
+from anysize.tokens.draws import Draw
+from anysize.tokens.methods import M3, MQT
+from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.training import learn
+
+
+def untrained(method: M3 | MQT) -> NestedVLM:
+    """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
+    if method.model is None:
+        raise AnysizeError("name the vision-language model to start from with --model")
+    vlm = VisionLanguage.open(method.model) if method.tower is None else joined(method.tower, method.model)
+    if isinstance(method, M3):
+        tokens = method.tokens or usual(vlm.shape)
+        return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
+    nesting = method.nesting()
+    budget = {
+        "kind": "queries",
+        "queries": nesting.full.tokens,
+        "heads": method.heads,
+        "key_source": method.key_source,
+    }
+    return NestedVLM(nesting, vlm, budget)
+
+
+def usual(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """M3's grids, each of which pools the next finer by its smallest divisor: 24 x 24 gives 1, 9, 36, 144, 576."""
+    whole, side = GridPool().counts(shape), math.gcd(*shape)
+    found, window = [whole[-1]], 1
+    while side > 1:
+        step = next(one for one in range(2, side + 1) if side % one == 0)
+        side //= step
+        window *= step
+        found.append(whole[-1] // window**2)
+    return tuple(reversed(found))
+
+
+def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: bool) -> NestedVLM:
+    """A model that has learnt from questions with answers. Raises `DataError` if there are fewer than two."""
+    if len(questions) < 2:
+        raise DataError(f"{len(questions)} questions are too few to learn from; give at least 2")
+    model = untrained(method)
+    common: dict[str, Any] = {
+        "batch_size": min(method.batch_size, len(questions)),
+        "seed": method.seed,
+        "bf16": method.bf16,
+        "warmup_ratio": 0.03,
+    }
+    losses = []
+    if method.align_epochs:
+        plan = TrainingPlan(epochs=method.align_epochs, learning_rate=method.align_rate, **common)
+        whole = NestedVLM(Nesting.pairs([model.nesting.full]), model.vlm, model.spec)
+        losses += learn(whole, questions, plan, workdir / "align", draw=Draw("all"), parts="projector", resume=resume)
+    plan = TrainingPlan(epochs=method.epochs, learning_rate=method.learning_rate, **common)
+    losses += learn(
+        model, questions, plan, workdir, draw=Draw(method.draw), parts=method.train, lora=method.lora, resume=resume
+    )
+    model.about = {"learnt_from": "questions", "rows": len(questions), "losses": losses}
+    return model.eval()
+
+
+def fit(method: M3 | MQT, data: Data, workdir: Path, resume: bool) -> NestedVLM:
+    """Learn from the questions of `data` about pictures that are not held out."""
+    asked = questions_of(data, "learn")
+    rows = [
+        Asked(parts[0]["image"], parts[1]["text"], answers[0])
+        for parts, answers in zip(asked.rows, asked.answers, strict=True)
+        if answers and answers[0].strip()
+    ]
+    return taught(method, rows, workdir, resume)

@@ -1,0 +1,28 @@
+"""What a nested vision-language model stands beside: one cut after training, one a budget, one random budget a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from anysize.core.verbs.rivals import check_same_data, method_of
+from anysize.tokens.vlm.model import NestedVLM
+
+if TYPE_CHECKING:
+    from anysize.core.data.data import Data
+    from anysize.core.model.contract import NestedModel
+
+
+def full_cut(model: NestedVLM, data: Data) -> list[NestedModel]:
+    """The rival ``full-cut``: the same training with all tokens at every step, cut to each budget afterwards."""
+    check_same_data(model, data, "full-cut")
+    whole = method_of(model).at_full().fit(data)
+    cut = NestedVLM(model.nesting, whole.vlm, whole.spec)
+    return [cut.at(size) for size in model.nesting]
+
+
+def random(model: NestedVLM, data: Data) -> list[NestedModel]:
+    """The rival ``random``: one of the budgets at each step, in place of all."""
+    check_same_data(model, data, "random")
+    made = replace(method_of(model), draw="random").fit(data)
+    return [made.at(size) for size in model.nesting]

@@ -1,0 +1,118 @@
+"""
+Answers learnt at several budgets (M3, section 3.2; MQT, section 3.2): the tower runs once, the language model per size.
+
+The loss of a size is the mean over the answers' tokens, and every size counts the same: ``(1/|S|) sum_s CE_s``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from anysize.backbones.vision.pictures import picture
+from anysize.backbones.vision.prompts import IGNORED, Prompt
+from anysize.core.losses.nested import nested_loss
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
+from anysize.core.training.trainer import TrainingPlan, quiet, train
+from anysize.tokens.draws import Draw
+from anysize.tokens.vlm.model import Asked, NestedVLM
+
+Parts = Literal["projector", "language", "all"]
+
+
+class AnswerTraining(nn.Module):
+    """The loss of a batch of questions at the sizes of the step; what `train` trains."""
+
+    step: torch.Tensor
+
+    def __init__(self, model: NestedVLM, draw: Draw, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.draw, self.seed = model, draw, seed
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))  # a checkpoint keeps it, so a resume goes on
+        self.last: dict[Size, float] = {}
+        """Each size's own loss at the last step."""
+
+    def forward(self, pixels: torch.Tensor, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+        """``{"loss": ...}`` of pictures (n, 3, rows, columns) and their questions with answers."""
+        sizes = self.draw.pick(self.model.nesting, int(self.step), self.seed)
+        self.step += 1
+        kept = self.model.keep(self.model.vlm.encode(pixels), sizes)
+        drawn = Nesting(tokens=tuple(size.tokens for size in sizes))
+        found = nested_loss(drawn, lambda size: answer_loss(self.model, prompts, kept[size]), reduction="mean")
+        self.last = {size: float(term.detach()) for size, term in found.terms.items()}
+        return {"loss": found.total}
+
+
+def answer_loss(model: NestedVLM, prompts: Sequence[Prompt], kept: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens, with (n, count, width) tokens of the pictures."""
+    batch = model.vlm.batch(prompts, [[kept.shape[1]]] * len(prompts))
+    longest = max(len(prompt.answer) for prompt in prompts)
+    logits = model.vlm.logits(batch, list(kept), last=longest + 1)[:, :-1]  # a token is foretold by the one before it
+    wanted = batch.labels[:, -longest:]
+    return functional.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED)
+
+
+def learn(
+    model: NestedVLM,
+    questions: Sequence[Asked],
+    plan: TrainingPlan,
+    workdir: Path,
+    *,
+    draw: Draw,
+    parts: Parts = "all",
+    lora: int = 0,
+    resume: bool = False,
+) -> list[dict[str, float]]:
+    """
+    Train these parts of a model in place, the language model through adapters of rank `lora` if that is not 0; they are
+    added to its weights at the end. Returns the losses on the way.
+    """
+    prompts = [model.vlm.prompt(one.question, answer=one.answer) for one in questions]
+
+    def collate(rows: Sequence[int]) -> dict[str, Any]:
+        shown = [picture(questions[row].picture) for row in rows]
+        return {"pixels": model.vlm.pixels(shown), "prompts": [prompts[row] for row in rows]}
+
+    module = AnswerTraining(model, draw, plan.seed)
+    with _training(model, parts, lora):
+        learnt = train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)
+    losses: list[dict[str, float]] = learnt["losses"]
+    return losses
+
+
+@contextlib.contextmanager
+def _training(model: NestedVLM, parts: Parts, lora: int) -> Iterator[None]:
+    """Let only these parts learn; afterwards the model is as it was, but for what it learnt."""
+    inside = model.net.model
+    for weight in model.parameters():
+        weight.requires_grad_(parts == "all")
+    for weight in model.vlm.projector.parameters():
+        weight.requires_grad_(True)
+    adapted: Any = None
+    if parts != "projector" and lora:
+        from peft import LoraConfig, get_peft_model
+
+        named = [name for name, part in inside.language_model.named_modules() if isinstance(part, nn.Linear)]
+        with quiet():
+            adapters = LoraConfig(r=lora, lora_alpha=2 * lora, target_modules=named, lora_dropout=0.0)
+            adapted = get_peft_model(inside.language_model, adapters)
+    elif parts != "projector":
+        for weight in (*inside.language_model.parameters(), *model.net.lm_head.parameters()):
+            weight.requires_grad_(True)
+    model.train()
+    try:
+        yield
+    finally:
+        if adapted is not None:
+            with quiet():
+                adapted.merge_and_unload()
+        for weight in model.parameters():
+            weight.requires_grad_(True)
+        model.eval()

@@ -1,0 +1,64 @@
+"""Vision-language models with random weights, small enough to run a hundred times a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+WORDS = [
+    *("<pad>", "<s>", "</s>", "<unk>", "<image>", "what", "is", "there", "how", "many", "yes", "no"),
+    *("one", "two", "three", "four", "red", "green", "blue"),
+]
+
+
+def tiny_tokenizer(words: list[str] = WORDS) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        extra_special_tokens={"image_token": "<image>"},
+    )  # fmt: skip
+
+
+def tiny_processor(side: int = 24, patch: int = 6, tokenizer: Any = None) -> Any:
+    from transformers import CLIPImageProcessorPil, LlavaProcessor
+
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    return LlavaProcessor(
+        pictures, tokenizer or tiny_tokenizer(), patch_size=patch, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )  # fmt: skip
+
+
+def tiny_llava(side: int = 24, patch: int = 6, *, seed: int = 0, **text: Any) -> tuple[Any, Any]:
+    """A model and its processor; pictures have (side / patch)^2 tokens."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    torch.manual_seed(seed)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=side,
+        patch_size=patch,
+    )  # fmt: skip
+    language = LlamaConfig(
+        **{"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+           "num_key_value_heads": 1, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0,
+           "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.3} | text
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=vision.to_dict(), text_config=language.to_dict(), image_token_index=4,
+        image_seq_length=(side // patch) ** 2, vision_feature_layer=-1,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(config).eval(), tiny_processor(side, patch)
+
+
+def drawn(count: int, side: int = 24, seed: int = 0) -> list[Any]:
+    """Pictures of noise."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(count)]
