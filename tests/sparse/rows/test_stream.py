@@ -113,9 +113,7 @@ def test_rows_that_were_altered_are_made_again(tmp_path: Path, encoder_path: Pat
     made = []
     real = Source.runner
     monkeypatch.setattr(
-        monkeypatch.setattr(
-            Source, "runner", lambda one, **how: lambda some: made.append(len(some)) or real(one, **how)(some)
-        )  # fmt: skip
+        Source, "runner", lambda one, **how: lambda some: made.append(len(some)) or real(one, **how)(some)
     )
     assert np.array_equal(source.rows(texts, tmp_path)[:], rows)
     assert made == []
