@@ -9,7 +9,7 @@ cheapest budget is taken that is likely enough. The price is one more reading at
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -54,6 +54,11 @@ class Chooser:
         chances = self.chances(margins)
         enough = chances >= chances.max(1, keepdims=True) - self.within
         return [self.tokens[int(place)] for place in enough.argmax(1)]
+
+    def up_to(self, most: int) -> Self:
+        """The same choice among budgets of at most `most` tokens."""
+        kept = sum(count <= most for count in self.tokens)
+        return replace(self, tokens=self.tokens[:kept], slopes=self.slopes[:kept], intercepts=self.intercepts[:kept])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model's configuration."""
