@@ -9,9 +9,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Sums differ with the number of threads, and a run that is killed in one process continues in another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import json
 import random
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +34,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example may take depends on what else the machine does.
 settings.register_profile("anysize", deadline=None)
 settings.load_profile("anysize")
+
+_seen = 0  # modules when what they hold was last put aside
+
+
+@pytest.fixture(autouse=True)
+def libraries_put_aside() -> None:
+    """
+    The trainer collects garbage three times a training: with torch and transformers loaded, four fifths of the time.
+
+    What libraries hold stays for good, so that nobody need look through it again.
+    """
+    global _seen
+    if len(sys.modules) > _seen + 200:
+        gc.collect()
+        gc.freeze()
+        _seen = len(sys.modules)
+
 
 WORDS = [a + b for a in ("ba", "de", "fi", "go", "hu", "ka", "lo", "mi", "nu", "po") for b in
          ("lan", "mer", "nis", "por", "quo", "ran", "sel", "tam", "vor", "wis", "zet", "cul", "dor", "fen", "gar",

@@ -20,6 +20,7 @@ from anysize.backbones import blocks as layered
 from anysize.backbones.cut import assembled, cut_to
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.backbones.tail import described, finish, module_of, pooled, tail_of
+from anysize.backbones.texts.batching import readable
 from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import prompt_of
 from anysize.backbones.texts.window import Window
@@ -126,8 +127,7 @@ class Backbone(nn.Module):
         limit = self.settings["max_length"]
         prompts = self.prompt() if prompts is None else prompts
         before = [prompts] * len(texts) if isinstance(prompts, str) else list(prompts)
-        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
-        written = [prompt + text[: 20 * limit] for prompt, text in zip(before, texts, strict=True)]
+        written = [prompt + readable(text, limit) for prompt, text in zip(before, texts, strict=True)]
         batch = dict(self._tokenized(written, padding=True, return_tensors="pt"))
         pooling: Any = self.tail[0]
         if not pooling.include_prompt:

@@ -16,7 +16,7 @@ from anysize.backbones.huggingface import check_tokenizers, needs_code
 from anysize.backbones.identity import PROBES, identity, weights_digest, written
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
-from anysize.backbones.texts.batching import batches, estimated_lengths
+from anysize.backbones.texts.batching import batches, estimated_lengths, readable
 from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import kept_prompts, prompt_in
 from anysize.backbones.texts.window import Window
@@ -122,7 +122,7 @@ class Encoder(TwoSided):
         same = self._cache is not None and self._written == written(self.model)
         return encode_distinct(
             texts,
-            lambda shard: self.run(shard, side, batch_size, bf16=bf16),
+            lambda shard, done: self.run(shard, side, batch_size, bf16=bf16, done=done),
             apart=self._apart(side) + ("bf16\0" if bf16 else ""),
             store=self.store,
             cache=self._cache if same else None,
@@ -152,17 +152,22 @@ class Encoder(TwoSided):
         return f"{routed or ''}\0{prompt}\0" if routed or prompt else ""
 
     def run(
-        self, texts: list[str], side: Side | None = None, batch_size: int = 64, *, bf16: bool = False
+        self,
+        texts: list[str],
+        side: Side | None = None,
+        batch_size: int = 64,
+        *,
+        bf16: bool = False,
+        done: Callable[[int], Any] = lambda count: None,
     ) -> np.ndarray:
-        """As `encode`, for texts of which none is longer than the one before; what is kept is not looked at."""
+        """As `encode`, texts falling in length, past what is kept; ``done(count)`` is called for every part."""
         import torch
 
         # What encode_query and encode_document do: a prompt, and a task that a model with two routes goes by.
         how: dict[str, Any] = {"prompt": prompt_in(self.model, side), **({} if side is None else {"task": side})}
         length = self.model.max_seq_length or 8192
         limit = None if math.isinf(length) else int(length)  # a static model reads any length
-        # Tokenising a text of a million characters only to drop nearly all of it would cost seconds.
-        shorter = texts if limit is None else [text[: 20 * limit] for text in texts]
+        shorter = texts if limit is None else [readable(text, limit) for text in texts]
         groups = [range(len(texts))] if limit is None else batches(estimated_lengths(shorter, limit), batch_size)
         found = []
         name = None if self._source is self._model else self.name
@@ -170,6 +175,7 @@ class Encoder(TwoSided):
             for rows in groups:
                 part = shorter[rows.start : rows.stop]
                 found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False, **how))
+                done(len(part))
         vectors = np.concatenate(found).astype(np.float32)
         if not np.isfinite(vectors).all():
             raise CheckpointError(f"the model {self.name} gives values that are not finite; it may be damaged")
@@ -185,7 +191,7 @@ class Encoder(TwoSided):
 
 def encode_distinct(
     texts: Sequence[str],
-    run: Callable[[list[str]], np.ndarray],
+    run: Callable[[list[str], Callable[[int], Any]], np.ndarray],
     *,
     apart: str = "",
     store: FeatureStore | None = None,
@@ -195,7 +201,8 @@ def encode_distinct(
     """
     Embed each distinct text once, a shard at a time, what `store` or `cache` know not again; rows as `texts` stand.
 
-    `apart` goes before the texts in the store, so that a text embedded in two ways is known by both.
+    ``run(texts, done)`` embeds a shard, and calls ``done(count)`` for every part of it. `apart` goes before the texts
+    in the store, so that a text embedded in two ways is known by both.
     """
     from anysize.core.progress import bar
 
@@ -207,8 +214,7 @@ def encode_distinct(
     with bar(len(missing), "encoding", " texts", show=progress) as shown:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
-            store.add([apart + text for text in shard], run(shard), cache)
-            shown.update(len(shard))
+            store.add([apart + text for text in shard], run(shard, shown.update), cache)
     return store.take([apart + text for text in texts])
 
 

@@ -87,6 +87,7 @@ def fit_classifier(
     y = model.places(listed)
     # Unit-length rows have tiny entries; with their scale taken out one learning rate serves all features.
     spread = float(x.std(correction=0)) or 1.0
+    # A loop of its own: the trainer's checkpoints, bar and processes take longer than these seconds of training do.
     optimizer = torch.optim.AdamW(model.parameters(), lr=method.learning_rate, weight_decay=method.weight_decay)
     order = torch.Generator().manual_seed(method.seed)
     steps = method.epochs * -(-len(x) // method.batch_size)

@@ -1,4 +1,4 @@
-"""How far long work has come, on standard error: a bar on a terminal, elsewhere a line now and then."""
+"""How far long work has come, on standard error: a bar on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 View = TypeVar("View")
 
-FIRST, EVERY = 10.0, 30.0
+EVERY = 10.0
 """Seconds until the first line, and between two; work that is done sooner says nothing."""
 
 
@@ -20,7 +20,7 @@ class Lines:
     def __init__(self, total: int | None, what: str, unit: str, done: int) -> None:
         self.total, self.what, self.unit, self.n = total, what, unit, done
         self._begun, self._first = time.monotonic(), done
-        self._next = self._begun + FIRST
+        self._next = self._begun + EVERY
         self._more = ""
 
     def update(self, count: int = 1) -> None:
@@ -64,6 +64,14 @@ def bar(total: int | None, what: str, unit: str = "", *, done: int = 0, show: bo
     from tqdm import tqdm
 
     return tqdm(total=total, initial=done, desc=what, unit=unit or "it", disable=not show, leave=leave)
+
+
+def each(things: Sequence[View], what: str, unit: str) -> Iterator[View]:
+    """One thing after another, with how many of them are done."""
+    with bar(len(things), what, unit) as shown:
+        for thing in things:
+            yield thing
+            shown.update(1)
 
 
 def each_view(views: Mapping[str, Sequence[View]], what: str = "measuring") -> Iterator[tuple[str, View]]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -22,6 +19,7 @@ from anysize.text.pretrain.made import Pretrained
 from anysize.text.pretrain.methods import MLM, SMAE
 from tests.conftest import WORDS, sentences, tree, write_pairs
 from tests.core.verbs.test_fit import at_step
+from tests.processes import die, killed
 
 
 @pytest.fixture(autouse=True)
@@ -136,15 +134,6 @@ def test_blocks_that_no_size_needs_are_dropped_and_weights_are_kept_where_there_
         torch.testing.assert_close(value, before[name], atol=1e-5, rtol=0)
 
 
-CHILD = """
-import os, signal, sys
-from anysize.cli.main import main
-from tests.core.verbs.test_fit import at_step
-at_step(int(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL))
-main(sys.argv[2:])
-"""
-
-
 def test_a_killed_run_resumes_to_the_same_weights(anysize, config_only, here):
     words = [
         "fit",
@@ -161,12 +150,12 @@ def test_a_killed_run_resumes_to_the_same_weights(anysize, config_only, here):
         "8",
     ]
     assert anysize(*words, "--out", "whole").status == 0
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, "17", *map(str, words), "--out", "cut"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def work():
+        at_step(17, die)
+        anysize(*words, "--out", "cut")
+
+    killed(work)
     assert not (here / "cut").exists()
     anysize(*words, "--out", "cut").refused("add --resume")
     anysize(*words, "--seed", "2", "--out", "cut", "--resume").refused("different options seed")

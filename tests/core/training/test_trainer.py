@@ -36,7 +36,8 @@ class Points(torch.utils.data.Dataset):
 
 def test_it_trains_and_reports_losses_that_fall(tmp_path):
     line = Line()
-    losses = train(line, Points(), TrainingPlan(epochs=40, batch_size=5, learning_rate=0.1), tmp_path, resume=False)
+    plan = TrainingPlan(epochs=40, batch_size=5, learning_rate=0.1)
+    losses = train(line, Points(), plan, tmp_path, resume=False)["losses"]
     assert line.w.item() == pytest.approx(3, abs=0.1)
     assert losses[-1]["step"] == 160
     assert losses[-1]["loss"] < 0.1 * losses[0]["loss"]
@@ -62,7 +63,8 @@ def test_progress_does_not_touch_standard_output(tmp_path, capfd):
 
 def test_without_a_checkpoint_resuming_starts_over(tmp_path):
     line = Line()
-    assert train(line, Points(), TrainingPlan(2, 5, 0.1), tmp_path, resume=True)[-1]["step"] == 8
+    learnt = train(line, Points(), TrainingPlan(2, 5, 0.1), tmp_path, resume=True)
+    assert learnt["losses"][-1]["step"] == 8
 
 
 class Twice(torch.nn.Module):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,28 +19,18 @@ from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
 from tests.conftest import WIDTH, spread_vectors, write_pairs
-from tests.processes import two_processes
+from tests.processes import die, killed, together
 
 METHOD = MRL(dims=(4, 8), epochs=10, batch_size=32, seed=3)  # 128 rows: 40 steps, a checkpoint every 4
 
-CHILD = """
-import os, signal, sys
-from anysize.core.training import trainer as training
-from anysize.core.verbs.fit import fit
-from anysize.text.embedder.method import MRL
-from tests.core.verbs.test_fit import METHOD, at_step
-at_step(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
-fit(sys.argv[1], method=METHOD, out=sys.argv[2])
-"""
 
-
-def at_step(step, act, replace=setattr):
-    """From now on, training calls `act` at the end of that step."""
+def at_step(step, act, replace=setattr, within=""):
+    """From now on, training (in a folder that is called `within`) calls `act` at the end of that step."""
     from transformers import TrainerCallback
 
     class Act(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
-            if state.global_step == step:
+            if state.global_step == step and within in args.output_dir:
                 act()
 
     replace(training, "use_plain_bar", lambda trainer: trainer.add_callback(Act()))
@@ -72,16 +60,6 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def run_child(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_it_saves_what_it_returns_and_leaves_nothing_else(vectors, tmp_path):
     model = fit(vectors, method=METHOD, out=tmp_path / "m")
     assert same(state(load(tmp_path / "m")), state(model))
@@ -105,8 +83,12 @@ def test_methods_go_by_name_or_as_objects(vectors):
 
 def test_killed_in_the_middle_it_resumes_to_the_same_weights(vectors, tmp_path):
     undisturbed = state(fit(vectors, method=METHOD))
-    done = run_child(vectors, tmp_path / "m", 23)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def work():
+        at_step(23, die)
+        fit(vectors, method=METHOD, out=tmp_path / "m")
+
+    killed(work)
     assert not (tmp_path / "m").exists()
     steps = [int(path.name.split("-")[1]) for path in (tmp_path / "m.partial" / "checkpoints").iterdir()]
     assert max(steps) == 20
@@ -269,7 +251,9 @@ def test_what_is_not_a_model_is_not_replaced(vectors, tmp_path):
 def test_two_processes_train_and_resume_to_the_same_weights(vectors, tmp_path, encoder_path):
     """A head, and a whole encoder in bfloat16; see `in_two_processes`."""
     write_pairs(tmp_path / "p.jsonl", 40)
-    two_processes("tests.core.verbs.in_two_processes", tmp_path, encoder_path)
+    from tests.core.verbs.in_two_processes import main
+
+    together(2, lambda: main(tmp_path, str(encoder_path)))
     assert load(tmp_path / "head").about["losses"][-1]["step"] == 16  # 128 rows, 2 x 16 a step, 4 epochs
     assert load(tmp_path / "full").at(dims=8).encode(["balan"]).shape == (1, 8)
     assert not list(tmp_path.glob("*.partial"))

@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,19 +7,7 @@ import anysize as az
 from anysize.core.errors import CheckpointError
 from anysize.quantize.training import omniquant
 from tests.conftest import flips, sentences
-
-KILLED_AT_THE_SECOND_BLOCK = """
-import os, signal, sys
-from anysize.cli.main import run
-from anysize.quantize.training import omniquant
-fit_block = omniquant._fit_block
-def dying(method, block, parts, states, calls, place):
-    if place == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit_block(method, block, parts, states, calls, place)
-omniquant._fit_block = dying
-run(sys.argv[1:])
-"""
+from tests.processes import die, killed
 
 
 def test_omniquant_that_is_killed_resumes_at_the_layer_it_reached(encoder_path, tmp_path, anysize, monkeypatch):
@@ -32,16 +16,20 @@ def test_omniquant_that_is_killed_resumes_at_the_layer_it_reached(encoder_path, 
              "--bits", "8,4,2", "--epochs", "2", "--batch-size", "8", "--learning-rate", "0.01"]  # fmt: skip
     assert anysize(*words, "--out", tmp_path / "whole").status == 0
     words += ["--out", tmp_path / "cut"]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_THE_SECOND_BLOCK, *map(str, words)], capture_output=True, env=dict(os.environ)
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    fit_block = omniquant._fit_block
+
+    def work():
+        # At the second block.
+        omniquant._fit_block = lambda *given: die() if given[-1] == 1 else fit_block(*given)
+        anysize(*words)
+
+    killed(work)
     kept = tmp_path / "cut.partial" / "blocks" / "0.safetensors"
     assert kept.exists()
     anysize(*words).refused("an unfinished run stands", "--resume")
     for _ in flips(kept, 4):
         anysize(*words, "--resume").refused("0.safetensors cannot be read", "delete it to learn that block again")
-    fitted, fit_block = [], omniquant._fit_block
+    fitted = []
 
     def watched(*args):
         fitted.append(args[-1])

@@ -9,13 +9,14 @@ from torch.nn import functional
 import anysize as az
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.losses.columns import cosent, in_batch_softmax
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.rivals import rival
 from anysize.quantize import MatQuant, QuantizedEncoder
 from anysize.quantize.layers.choosing import stacks
 from anysize.quantize.model.making import prepared
-from anysize.quantize.training.columns import collate, columns, cosent, in_batch_softmax
+from anysize.quantize.training.columns import collate, columns
 from anysize.quantize.training.fit import float_model
 from anysize.quantize.training.objective import CodesTraining
 from anysize.quantize.training.omniquant import Call, _first_inputs, _sample, real_tokens
@@ -173,7 +174,7 @@ def test_losses_are_those_of_sentence_transformers(encoder_path):
     theirs = MultipleNegativesRankingLoss(model).compute_loss_from_embeddings(columns, None)
     torch.testing.assert_close(in_batch_softmax(columns, 20.0), theirs)
     theirs = CoSENTLoss(model).compute_loss_from_embeddings(columns[:2], labels)
-    torch.testing.assert_close(cosent(columns[:2], labels, 20.0), theirs)
+    torch.testing.assert_close(cosent((columns[0] * columns[1]).sum(-1), labels, 1 / 20.0), theirs)
 
 
 def test_only_what_becomes_codes_moves_unless_all_shall(options, pairs):

@@ -1,8 +1,4 @@
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +13,8 @@ from anysize.core.sizes.size import Size
 from anysize.testing import check_nested_model
 from anysize.text import NestedEncoder, Starbucks, TwoDMSE
 from tests.conftest import sentences, write_pairs
+from tests.core.verbs.test_fit import at_step
+from tests.processes import die, killed, together
 
 
 @pytest.fixture
@@ -119,36 +117,25 @@ def test_data_without_pairs_is_refused(encoder_path, tmp_path):
 
 
 def test_a_killed_fit_resumes_to_the_same_weights(encoder_path, tmp_path):
-    data = write_pairs(tmp_path / "pairs.jsonl", count=80)
-    words = ["fit", data, "--method", "2dmse", "--model", encoder_path, "--layers", "1,2", "--dims", "8,16,32",
-             "--batch-size", "4", "--epochs", "3"]  # fmt: skip
-    main = "from anysize.cli.main import main; import sys; main(sys.argv[1:])"
-    command = [sys.executable, "-c", main, *map(str, words)]
-    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
-    cut = subprocess.Popen([*command, "--out", str(tmp_path / "cut")], stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "cut.partial" / "checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    cut.send_signal(signal.SIGKILL)
-    cut.wait()
+    data = read(write_pairs(tmp_path / "pairs.jsonl", count=80))
+    method = TwoDMSE(model=str(encoder_path), layers=(1, 2), dims=(8, 16, 32), batch_size=4, epochs=3)
+    whole = az.fit(data, method=method).state_dict()
+
+    def work():
+        at_step(23, die)
+        az.fit(data, method=method, out=tmp_path / "cut")
+
+    killed(work)
     assert not (tmp_path / "cut").exists()
-    subprocess.run([*command, "--out", str(tmp_path / "cut"), "--resume"], check=True, capture_output=True)
-    whole, resumed = (az.load(tmp_path / name).state_dict() for name in ("whole", "cut"))
+    resumed = az.fit(data, method=method, out=tmp_path / "cut", resume=True).state_dict()
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_two_processes_train_one_model(encoder_path, tmp_path):
     data = write_pairs(tmp_path / "pairs.jsonl", count=60)
-    main = tmp_path / "run.py"
-    main.write_text("from anysize.cli.main import main; import sys; main(sys.argv[1:])")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(main), "fit",
-               str(data), "--method", "starbucks", "--model", str(encoder_path), "--sizes", "1:8,2:32",
-               "--batch-size", "4", "--out", str(tmp_path / "out")]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("next: ") == 1, "one process speaks for all"
+    method = Starbucks(model=str(encoder_path), sizes=("1:8", "2:32"), batch_size=4)
+    together(2, lambda: az.fit(read(data), method=method, out=tmp_path / "out"))
     model = az.load(tmp_path / "out")
     assert model.at(layers=1, dims=8).encode(sentences(1)).shape == (1, 8)
     assert not Path(f"{tmp_path / 'out'}.partial").exists()

@@ -12,7 +12,7 @@ from anysize.backbones.blocks import checkpoint_activations, truncated
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.text import AdaptiveLayerLoss, Matryoshka2dLoss, StarbucksLoss
-from tests.processes import two_processes
+from tests.processes import together
 from tests.text.losses.test_dims import WIDTH, agree, columns, run
 
 pytest_plugins: list[str] = []
@@ -252,7 +252,9 @@ def test_trains_inside_a_sentence_transformer_trainer(model, tmp_path):
 
 
 def test_two_processes_give_the_gradients_of_one(folder, tmp_path):
-    two_processes("tests.text.losses.in_two_processes", folder, tmp_path)
+    from tests.text.losses.in_two_processes import main
+
+    together(2, lambda: main(folder, tmp_path))
     model = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(WIDTH)], device="cpu").train()
     for kind, loss in {
         "starbucks": StarbucksLoss(model, ranking(model), [(1, 8), (3, 32)]),

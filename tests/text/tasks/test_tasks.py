@@ -1,8 +1,4 @@
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,7 +18,9 @@ from anysize.text.tasks.data import read_task_sets
 from anysize.text.tasks.sampling import PlannedBatches
 from anysize.text.tasks.training import Column, TaskTraining, train_adapters
 from tests.conftest import WIDTH, WORDS, flips, sentences, undigested, write_pairs
+from tests.core.verbs.test_fit import at_step
 from tests.evaluation.measured import measured
+from tests.processes import die, killed
 
 TEXTS = [*sentences(6), "", "balan"]
 MIXED = [TASKS[place % 5] for place in range(len(TEXTS))]
@@ -348,7 +346,7 @@ def test_an_adapter_learns_its_task_and_the_others_stay(encoder_path, tmp_path):
     others = encoder.encode(texts, task="separation")
     base = encoder.base_fingerprint()
     plan = TrainingPlan(epochs=1, batch_size=16, learning_rate=2e-2)
-    losses = train_adapters(encoder, sets, plan, tmp_path / "work", steps=60)
+    losses = train_adapters(encoder, sets, plan, tmp_path / "work", steps=60)["losses"]
     assert losses[-1]["loss"] < losses[0]["loss"]
     for dims in (8, WIDTH):
         assert hits("classification", dims) > before[dims] + 0.15
@@ -489,20 +487,12 @@ def same(one, other):
 
 def test_a_killed_fit_resumes_to_the_same_weights(encoder_path, given, tmp_path):
     options, pairs = words_of_a_run(encoder_path, given, tmp_path)
-    main = "from anysize.cli.main import main; import sys; main(sys.argv[1:])"
-    words = ["fit", pairs, "--method", "tasks", "--model", encoder_path, "--dims", "8,32", "--batch-size", "4"]
-    for one in given:
-        words += ["--task", one]
-    cut = subprocess.Popen(
-        [sys.executable, "-c", main, *map(str, words), "--out", str(tmp_path / "cut")],
-        stderr=subprocess.DEVNULL,
-    )
-    checkpoints = tmp_path / "cut.partial" / "adapters" / "checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    cut.send_signal(signal.SIGKILL)
-    cut.wait()
+
+    def work():
+        at_step(12, die, within="adapters")
+        az.fit(str(pairs), method="tasks", out=tmp_path / "cut", **options)
+
+    killed(work)
     assert not (tmp_path / "cut").exists()
     base = tmp_path / "cut.partial" / "base"
     for name in ("model.safetensors", "losses.json", "tokenizer.json"):

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from anysize.backbones.texts.batching import readable
+
 COUNTED = 4096
 """Texts that are tokenised to count; of more, so many are drawn evenly, so that counting never takes long."""
 
@@ -38,7 +40,7 @@ def cut_share(texts: Sequence[str], tokenizer: Any, limit: int, prompt: str = ""
     drawn = long[:: -(-len(long) // COUNTED)] if long else []
     if not drawn:
         return 0.0, True
-    rows = tokenizer([prompt + text[: 20 * limit] for text in drawn], truncation=True, max_length=limit + 1)[
+    rows = tokenizer([prompt + readable(text, limit) for text in drawn], truncation=True, max_length=limit + 1)[
         "input_ids"
     ]
     return sum(len(row) > limit for row in rows) / len(drawn) * len(long) / len(texts), len(drawn) == len(long)

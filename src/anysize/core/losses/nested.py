@@ -8,9 +8,9 @@ the largest one, whose output is detached. Nothing here replaces a model's ``for
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -124,6 +124,11 @@ def nested_loss(
         distilled = {size: _scalar(distill.divergence(distill.output_at(size), teacher), size) for size in students}
         total = total + distill.weight * sum(weights[size] * term for size, term in distilled.items())
     return NestedTerms(total / whole if reduction == "mean" else total, terms, distilled)
+
+
+def told(module: torch.nn.Module, terms: Mapping[Any, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """``terms``, each size's own loss without its gradient, which a module gives where it is only looked at."""
+    return {} if module.training else {"terms": {str(size): term.detach() for size, term in terms.items()}}
 
 
 def _scalar(loss: torch.Tensor, size: Size) -> torch.Tensor:

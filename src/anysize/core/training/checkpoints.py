@@ -1,4 +1,4 @@
-"""The checkpoints that the trainer leaves in a working folder."""
+"""Checkpoints in a working folder: ``checkpoint-N`` are the trainer's, ``step-N`` those of a loop of one's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from anysize.core.errors import CheckpointError
 
 def last_checkpoint(workdir: Path) -> Path | None:
     """The latest checkpoint that was written to its end, if any."""
-    checkpoints = sorted((workdir / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    there = workdir / "checkpoints"
+    found = [path for pattern in ("checkpoint-*", "step-*") for path in there.glob(pattern)]
+    checkpoints = sorted(found, key=lambda path: int(path.name.split("-")[1]))
     return next((path for path in reversed(checkpoints) if _is_whole(path)), None)
 
 
@@ -42,7 +44,9 @@ def sealing() -> Any:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end: trainer_state.json comes last."""
+    """Whether a checkpoint was written to its end, where the trainer puts its state; a loop's own appear whole."""
+    if checkpoint.name.startswith("step-"):
+        return True
     try:
         json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
     except (OSError, ValueError):

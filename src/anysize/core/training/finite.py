@@ -27,7 +27,7 @@ def stopping_when_not_finite(trainer: Any, workdir: Path) -> Iterator[None]:
     from transformers import TrainerCallback
 
     def stop(what: str, value: float) -> None:
-        raise _diverged(what, value, trainer, workdir)
+        raise diverged(what, value, _where(trainer), workdir)
 
     class Watch(TrainerCallback):
         """Looks at the gradient when it is complete and not yet used."""
@@ -56,12 +56,16 @@ def stopping_when_not_finite(trainer: Any, workdir: Path) -> Iterator[None]:
         trainer.remove_callback(watch)
 
 
-def _diverged(what: str, value: float, trainer: Any, workdir: Path) -> DivergedError:
+def _where(trainer: Any) -> str:
     state, arguments = trainer.state, trainer.args
     step = state.global_step + 1
     per_pass = max(1, round(state.max_steps / arguments.num_train_epochs))
-    where = f"step {step} of {state.max_steps} (batch {(step - 1) % per_pass + 1} of pass {(step - 1) // per_pass + 1})"
-    kept = last_checkpoint(workdir)
+    return f"step {step} of {state.max_steps} (batch {(step - 1) % per_pass + 1} of pass {(step - 1) // per_pass + 1})"
+
+
+def diverged(what: str, value: float, where: str, workdir: Path | None) -> DivergedError:
+    """That the loss or the gradient is this value at this step, and what is kept of the run."""
+    kept = None if workdir is None else last_checkpoint(workdir)
     advice = "use a lower learning-rate, or leave out bf16"
     if kept is None:
         return DivergedError(f"the {what} is {value} at {where}; {advice}")

@@ -89,3 +89,13 @@ def all_have(mine: bool) -> bool:
     answer = torch.tensor([mine], dtype=torch.int64, device="cpu")
     torch.distributed.all_reduce(answer, torch.distributed.ReduceOp.MIN)
     return bool(answer)
+
+
+def first_says(mine: bool) -> bool:
+    """What holds in the first process, for which the others wait."""
+    if place()[1] == 1:
+        return mine
+    nccl = torch.distributed.get_backend() == "nccl"
+    answer = torch.tensor([mine], dtype=torch.int64, device=torch.cuda.current_device() if nccl else "cpu")
+    torch.distributed.broadcast(answer, 0)
+    return bool(answer)

@@ -8,73 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet as quiet_transformers
 from anysize.core.training.checkpoints import check_checkpoint, last_checkpoint, sealing
 from anysize.core.training.finite import stopping_when_not_finite
+from anysize.core.training.plan import TrainingPlan, arguments, optimizer, reporting, total_steps
+from anysize.core.training.watching import Watch, Watcher, watching
+
+__all__ = ["TrainingPlan", "Watch", "arguments", "quiet", "run", "total_steps", "train", "use_plain_bar"]
 
 _LITTLE = 1 << 20  # bytes free, below which a failed write is put down to a full disk
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long and how fast to train; the same words as `transformers.TrainingArguments`."""
-
-    epochs: float
-    batch_size: int
-    learning_rate: float
-    seed: int = 0
-    warmup_ratio: float = 0.05
-    weight_decay: float = 0.0
-    bf16: bool = False
-    checkpoints: int = 10
-    """How many times to save on the way; a killed run continues from the last one."""
-
-
-def arguments(plan: TrainingPlan, workdir: Path, steps: int, cls: type | None = None, **more: Any) -> Any:
-    """`TrainingArguments` (or `cls`) for a plan of `steps` steps, with checkpoints in `workdir`."""
-    import torch
-    from transformers import TrainingArguments
-
-    return (cls or TrainingArguments)(
-        output_dir=str(workdir / "checkpoints"),
-        num_train_epochs=plan.epochs,
-        per_device_train_batch_size=plan.batch_size,
-        learning_rate=plan.learning_rate,
-        warmup_steps=int(plan.warmup_ratio * steps),
-        weight_decay=plan.weight_decay,
-        lr_scheduler_type="linear",
-        seed=plan.seed,
-        data_seed=plan.seed,
-        bf16=plan.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_drop_last=True,
-        dataloader_pin_memory=False,
-        save_strategy="steps",
-        save_steps=max(1, steps // max(1, plan.checkpoints)),
-        save_total_limit=2,
-        logging_strategy="steps",
-        logging_steps=max(1, steps // 20),
-        report_to=[],
-        **more,
-    )
-
-
-def total_steps(rows: int, plan: TrainingPlan) -> int:
-    """Optimiser steps of a plan on this many rows, over all ranks. Raises `AnysizeError` if not one batch fits."""
-    per_epoch = rows // (plan.batch_size * int(os.environ.get("WORLD_SIZE", "1")))
-    if per_epoch == 0:
-        raise AnysizeError(f"{rows} rows do not fill one batch of {plan.batch_size}; give more data or a smaller batch")
-    return math.ceil(per_epoch * plan.epochs)
 
 
 def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
@@ -99,12 +48,23 @@ def run(trainer: Any, workdir: Path, *, resume: bool) -> list[dict[str, float]]:
 
 
 def train(
-    module: Any, dataset: Any, plan: TrainingPlan, workdir: Path, *, resume: bool, collate: Any = None
-) -> list[dict[str, float]]:
+    module: Any,
+    dataset: Any,
+    plan: TrainingPlan,
+    workdir: Path,
+    *,
+    resume: bool,
+    collate: Any = None,
+    watch: Watch | None = None,
+    after_step: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
     """
     Train a module that returns ``{"loss": ...}`` on a data set of dicts; the module is changed in place.
 
-    `collate` makes the module's arguments of a list of rows; by default tensors are stacked.
+    `collate` makes the module's arguments of a list of rows; by default tensors are stacked. With a `watch` the module
+    ends with the weights of the best look. `after_step` is called with the number of each step that was taken; what it
+    changes (the mean weights of a teacher) is resumed if it is part of the module.
+    Returns what a model says of its training: ``losses``, and ``watched`` if it was.
     """
     from transformers import Trainer, set_seed
 
@@ -116,13 +76,55 @@ def train(
             args=arguments(plan, workdir, steps, remove_unused_columns=False, label_names=[]),
             train_dataset=dataset,
             data_collator=collate,
+            optimizers=(optimizer(module, plan), None),
         )
-        use_plain_bar(trainer)
+    return run_watched(trainer, module, plan, workdir, resume=resume, watch=watch, after_step=after_step)
+
+
+def run_watched(
+    trainer: Any,
+    module: Any,
+    plan: TrainingPlan,
+    workdir: Path,
+    *,
+    resume: bool,
+    watch: Watch | None = None,
+    after_step: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """The rest of `train`, for a trainer of one's own that trains `module`."""
+    use_plain_bar(trainer)
+    for callback in reporting(plan):
+        trainer.add_callback(callback)
+    if after_step is not None:
+        trainer.add_callback(_after(after_step))
+    watcher = None
+    if watch is not None:
+        watcher = Watcher(watch, module, workdir)
+        trainer.add_callback(watching(watcher, trainer, watch.every or trainer.args.save_steps))
     hook = module.register_state_dict_post_hook(_apart)
     try:
-        return run(trainer, workdir, resume=resume)
+        losses = run(trainer, workdir, resume=resume)
+        if watcher is None:
+            return {"losses": losses}
+        from anysize.core.training.processes import wait
+
+        watcher.restore()
+        wait()  # until all have read them: the first removes the folder
+        return {"losses": losses, "watched": watcher.told()}
     finally:
         hook.remove()
+
+
+def _after(step_taken: Callable[[int], None]) -> Any:
+    from transformers import TrainerCallback
+
+    class After(TrainerCallback):
+        """Before a look at that step, and before its checkpoint."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            step_taken(state.global_step)
+
+    return After()
 
 
 def _apart(module: Any, state: dict[str, Any], prefix: str, metadata: Any) -> None:

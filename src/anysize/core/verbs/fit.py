@@ -14,11 +14,22 @@ from anysize.core.data.data import Data
 from anysize.core.data.overlap import sketch
 from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
-from anysize.core.files import check_replaceable, disk_is_full, lock, read_object, write_json, write_together
+from anysize.core.files import (
+    check_replaceable,
+    disk_is_full,
+    lock,
+    read_object,
+    refuse_link,
+    write_bytes,
+    write_json,
+    write_together,
+)
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
+from anysize.core.training.watching import HISTORY
 from anysize.core.verbs.card import check_card, model_card
+from anysize.core.verbs.judge import judge_of
 from anysize.core.verbs.method import Method, options_of
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
 
@@ -33,12 +44,20 @@ def fit(
     method: str = "mrl",
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    watch: Any = None,
     **options: Any,
 ) -> NestedModel: ...
 
 
 @overload
-def fit(data: Source, *, method: Method, out: str | os.PathLike[str] | None = None, resume: bool = False) -> Any: ...
+def fit(
+    data: Source,
+    *,
+    method: Method,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    watch: Any = None,
+) -> Any: ...
 
 
 @takes(out=PATH, resume=FLAG)
@@ -48,6 +67,7 @@ def fit(
     method: str | Any = "mrl",
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    watch: Any = None,
     **options: Any,
 ) -> Any:
     """
@@ -56,8 +76,18 @@ def fit(
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
     The methods that pre-train give an encoder of transformers instead; to type checkers, if asked for by their object.
+
+    `watch` looks at the model on the way and keeps its best weights, not the last: a share of the rows, which training
+    leaves out and whose loss is looked at (the method's own option of that name); or, for methods that can show their
+    model, data to `measure` it on, or a function from a view at one size to a number, higher is better. What was seen
+    is in ``about["watched"]`` and, a line a look, in ``OUT.watched.jsonl``.
     Raises `AnysizeError` if an unfinished run with other options stands there.
     """
+    judge = None
+    if isinstance(watch, int | float):
+        options["watch"] = watch
+    elif watch is not None:
+        judge = judge_of(watch)
     if isinstance(method, str):
         method = configured(find("methods", method), method, options)
     elif not isinstance(method, Method):
@@ -71,12 +101,14 @@ def fit(
         if resume:
             raise AnysizeError("resume needs the place of the unfinished run: give out")
         loaded = read(data)
-        return _remember(method.fit(loaded), loaded)
+        return _remember(method.fit(loaded, judge=judge), loaded)
     target = Path(os.path.abspath(out))
     workdir = workdir_of(target)
+    history = target.parent / f"{target.name}.{HISTORY}"
     check_replaceable(target, method.marker)
     check_card(target)
     check_ours(workdir)
+    _check_history(history)
     loaded = read(data)
     first = _is_first_rank()
     if first:
@@ -89,7 +121,7 @@ def fit(
             _begin(workdir, method, loaded, resume)
         with _saying_how_to_go_on():
             try:
-                made = _remember(method.fit(loaded, workdir=workdir, resume=resume), loaded)
+                made = _remember(method.fit(loaded, workdir=workdir, resume=resume, judge=judge), loaded)
             except (AnysizeError, MemoryError, RuntimeError) as error:
                 if not isinstance(error, AnysizeError) and not lacks_memory(error):
                     raise
@@ -102,6 +134,8 @@ def fit(
                 made.save(target)
                 if method.marker == MANIFEST:
                     write_together(model_card(target, made))
+                if (workdir / HISTORY).exists():
+                    write_bytes(history, (workdir / HISTORY).read_bytes())
     if first:
         discard(workdir)
     return made
@@ -129,6 +163,13 @@ def _remember(made: Any, data: Data) -> Any:
 def unfinished(out: str | os.PathLike[str]) -> bool:
     """Whether a run that was to write there was stopped on the way, so that `resume` would continue it."""
     return workdir_of(Path(os.path.abspath(out))).exists()
+
+
+def _check_history(path: Path) -> None:
+    """Raise `CheckpointError` if what stands where looks are told was written by something else."""
+    refuse_link(path)
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(b'{"step": ')):
+        raise CheckpointError(f"{path}, where looks at a training are told, holds something else; move it away")
 
 
 def _begin(workdir: Path, method: Any, data: Data, resume: bool) -> None:

@@ -12,9 +12,11 @@ from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
 from anysize.core.scratch import temporary_folder
+from anysize.core.training.plan import check_reporters
 
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
+    from anysize.core.training.left_out import Judge
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Method:
     positive: ClassVar[tuple[str, ...]] = ("epochs", "steps", "batch_size", "learning_rate", "max_length")
     """Options that are None or above zero; names that a method has not are passed over."""
 
+    shown: ClassVar[bool] = False
+    """Whether the model can be shown on the way: then what it `runs` also takes ``judge``, as `fit` does."""
+
     def __post_init__(self) -> None:
         for name in self.positive:
             value = getattr(self, name, None)
@@ -75,17 +80,20 @@ class Method:
             )
         return model
 
-    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False) -> Any:
+    def fit(self, data: Data, *, workdir: Path | None = None, resume: bool = False, judge: Judge | None = None) -> Any:
         """
         Learn from `data`; `workdir` keeps what is done, from which `resume` continues.
 
-        Raises `DataError` if the data cannot be learnt from, `SizeError` if the sizes do not fit the model.
+        A `judge` is shown the model now and then; the weights that it finds best are kept. Raises `DataError` if the
+        data cannot be learnt from, `SizeError` if the sizes do not fit the model.
         """
         if workdir is None:
             with temporary_folder() as scratch:
-                return self.fit(data, workdir=scratch, resume=resume)
+                return self.fit(data, workdir=scratch, resume=resume, judge=judge)
+        if judge is not None and not self.shown:
+            raise AnysizeError(f"{self.name} cannot show its model on the way; let watch be a share of the rows")
         check_needs(self.name, self.needs, data)
-        made = named(self.runs)(self, data, workdir, resume)
+        made = named(self.runs)(self, data, workdir, resume, **({} if judge is None else {"judge": judge}))
         made.about = {**made.about, **stamp(self, data)}
         return made
 
@@ -94,6 +102,26 @@ class Method:
         what, rows = made.about.get("learnt_from"), made.about.get("rows")
         learnt = "" if what is None else f", learnt from {what if rows is None else f'{rows} {what}'}"
         return f"{out}: {made.nesting!r}{learnt}\nnext: anysize measure {out} DATA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Method):
+    """A method that trains step by step, and can be watched meanwhile."""
+
+    watch: float | None = None
+    """Leave out this share of the rows, look at their loss ten times on the way, and keep the best weights."""
+    patience: int | None = None
+    """With watch: stop after so many looks in a row without a new best. Default: train to the end."""
+    report_to: tuple[str, ...] = ("none",)
+    """Where to send losses as well: tensorboard, wandb, or another that transformers knows by name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.watch is not None and not 0 < self.watch < 1:
+            raise AnysizeError(f"watch is a share of the rows, above 0 and below 1; got {self.watch}")
+        if self.patience is not None and self.patience < 1:
+            raise AnysizeError(f"patience is a number of looks, at least 1; got {self.patience}")
+        check_reporters(self.report_to)
 
 
 def stamp(method: Method, data: Data) -> dict[str, Any]:

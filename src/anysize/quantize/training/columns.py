@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from anysize.core.data.columns import Columns, Row, training_columns
 from anysize.core.errors import DataError
@@ -54,23 +53,6 @@ def collate(rows: Sequence[Row]) -> dict[str, Any]:
         "scores": torch.tensor(scores) if scores else None,
         "first": [row.side for row in rows],
     }
-
-
-def in_batch_softmax(columns: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
-    """
-    Cross-entropy of every anchor finding its own positive among all positives and negatives of the batch.
-
-    `columns` are unit vectors (rows, dims): anchors, positives, perhaps negatives.
-    """
-    scores = scale * columns[0] @ torch.cat(list(columns[1:])).T
-    return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
-
-
-def cosent(columns: Sequence[torch.Tensor], labels: torch.Tensor, scale: float) -> torch.Tensor:
-    """CoSENT (Su 2022): log(1 + sum of exp(scale (cos_j - cos_i)) over rows where people scored i above j)."""
-    cosines = scale * (columns[0] * columns[1]).sum(-1)
-    wrong = (cosines[None, :] - cosines[:, None])[labels[:, None] > labels[None, :]]
-    return torch.logsumexp(torch.cat([wrong.new_zeros(1), wrong]), dim=0)
 
 
 def apart(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sides import Sides
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 
 if TYPE_CHECKING:
     from anysize.quantize.codes.scheme import Scheme
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MatQuant(Method):
+class MatQuant(Trained):
     """
     Matryoshka Quantization: 8-bit codes whose most significant bits are good 4-bit and 2-bit codes.
 
@@ -32,7 +32,7 @@ class MatQuant(Method):
     needs: ClassVar[tuple[str, ...]] = ("text",)
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.quantize.training.fit:fit"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale", "calibration")
+    positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "scale", "calibration")
 
     model: str | None = None
     """The float model: an anysize model, or a sentence encoder or causal language model by folder or hub name."""
@@ -96,6 +96,8 @@ class MatQuant(Method):
         super().__post_init__()
         if self.sizes is not None and (self.layers is not None or self.dims is not None):
             raise SizeError("give either sizes, or layers, dims and bits; not both")
+        if self.watch is not None and self.base != "qat":
+            raise AnysizeError(f"base {self.base} trains in no steps that could be watched; leave out watch")
         self.scheme()
         self.widths()
 

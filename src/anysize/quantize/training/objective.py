@@ -12,13 +12,14 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from anysize.core.losses.nested import nested_loss
+from anysize.core.losses.columns import cosent, in_batch_softmax
+from anysize.core.losses.nested import nested_loss, told
 from anysize.core.losses.tokens import divergence, next_token_loss
 from anysize.core.sides import Side, SidedTexts
 from anysize.core.sizes.size import Size
 from anysize.quantize.codes.running import one_step
 from anysize.quantize.model.model import Quantized
-from anysize.quantize.training.columns import apart, cosent, in_batch_softmax
+from anysize.quantize.training.columns import apart
 from anysize.quantize.training.widths import Widths
 
 
@@ -42,21 +43,22 @@ class NestedTraining(nn.Module):
 
     def total(
         self, loss_at: Callable[[Size], torch.Tensor], between: Callable[[Size, Size], torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         """Equation 7; ``between(narrow, wide)`` is how far the outputs of two sizes are apart."""
         used = [size for size in self.sizes if self.widths.weights[size.bits] > 0]
-        total = nested_loss(self.model.nesting, loss_at, sizes=used).total
+        found = nested_loss(self.model.nesting, loss_at, sizes=used)
+        total = found.total
         for size in self.sizes:
             pull = self.widths.pulls.get(size.bits)
             if pull is not None and self.widths.teacher is not None:
                 total = total + pull * between(size, size.replace(bits=self.widths.teacher))
-        return {"loss": total}
+        return {"loss": total, **told(self, found.terms)}
 
 
 class LanguageTraining(NestedTraining):
     """A language model: ``forward`` takes windows of tokens."""
 
-    def forward(self, windows: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, windows: torch.Tensor) -> dict[str, Any]:
         """The loss of every next token of windows (n, tokens + 1), summed over sizes."""
         with one_step():
             found = self.model.outputs(windows[:, :-1], self.sizes)
@@ -83,7 +85,7 @@ class CodesTraining(NestedTraining):
 
     def forward(
         self, columns: list[list[str]], scores: torch.Tensor | None = None, first: Sequence[Side | None] | None = None
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         """The loss of one batch, summed over sizes; `first` are the sides of texts that stand alone, if they differ."""
         sides = self.sides or [None] * len(columns)
         parts = [[SidedTexts(texts, side)] for texts, side in zip(columns, sides, strict=True)]
@@ -99,7 +101,7 @@ class CodesTraining(NestedTraining):
             if taught is not None:
                 return apart(vectors[0], _prefix(taught, vectors[0].shape[-1]))
             if scores is not None:
-                return cosent(vectors, scores, self.scale)
+                return cosent((vectors[0] * vectors[1]).sum(-1), scores, 1 / self.scale)
             return in_batch_softmax(vectors, self.scale)
 
         return self.total(

@@ -22,6 +22,7 @@ from torch import nn
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes
+from anysize.core.progress import each
 from anysize.core.sides import SidedTexts
 from anysize.quantize.codes.running import running_as_floats, running_at
 from anysize.quantize.layers.choosing import stacks
@@ -69,7 +70,7 @@ def calibrate(method: MatQuant, data: Data, model: Quantized, workdir: Path, res
     kept.mkdir(parents=True, exist_ok=True)
     losses: list[dict[str, float]] = []
     prefix = method.widths().looked_at[0]
-    for place, block in enumerate(blocks):
+    for place, block in enumerate(each(blocks, "calibrating", " blocks")):
         parts = {name: part for name, part in block.named_modules() if isinstance(part, FakeQuantLinear)}
         for part in parts.values():
             part.learnt = Learnt(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from anysize.core.errors import DataError
+from anysize.core.training.left_out import runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
 from anysize.evaluation.next_token import texts_of, windows
 from anysize.quantize.layers.fake import FakeQuantEmbedding, FakeQuantLinear
@@ -55,16 +56,10 @@ def train_codes(
         if isinstance(part, FakeQuantLinear | FakeQuantEmbedding):
             for parameter in part.parameters():
                 parameter.requires_grad_(True)
-    plan = TrainingPlan(
-        epochs=method.epochs,
-        batch_size=min(method.batch_size, len(rows)),
-        learning_rate=method.learning_rate,
-        seed=method.seed,
-        warmup_ratio=0.1,
-        bf16=method.bf16,
-    )
-    losses = train(training, rows, plan, workdir, resume=resume, collate=collator)
-    return {"learnt_from": what, "rows": len(rows), "losses": losses}
+    kept, watch = watched(method, rows, method.batch_size, runner(training, collator))
+    plan = TrainingPlan.of(method, len(kept))
+    learnt = train(training, kept, plan, workdir, resume=resume, collate=collator, watch=watch)
+    return {"learnt_from": what, "rows": len(rows), **learnt}
 
 
 def language_windows(method: MatQuant, data: Data, inner: Any) -> torch.Tensor:

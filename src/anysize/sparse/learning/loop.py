@@ -1,4 +1,9 @@
-"""The training loop: several autoencoders on one pass over the data, resumable to the same weights."""
+"""
+The training loop: several autoencoders on one pass over the data, resumable to the same weights.
+
+It is not `anysize.core.training.trainer`, which trains one module: here many learn from one reading of the rows. Nor is
+it watched: rows are rarely seen twice, so the loss of rows left out falls as the logged one does.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anysize.core.digests import seal
-from anysize.core.errors import AnysizeError, CheckpointError, DivergedError
+from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import new_directory, read_object, write_json
 from anysize.core.progress import bar
-from anysize.core.training.checkpoints import check_checkpoint
+from anysize.core.training.checkpoints import check_checkpoint, last_checkpoint
+from anysize.core.training.finite import diverged
 from anysize.core.training.processes import place, wait
 from anysize.sparse.learning.learner import Learner
 from anysize.sparse.rows.stored import Rows, SparseBatch
@@ -85,7 +91,7 @@ def one_step(learner: Learner, batch: SparseBatch, step: int, steps: int, workdi
     norm = learner.tidy()
     for what, value in (("loss", loss), ("gradient", norm)):
         if not torch.isfinite(value):
-            raise _diverged(what, float(value), step + 1, steps, workdir)
+            raise diverged(what, float(value), f"step {step + 1} of {steps}", workdir)
     learner.move(step, steps)
     dead = learner.count(fired)
     return Log(step + 1, float(loss), int(fired.sum()) / (len(batch.x) * place()[1]), dead)
@@ -106,25 +112,7 @@ def _exchange(learner: Learner, loss: torch.Tensor, fired: torch.Tensor) -> None
     torch.distributed.all_reduce(fired)
 
 
-def _diverged(what: str, value: float, step: int, steps: int, workdir: Path | None) -> DivergedError:
-    kept = None if workdir is None else last_checkpoint(workdir)
-    said = f"the {what} is {value} at step {step} of {steps}"
-    if kept is None:
-        return DivergedError(f"{said}; use a lower learning-rate, or leave out bf16")
-    return DivergedError(
-        f"{said}; the checkpoint of step {kept.name.split('-')[1]} is kept in {workdir}: resume from it, or delete "
-        "that folder and use a lower learning-rate",
-        kept,
-    )
-
-
 # Checkpoints
-
-
-def last_checkpoint(workdir: Path) -> Path | None:
-    """The latest checkpoint, if any; one that stands there is whole."""
-    found = (workdir / "checkpoints").glob("step-*")
-    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 def _save(learners: Sequence[Learner], logs: list[list[Log]], workdir: Path, note: dict[str, int]) -> None:

@@ -16,8 +16,10 @@ from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.columns import Row, training_columns
 from anysize.core.errors import DataError
+from anysize.core.losses.nested import told
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.training.left_out import Judge, runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
 from anysize.text.depth.methods import LayeredMethod
 from anysize.text.depth.model import NestedEncoder
@@ -49,12 +51,13 @@ class TextTraining(torch.nn.Module):
         labels = [row.score for row in rows if row.score is not None]
         return {"columns": [dict(column) for column in columns], "labels": torch.tensor(labels) if labels else None}
 
-    def forward(self, columns: list[dict[str, Any]], labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(self, columns: list[dict[str, Any]], labels: torch.Tensor | None = None) -> dict[str, Any]:
         """The nested loss of one batch."""
-        return {"loss": self._loss[0](columns, labels)}
+        (loss,) = self._loss
+        return {"loss": loss(columns, labels), **told(self, loss.terms_by_size())}
 
 
-def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> NestedEncoder:
+def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool, judge: Judge | None = None) -> NestedEncoder:
     """
     Tune every weight of `method.model` with the loss that it names, and wrap the result.
 
@@ -78,22 +81,17 @@ def fit(method: LayeredMethod, data: Data, workdir: Path, resume: bool) -> Neste
     if method.gradient_checkpointing:
         checkpoint_activations(model[0].auto_model)
     training = TextTraining(model, method.loss(model, inner), columns.sides)
-    plan = TrainingPlan(
-        epochs=method.epochs,
-        batch_size=min(method.batch_size, len(columns)),
-        learning_rate=method.learning_rate,
-        seed=method.seed,
-        warmup_ratio=0.1,
-        bf16=method.bf16,
-    )
-    losses = train(training, columns, plan, workdir, resume=resume, collate=training.collate)
-    encoder = NestedEncoder(nesting, Backbone.of(model))
-    encoder.about = {
-        "learnt_from": columns.what,
-        "rows": len(columns),
-        "losses": losses,
-    }
-    return encoder.eval()
+
+    def made() -> NestedEncoder:
+        return NestedEncoder(nesting, Backbone.of(model)).eval()
+
+    run = runner(training, training.collate)
+    rows, watch = watched(method, columns, method.batch_size, run, judge, made)
+    plan = TrainingPlan.of(method, len(rows))
+    learnt = train(training, rows, plan, workdir, resume=resume, collate=training.collate, watch=watch)
+    encoder = made()
+    encoder.about = {"learnt_from": columns.what, "rows": len(columns), **learnt}
+    return encoder
 
 
 def base_of(method: LayeredMethod) -> tuple[Any, Nesting]:

@@ -10,11 +10,11 @@ from anysize.core.sides import Sides
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 
 
 @dataclass(frozen=True)
-class LayeredMethod(Method):
+class LayeredMethod(Trained):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.depth.fit:fit"
@@ -22,7 +22,8 @@ class LayeredMethod(Method):
     learns_from: ClassVar[str] = "pairs, triplets or scored pairs"
     needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "sentence1, sentence2, score")
     extra: ClassVar[str | None] = "text"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "mini_batch_size", "scale")
+    positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "mini_batch_size", "scale")
+    shown: ClassVar[bool] = True
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""

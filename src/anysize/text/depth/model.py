@@ -8,7 +8,7 @@ and loading at a depth reads only the blocks of that depth.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -151,13 +151,14 @@ class NestedEncoder(TwoSided, NestedModel):
         if len(texts) == 0:
             return np.zeros((0, len(depths), self.encoder.width), dtype=np.float32)
 
-        def run(shard: list[str]) -> np.ndarray:
+        def run(shard: list[str], done: Callable[[int], Any]) -> np.ndarray:
             found = []
             for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
                 inputs = self.encoder.tokens(shard[rows.start : rows.stop], self.encoder.prompt(side))
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     by_depth = self.encoder(inputs, depths)
                 found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
+                done(len(rows))
             return torch.cat(found).numpy()
 
         if progress:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
@@ -21,35 +22,37 @@ from anysize.core.errors import DataError
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
+from anysize.core.training.left_out import Judge, runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
 from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 
 
-def fit(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+def fit(method: MRL, data: Data, workdir: Path, resume: bool, judge: Judge | None = None) -> Embedder:
     """What the method `mrl` does: a head, or with ``tune="full"`` the whole encoder."""
-    return _head(method, data, workdir, resume) if method.tune == "head" else _whole(method, data, workdir, resume)
+    return (_head if method.tune == "head" else _whole)(method, data, workdir, resume, judge)
 
 
-def _head(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+def _head(method: MRL, data: Data, workdir: Path, resume: bool, judge: Judge | None) -> Embedder:
     encoder = encoder_of(method) if data.items().vectors is None else None
     if encoder is not None:
         method.sizes(encoder.dimension)  # refuse impossible sizes before the slow part
-    model = head(method, training_features(method, data, encoder, workdir), workdir, resume)
+    columns = training_features(method, data, encoder, workdir)
+    model = head(method, columns, workdir, resume, judge=judge, encoder=encoder)
     if encoder is not None and encoder.store is not None:
         encoder.store.folder = None  # the working folder goes; what was computed stays in memory
     model.encoder = encoder
     return model
 
 
-def _whole(method: MRL, data: Data, workdir: Path, resume: bool) -> Embedder:
+def _whole(method: MRL, data: Data, workdir: Path, resume: bool, judge: Judge | None) -> Embedder:
     if data.items().vectors is not None:
         raise DataError(f"{data.name} holds vectors; only texts can tune a full model (use --tune head)")
     pairs = data.training_pairs()
     if pairs is None:
         raise DataError(f"{data.name} has no pairs; tuning the full model needs them (or use --tune head)")
-    return finetune(method, pairs, workdir, resume=resume)
+    return finetune(method, pairs, workdir, resume=resume, judge=judge)
 
 
 def encoder_of(method: MRL) -> Encoder:
@@ -86,8 +89,16 @@ def training_features(
     return {name: encoder.encode(column, side=sides[name], bf16=method.bf16) for name, column in columns.items()}
 
 
-def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: bool = False) -> Embedder:
-    """Learn a head from `training_features`; the encoder is not attached."""
+def head(
+    method: MRL,
+    columns: dict[str, np.ndarray],
+    workdir: Path,
+    resume: bool = False,
+    *,
+    judge: Judge | None = None,
+    encoder: Encoder | None = None,
+) -> Embedder:
+    """Learn a head from `training_features`; the encoder is not attached, but to what a judge is shown."""
     corpus = columns.get("corpus")
     columns = {name: column for name, column in columns.items() if name != "corpus"}
     rows, width = next(iter(columns.values())).shape
@@ -104,20 +115,30 @@ def head(method: MRL, columns: dict[str, np.ndarray], workdir: Path, resume: boo
         known = np.zeros((0, width), np.float32) if corpus is None else corpus
         keep = min(10.0, 0.2 * len(known) / queries) if method.keep is None else float(method.keep)
         module = PairHead(start, nesting, method.scale, as_tensor(known), keep)
-    batch = min(method.batch_size or 512, rows)
-    plan = TrainingPlan(
-        epochs=method.epochs or max(20, math.ceil(300 / (rows // batch))),
+
+    def made() -> Embedder:
+        return Embedder(nesting, width, weight=module.weight.detach().cpu().clone(), encoder=encoder).eval()
+
+    batch = method.batch_size or 512
+    rows_learnt, watch = watched(method, HeadRows(**columns), batch, runner(module), judge, made)
+    batch = min(batch, len(rows_learnt))
+    plan = TrainingPlan.of(
+        method,
+        len(rows_learnt),
+        epochs=method.epochs or max(20, math.ceil(300 / (len(rows_learnt) // batch))),
         batch_size=batch,
         learning_rate=method.learning_rate or 1e-3,
-        seed=method.seed,
+        warmup_ratio=0.05,
+        bf16=False,
     )
-    losses = train(module, HeadRows(**columns), plan, workdir, resume=resume)
-    model = Embedder(nesting, width, weight=module.weight.detach().cpu().clone())
-    model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, "losses": losses}
-    return model.eval()
+    learnt = train(module, rows_learnt, plan, workdir, resume=resume, watch=watch)
+    encoder = None
+    model = made()
+    model.about |= {"learnt_from": "vectors" if "vector" in columns else "pairs", "rows": rows, **learnt}
+    return model
 
 
-def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool) -> Embedder:
+def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool, judge: Judge | None = None) -> Embedder:
     """Tune every weight of the encoder with in-batch softmax at every size; the result has no head of its own."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -134,17 +155,24 @@ def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool) -> Embed
     prompts = {name: prompt for name, side in sides.items() if (prompt := prompt_in(model, side))}
     routes = {name: side for name, side in sides.items() if side is not None}
     encoder.say_cut([prompts.get(name, "") + text for name, column in columns.items() for text in column])
-    plan = training.TrainingPlan(
+    # Only the trained prefixes are offered; a nesting shorter than the encoder cuts its output.
+    tuned = Embedder(nesting, encoder.dimension, encoder=encoder)
+    batch = method.batch_size or 64
+    table: Any = Dataset.from_dict(columns)
+    rows, watch = watched(method, table, batch, lambda given: run(given), judge, lambda: tuned)
+    if isinstance(rows, torch.utils.data.Subset):
+        rows = table.select(rows.indices)
+    plan = TrainingPlan.of(
+        method,
+        len(rows),
         epochs=method.epochs or 1,
-        batch_size=min(method.batch_size or 64, len(pairs)),
+        batch_size=batch,
         learning_rate=method.learning_rate or 5e-5,
-        seed=method.seed,
-        warmup_ratio=0.1,
-        bf16=method.bf16,
     )
     set_seed(plan.seed)
-    steps = training.total_steps(len(pairs), plan)
+    steps = training.total_steps(len(rows), plan)
     inner = MultipleNegativesRankingLoss(model, scale=method.scale)
+    loss = MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims")))
     # The trainer fills an empty list with rows of the training data, under a bar of its own, for a page we never write.
     model.model_card_data.widget = [{}]
     with training.quiet():
@@ -153,13 +181,15 @@ def finetune(method: MRL, pairs: Table, workdir: Path, *, resume: bool) -> Embed
             args=training.arguments(
                 plan, workdir, steps, SentenceTransformerTrainingArguments, prompts=prompts, router_mapping=routes
             ),
-            train_dataset=Dataset.from_dict(columns),
-            loss=MatryoshkaLoss(model, inner, matryoshka_dims=list(nesting.values("dims"))),
+            train_dataset=rows,
+            loss=loss,
         )
-        training.use_plain_bar(trainer)
-    losses = training.run(trainer, workdir, resume=resume)
+
+    def run(given: list[Any]) -> dict[str, Any]:
+        value = trainer.compute_loss(model, trainer._prepare_inputs(trainer.data_collator(given)))
+        return {"loss": value, "terms": loss.terms_by_size()}
+
+    learnt = training.run_watched(trainer, model, plan, workdir, resume=resume, watch=watch)
     model.eval()
-    # Only the trained prefixes are offered; a nesting shorter than the encoder cuts its output.
-    tuned = Embedder(nesting, encoder.dimension, encoder=encoder)
-    tuned.about |= {"learnt_from": "pairs", "rows": len(pairs), "losses": losses}
+    tuned.about |= {"learnt_from": "pairs", "rows": len(pairs), **learnt}
     return tuned.eval()

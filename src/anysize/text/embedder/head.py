@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch.nn import functional
 
-from anysize.core.losses.nested import nested_loss
+from anysize.core.losses.nested import NestedTerms, nested_loss, told
 from anysize.core.losses.prefix import nested_info_nce, prefix_similarities
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.principal import principal_rows as principal_rows
@@ -75,8 +75,8 @@ class PairHead(torch.nn.Module):
         loss = nested_loss(self.nesting, by_size.__getitem__, reduction="mean").total
         if self.keep and len(self.corpus):
             drawn = self.corpus[torch.randint(len(self.corpus), (len(anchor),), device=self.corpus.device)]
-            loss = loss + self.keep * kept_neighbourhoods(drawn, self.weight, self.nesting, self.scale)
-        return {"loss": loss}
+            loss = loss + self.keep * kept_neighbourhoods(drawn, self.weight, self.nesting, self.scale).total
+        return {"loss": loss, **told(self, by_size)}
 
 
 class NeighbourHead(torch.nn.Module):
@@ -89,12 +89,13 @@ class NeighbourHead(torch.nn.Module):
 
     def forward(self, vector: Float[torch.Tensor, "n d"]) -> Any:
         """Vectors of shape (batch, in_features)."""
-        return {"loss": kept_neighbourhoods(vector, self.weight, self.nesting, self.scale)}
+        found = kept_neighbourhoods(vector, self.weight, self.nesting, self.scale)
+        return {"loss": found.total, **told(self, found.terms)}
 
 
 def kept_neighbourhoods(
     vectors: Float[torch.Tensor, "n d"], weight: Float[torch.Tensor, "k d"], nesting: Nesting, scale: float
-) -> Float[torch.Tensor, ""]:
+) -> NestedTerms:
     """
     How far each prefix's softmax over the other rows is from that of the untouched vectors: a mean KL divergence.
 
@@ -113,4 +114,4 @@ def kept_neighbourhoods(
         log_student = functional.log_softmax(logits, dim=-1).masked_fill(itself, 0.0)
         return functional.kl_div(log_student, teacher, reduction="batchmean")
 
-    return nested_loss(nesting, divergence, reduction="mean").total
+    return nested_loss(nesting, divergence, reduction="mean")

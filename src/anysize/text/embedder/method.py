@@ -10,11 +10,11 @@ from anysize.core.sides import Sides
 from anysize.core.sizes.checks import whole_numbers
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 
 
 @dataclass(frozen=True)
-class MRL(Method):
+class MRL(Trained):
     """
     Makes embeddings nested: every prefix of the vector becomes an embedding of its own.
 
@@ -29,7 +29,8 @@ class MRL(Method):
     needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "text", "vector")
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "scale")
+    positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "scale")
+    shown: ClassVar[bool] = True
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name. Not needed for vectors."""

@@ -80,6 +80,10 @@ class MatryoshkaLoss(torch.nn.Module):
                 return self._sum(dict(zip(weights, terms, strict=True)), weights)
         return self._sum(self._one_by_one(columns, labels, tuple(weights)), weights)
 
+    def terms_by_size(self) -> dict[str, torch.Tensor]:
+        """`last_terms`, by the names of the sizes."""
+        return {f"dims={dim}": term for dim, term in self.last_terms.items()}
+
     def _draw(self) -> dict[int, float]:
         """Prefix length -> weight for this step, increasing."""
         chosen: Sequence[int] = range(len(self.matryoshka_dims))

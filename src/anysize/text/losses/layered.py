@@ -18,7 +18,7 @@ from torch.nn import functional
 from anysize.core.errors import AnysizeError
 from anysize.text.losses.dims import in_batch_softmax, shares_work
 from anysize.text.losses.standin import with_model
-from anysize.text.losses.taps import LayeredStandIn, Tapper, gathered
+from anysize.text.losses.taps import LayeredStandIn, Tapper, gathered, joins
 
 KL = Literal["pooled", "output", "similarity"]
 Cell = tuple[int, int | None]
@@ -98,9 +98,14 @@ class LayeredLoss(torch.nn.Module):
         weighted = [step.terms[cell] * term for cell, term in terms.items()]
         return torch.stack(weighted + [step.pulls[cell] * pull for cell, pull in pulls.items()]).sum()
 
+    def terms_by_size(self) -> dict[str, torch.Tensor]:
+        """`last_terms`, by the names of the sizes; a vector as the model gives it has no dims."""
+        named = {cell: "" if cell[1] is None else f",dims={cell[1]}" for cell in self.last_terms}
+        return {f"layers={cell[0]}{dims}": self.last_terms[cell] for cell, dims in named.items()}
+
     def _agreed(self, step: Step) -> Step:
         """The first process's step, where batches are joined: rows of one layer must not meet rows of another."""
-        if not (self.gather_across_devices and torch.distributed.is_available() and torch.distributed.is_initialized()):
+        if not (self.gather_across_devices and joins()):
             return step
         box = [step]
         torch.distributed.broadcast_object_list(box, device=next(self.model.parameters()).device)

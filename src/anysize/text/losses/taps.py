@@ -139,9 +139,14 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
+def joins() -> bool:
+    """Whether other processes are at this same step: not where one alone looks at the model, without gradients."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.is_grad_enabled()
+
+
 def gathered(rows: torch.Tensor) -> torch.Tensor:
     """The rows of all processes in their order, with gradients; the rows themselves where there is one process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not joins():
         return rows
     from torch.distributed.nn.functional import all_gather
 

@@ -33,6 +33,7 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
     from transformers import set_seed
 
     from anysize.backbones.blocks import find_stack, truncated
+    from anysize.core.training.left_out import runner, watched
     from anysize.core.training.trainer import TrainingPlan, train
     from anysize.text.pretrain.base import load_base
     from anysize.text.pretrain.mlm_head import NestedHead
@@ -49,15 +50,9 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
     windows = TokenWindows(data.texts, base.tokenizer, limit)
     collate = _masked(method, base, windows)
     module = SMAEObjective(encoder, NestedHead(base.masked), sizes, decoder=method.has_decoder)
-    plan = TrainingPlan(
-        epochs=method.epochs,
-        batch_size=min(method.batch_size, len(windows)),
-        learning_rate=method.learning_rate,
-        seed=method.seed,
-        weight_decay=0.001,
-        bf16=method.bf16,
-    )
-    losses = train(module, windows, plan, workdir, resume=resume, collate=collate)
+    rows, watch = watched(method, windows, method.batch_size, runner(module, collate))
+    plan = TrainingPlan.of(method, len(rows), warmup_ratio=0.05, weight_decay=0.001)
+    learnt = train(module, rows, plan, workdir, resume=resume, collate=collate, watch=watch)
     starts = range(0, min(len(windows), _LOOKED_AT * plan.batch_size), plan.batch_size)
     looked_at = [collate(range(start, min(start + plan.batch_size, len(windows)))) for start in starts]
     made = Pretrained(encoder.eval(), base.tokenizer, limit)
@@ -67,7 +62,7 @@ def fit(method: Pretrainer, data: Data, workdir: Path, resume: bool) -> Pretrain
         "from_scratch": not base.trained,
         "windows": len(windows),
         "tokens": windows.tokens,
-        "losses": losses,
+        **learnt,
         "losses_by_size": losses_by_size(module, looked_at),
     }
     return made

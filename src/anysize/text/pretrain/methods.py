@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 from anysize.text.depth.methods import diagonal
 
 
 @dataclass(frozen=True)
-class Pretrainer(Method):
+class Pretrainer(Trained):
     """What both have in common."""
 
     runs: ClassVar[str] = "anysize.text.pretrain.fit:fit"

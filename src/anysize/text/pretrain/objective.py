@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from anysize.backbones.blocks import Stack, find_stack, tapped, truncated
 from anysize.core.errors import AnysizeError
+from anysize.core.losses.nested import told
 from anysize.core.sizes.nesting import Nesting
 from anysize.text.pretrain.masks import IGNORED
 from anysize.text.pretrain.mlm_head import NestedHead
@@ -50,10 +51,11 @@ class SMAEObjective(nn.Module):
         labels: torch.Tensor,
         decoder_input_ids: torch.Tensor | None = None,
         decoder_labels: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         """The loss of one batch, all arguments (rows, tokens); labels are `IGNORED` where nothing is masked."""
         terms = self.terms(input_ids, attention_mask, labels, decoder_input_ids, decoder_labels)
-        return {"loss": torch.stack([torch.stack(list(one.values())).mean() for one in terms]).mean()}
+        by_size = [torch.stack(list(one.values())).mean() for one in terms]
+        return {"loss": torch.stack(by_size).mean(), **told(self, dict(zip(self.sizes, by_size, strict=True)))}
 
     def terms(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from anysize.core.errors import AnysizeError, DataError, nearest
@@ -51,6 +51,17 @@ class TaskSet:
     def adapter_of(self, place: int) -> str:
         """The adapter of one column of a batch."""
         return self.adapters[min(place, len(self.adapters) - 1)]
+
+    def split(self, share: float, seed: int) -> tuple[TaskSet, TaskSet]:
+        """The rows without a share of them, and that share."""
+        from anysize.core.training.left_out import split
+
+        def of(rows: Sequence[int]) -> TaskSet:
+            columns = [[column[row] for row in rows] for column in self.columns]
+            return replace(self, columns=columns, labels=[self.labels[row] for row in rows])
+
+        kept, left_out = split(range(len(self)), share, seed)
+        return of(list(kept)), of(list(left_out))
 
     def loss(self, model: torch.nn.Module, temperature: float | None = None) -> Any:
         """The loss of this task on this shape of data."""

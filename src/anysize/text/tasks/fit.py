@@ -40,23 +40,24 @@ def fit(method: Tasks, data: Data, workdir: Path, resume: bool) -> TaskEncoder:
         seed=method.seed,
     )
     _say_cut(encoder, sets)
-    plan = TrainingPlan(
-        epochs=method.epochs,
-        batch_size=method.batch_size,
-        learning_rate=method.learning_rate,
-        seed=method.seed,
-        warmup_ratio=0.1,
-        bf16=method.bf16,
-    )
-    losses = train_adapters(
-        encoder, sets, plan, workdir / "adapters", steps=method.steps, temperature=method.temperature, resume=resume
+    plan = TrainingPlan.of(method, method.batch_size)
+    learnt = train_adapters(
+        encoder,
+        sets,
+        plan,
+        workdir / "adapters",
+        steps=method.steps,
+        temperature=method.temperature,
+        resume=resume,
+        watch=method.watch,
+        patience=method.patience,
     )
     encoder.about = {
         "learnt_too": [{"task": one.task, "name": one.name, "fingerprint": one.fingerprint} for one in sets],
         "learnt_from": f"rows for {', '.join(dict.fromkeys(one.task for one in sets))}",
         "rows": sum(map(len, sets)),
         "base_losses": first,
-        "losses": losses,
+        **learnt,
     }
     return encoder
 
@@ -117,6 +118,7 @@ def _base(method: Tasks, data: Data, workdir: Path, resume: bool) -> tuple[Encod
 def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool) -> list[dict[str, float]]:
     """Train every weight of the encoder on pairs, in both directions and at every width."""
     from anysize.backbones.sentence import trainable
+    from anysize.core.training.left_out import runner, watched
     from anysize.core.training.trainer import train
     from anysize.text.depth.fit import TextTraining
     from anysize.text.losses.dims import MatryoshkaLoss
@@ -136,14 +138,9 @@ def _tune(method: Tasks, data: Data, base: Encoder, workdir: Path, resume: bool)
     dims = list(method.nesting(base.dimension).values("dims"))
     nested: Any = MatryoshkaLoss(model, inner, matryoshka_dims=dims)
     training = TextTraining(model, nested, columns.sides)
-    plan = TrainingPlan(
-        epochs=method.base_epochs,
-        batch_size=min(method.batch_size, len(columns)),
-        learning_rate=method.base_learning_rate,
-        seed=method.seed,
-        warmup_ratio=0.1,
-        bf16=method.bf16,
-    )
-    losses = train(training, columns, plan, workdir, resume=resume, collate=training.collate)
+    rows, watch = watched(method, columns, method.batch_size, runner(training, training.collate))
+    plan = TrainingPlan.of(method, len(rows), epochs=method.base_epochs, learning_rate=method.base_learning_rate)
+    learnt = train(training, rows, plan, workdir, resume=resume, collate=training.collate, watch=watch)
     model.eval()
+    losses: list[dict[str, float]] = learnt["losses"]
     return losses

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch.nn import functional
 
 from anysize.core.errors import DataError
+from anysize.core.losses.columns import cosent, own_column
 
 Features = Iterable[dict[str, Any]]
 Rows = Float[torch.Tensor, "rows width"]
@@ -57,8 +58,8 @@ class InfoNCELoss(EmbeddingLoss):
             raise DataError(f"InfoNCELoss takes two columns; got {len(columns)}; TripletInfoNCELoss takes negatives")
         anchors, positives = columns
         scores = _unlike(anchors @ positives.T / self.temperature, labels)
-        loss = _softmax(scores)
-        return loss + _softmax(scores.T) if self.bidirectional else loss
+        loss = own_column(scores)
+        return loss + own_column(scores.T) if self.bidirectional else loss
 
 
 class TripletInfoNCELoss(EmbeddingLoss):
@@ -80,7 +81,7 @@ class TripletInfoNCELoss(EmbeddingLoss):
         queries, positives, *negatives = columns
         scores = _unlike(queries @ positives.T / self.temperature, labels)
         against = [scores, *(queries @ column.T / self.temperature for column in negatives)]
-        return _softmax(torch.cat(against, dim=1)) + _softmax(scores.T)
+        return own_column(torch.cat(against, dim=1)) + own_column(scores.T)
 
 
 class CoSENTLoss(EmbeddingLoss):
@@ -128,23 +129,6 @@ class SeparationLoss(EmbeddingLoss):
             drawn = torch.randperm(len(one), device=one.device)[: self.max_pairs]
             one, other = one[drawn], other[drawn]
         return cosent((texts @ texts.T)[one, other], each[one] == each[other], self.temperature)
-
-
-def cosent(
-    similarities: Float[torch.Tensor, " n"], labels: Shaped[torch.Tensor, " n"], temperature: float
-) -> torch.Tensor:
-    """ln(1 + sum over i, j with labels[i] > labels[j] of exp((similarities[j] - similarities[i]) / temperature))."""
-    ranked, order = labels.sort(stable=True)
-    scores = similarities[order].float() / temperature
-    lower = torch.searchsorted(ranked.float(), ranked.float())  # how many have a smaller label
-    above = lower > 0
-    sums = torch.logcumsumexp(scores, dim=0)[lower[above] - 1]
-    return torch.logsumexp(torch.cat([scores.new_zeros(1), sums - scores[above]]), dim=0)
-
-
-def _softmax(scores: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of rows whose own column stands at the diagonal."""
-    return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
 def _unlike(scores: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

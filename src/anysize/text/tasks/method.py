@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 from anysize.core.sides import Sides
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.widths import default_dims
-from anysize.core.verbs.method import Method
+from anysize.core.verbs.method import Trained
 
 
 @dataclass(frozen=True)
-class Tasks(Method):
+class Tasks(Trained):
     """
     Task adapters: one low-rank adapter per task, all trained together over a frozen encoder, at every width.
 
@@ -26,7 +26,7 @@ class Tasks(Method):
     learns_from: ClassVar[str] = "pairs, scored pairs or labels, one file for each task"
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.tasks.fit:fit"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "temperature", "base_epochs", "base_learning_rate")
+    positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "temperature", "base_epochs", "base_learning_rate")
 
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""

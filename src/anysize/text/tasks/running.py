@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -99,7 +99,7 @@ class TaskRunning(TwoSided, NestedModel):
         # A text is known by its task and its words together, so each pair is embedded once.
         keys = [f"{name}{_APART}{text}" for name, text in zip(tasks, inputs, strict=True)]
 
-        def run(shard: list[str]) -> np.ndarray:
+        def run(shard: list[str], done: Callable[[int], Any]) -> np.ndarray:
             found = []
             # Longest first as they come, and no text longer than its key behind the longest instruction.
             for rows in batches(estimated_lengths([longest + key for key in shard], limit), batch_size):
@@ -107,6 +107,7 @@ class TaskRunning(TwoSided, NestedModel):
                 with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
                     z = self.vectors([text for _, text in parts], [name for name, _ in parts])
                 found.append(z.float().cpu())
+                done(len(parts))
             return torch.cat(found).numpy()
 
         return encode_distinct(keys, run, progress=progress)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from anysize.core.errors import AnysizeError
+from anysize.core.losses.nested import told
+from anysize.core.training.left_out import loss_of, runner
 from anysize.core.training.trainer import TrainingPlan, train
+from anysize.core.training.watching import Watch
 from anysize.text.losses.dims import MatryoshkaLoss
 from anysize.text.tasks.data import TaskSet
 from anysize.text.tasks.model import TaskEncoder
@@ -65,9 +69,11 @@ class TaskTraining(torch.nn.Module):
             labels = [float(labels.index(label)) for label in labels]
         return {"which": batch.which, "columns": columns, "labels": torch.tensor(labels)}
 
-    def forward(self, which: int, columns: list[dict[str, Any]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, which: int, columns: list[dict[str, Any]], labels: torch.Tensor) -> dict[str, Any]:
         """The nested loss of one batch."""
-        return {"loss": self._losses[which](columns, labels)}
+        loss = self._losses[which]
+        value = loss(columns, labels)
+        return {"loss": value, **told(self, loss.terms_by_size())}
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
         """The weights that are trained."""
@@ -81,26 +87,23 @@ def steps_of(sets: Sequence[TaskSet], batch_size: int, epochs: float) -> int:
 
 
 def train_columns(
-    training: TaskTraining, plan: TrainingPlan, workdir: Path, *, steps: int, resume: bool = False
-) -> list[dict[str, float]]:
-    """Train for `steps` batches of ``plan.batch_size`` rows; returns the logged losses."""
+    training: TaskTraining,
+    plan: TrainingPlan,
+    workdir: Path,
+    *,
+    steps: int,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train for `steps` batches of ``plan.batch_size`` rows; returns the logged losses, as `train` does."""
     import os
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise AnysizeError("task adapters are trained by one process: start it without torchrun")
     batches = PlannedBatches(training.sets, plan.batch_size, steps, plan.seed)
     # To the trainer one planned batch is one row.
-    by_batch = TrainingPlan(
-        epochs=1,
-        batch_size=1,
-        learning_rate=plan.learning_rate,
-        seed=plan.seed,
-        warmup_ratio=plan.warmup_ratio,
-        weight_decay=plan.weight_decay,
-        bf16=plan.bf16,
-        checkpoints=plan.checkpoints,
-    )
-    return train(training, batches, by_batch, workdir, resume=resume, collate=training.collate)
+    by_batch = replace(plan, epochs=1, batch_size=1)
+    return train(training, batches, by_batch, workdir, resume=resume, collate=training.collate, watch=watch)
 
 
 def train_adapters(
@@ -112,17 +115,28 @@ def train_adapters(
     steps: int | None = None,
     temperature: float | None = None,
     resume: bool = False,
-) -> list[dict[str, float]]:
+    watch: float | None = None,
+    patience: int | None = None,
+) -> dict[str, Any]:
     """
-    Train the adapters of `encoder` in place, at every width of its nesting; returns the logged losses.
+    Train the adapters of `encoder` in place, at every width of its nesting; returns what `train` does.
 
     `steps` over all data sets together; by default ``plan.epochs`` passes. `temperature` replaces each task's own.
+    `watch` is the share of each data set's rows that is left out to find the best weights by.
     Raises `AnysizeError` if the encoder lacks an adapter that the data sets need.
     """
     for one in sets:
         encoder.check_tasks(one.adapters)
-    training = TaskTraining(Column(encoder), sets, encoder.nesting.values("dims"), temperature)
-    many = steps or steps_of(sets, plan.batch_size, plan.epochs)
-    losses = train_columns(training, plan, workdir, steps=many, resume=resume)
+    kept, left_out = list(sets), []
+    if watch is not None:
+        kept, left_out = map(list, zip(*(one.split(watch, plan.seed) for one in sets), strict=True))
+    training = TaskTraining(Column(encoder), kept, encoder.nesting.values("dims"), temperature)
+    many = steps or steps_of(kept, plan.batch_size, plan.epochs)
+    look = None
+    if left_out:
+        seen = PlannedBatches(left_out, plan.batch_size, steps_of(left_out, plan.batch_size, 1), plan.seed)
+        by = f"the loss of {sum(map(len, left_out))} rows left out"
+        look = loss_of(seen, 1, runner(training, training.collate), by=by, patience=patience)
+    learnt = train_columns(training, plan, workdir, steps=many, resume=resume, watch=look)
     encoder.eval()
-    return losses
+    return learnt

@@ -83,7 +83,9 @@ def learn(
 
     module = AnswerTraining(model, draw, plan.seed)
     with _training(model, parts, lora):
-        return train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)
+        learnt = train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)
+    losses: list[dict[str, float]] = learnt["losses"]
+    return losses
 
 
 @contextlib.contextmanager
