@@ -19,7 +19,7 @@ class _Answers(Method):
     axes: ClassVar[tuple[str, ...]] = ("tokens",)
     learns_from: ClassVar[str] = "questions about pictures, with answers"
     needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
-    extra: ClassVar[str | None] = "text"
+    extra: ClassVar[str | None] = "vision"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
 
     model: str | None = None
