@@ -28,7 +28,7 @@ from benchmarks.tokens.digits import KINDS
 
 TOKENS = (1, 4, 16)
 PAPER = "Matryoshka Multimodal Models, arXiv 2405.17430"
-DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about pictures of other scans; one base model for all seeds"
+DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about other scans; one base for all seeds"
 COMMAND = "python -m benchmarks.tokens.m3 --cache CACHE"
 ARMS = ("m3", "single-1", "single-4", "single-16", "random", "random-flops")
 

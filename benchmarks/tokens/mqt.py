@@ -25,7 +25,7 @@ from benchmarks.tokens.digits import KINDS
 
 TOKENS = (1, 2, 4, 8, 16)
 PAPER = "Matryoshka Query Transformer for Large Vision-Language Models, arXiv 2405.19315"
-DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about pictures of other scans; one base model for all seeds"
+DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about other scans; one base for all seeds"
 COMMAND = "python -m benchmarks.tokens.mqt --cache CACHE"
 ARMS = ("mqt", *(f"single-{tokens}" for tokens in reversed(TOKENS)))
 
