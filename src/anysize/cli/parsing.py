@@ -27,7 +27,7 @@ class _Reader(argparse.ArgumentParser):
 
 
 def _read(words: Sequence[str], valued: Names = (), flags: Names = ()) -> tuple[dict[str, list[Any]], list[str]]:
-    """Name -> its values (None: without one), ``words`` -> those of no option; and what is left, an unknown one first."""
+    """Name -> its values (None: without one), ``words`` -> those of no option; and the rest, an unknown one first."""
     reader = _Reader(usage="", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     for names in valued:
         reader.add_argument(*names, dest=names[-1], action="append", nargs="?")
@@ -50,10 +50,10 @@ def parse(command: type[Command], words: Sequence[str], *, prog: str) -> tuple[C
     known = options(command)
     try:
         given, as_json = _given(known, words)
-        missing = [one.name for one in known if one.default is dataclasses.MISSING and one.name not in given]
+        values = {one.name: _value(one, given[one.name]) for one in known if one.name in given}
+        missing = [one.name for one in known if one.default is dataclasses.MISSING and one.name not in values]
         if missing:
             raise AnysizeError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-        values = {one.name: _value(one, given[one.name]) for one in known if one.name in given}
     except AnysizeError as error:
         end = " " if str(error).endswith("?") else "; "
         raise AnysizeError(f"{error}{end}`{prog} --help` lists what there is") from None
@@ -62,7 +62,7 @@ def parse(command: type[Command], words: Sequence[str], *, prog: str) -> tuple[C
 
 def _filled(command: type[Command], known: Sequence[Option], values: dict[str, Any], group: str = "") -> Command:
     own = {one.field: values[one.name] for one in known if one.group == group and one.name in values}
-    held = {field: _filled(kind, known, values, name) for field, (name, kind) in inner(command).items()}
+    held: dict[str, Any] = {field: _filled(kind, known, values, name) for field, (name, kind) in inner(command).items()}
     try:
         return command(**own, **held)
     except AnysizeError:
