@@ -66,14 +66,11 @@ class Verb:
         return listing(place) if place.is_dir() else listing(place.parent)[place.name]
 
     def alike(self, one: Any, other: Any) -> bool:
-        """Whether two states have the same weights, though they may tell their history otherwise, or lack the card."""
-        told = ("anysize.json", "encoder/tokenizer.json", "README.md")
+        """Whether two states have the same weights, though they may tell their history otherwise."""
+        told = ("anysize.json", "encoder/tokenizer.json")
         if not isinstance(one, dict) or not isinstance(other, dict):
             return bool(one == other)
-        names = one.keys() | other.keys()
-        return names - one.keys() <= {"README.md"} >= names - other.keys() and all(
-            one[name] == other[name] for name in names if name not in told
-        )
+        return one.keys() == other.keys() and all(one[name] == other[name] for name in one if name not in told)
 
     def names(self, room: Path) -> list[str]:
         """Every name in the room but those of segments, whose names are drawn at random: these are counted."""

@@ -1,4 +1,8 @@
-"""What may stand in place of the last word of a command line, and the scripts with which shells ask for it."""
+"""
+What may stand in place of the last word of a command line, and the scripts with which shells ask for it.
+
+Not shtab: its scripts are fixed when they are made, and here the options of ``fit`` depend on the method typed before.
+"""
 
 from __future__ import annotations
 

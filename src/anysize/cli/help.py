@@ -1,4 +1,8 @@
-"""The page that ``anysize VERB --help`` prints, wrapped to the terminal."""
+"""
+The page that ``anysize VERB --help`` prints, wrapped to the terminal.
+
+Not argparse's: its formatter breaks names at hyphens, wraps no long list of choices, and lists no methods.
+"""
 
 from __future__ import annotations
 

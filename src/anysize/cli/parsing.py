@@ -1,22 +1,44 @@
-"""From the words of a command line to a filled dataclass; each mistake is one sentence."""
+"""
+From the words of a command line to a filled dataclass; each mistake is one sentence.
+
+argparse tells options, their values and other words apart; what a value may be, and the sentences, are ours.
+"""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from anysize.cli.options import Option, inner, options
 from anysize.core.errors import AnysizeError, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Command = TypeVar("Command")
+Names = Iterable[tuple[str, ...]]
 
-_OPTION = re.compile(r"-[A-Za-z]|--[A-Za-z][\w.-]*(=|$)", re.DOTALL)
-"""What is an option and no value: -k, --name, --name=value; but not -5, nor - alone, nor "-- a text with spaces"."""
+
+class _Reader(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """All that argparse itself finds wrong, as it is asked here, is a flag with a value."""
+        said = message.removeprefix("argument ").replace(": ignored explicit argument", " takes no value; got")
+        raise AnysizeError(said)
+
+
+def _read(words: Sequence[str], valued: Names = (), flags: Names = ()) -> tuple[dict[str, list[Any]], list[str]]:
+    """Name -> its values (None: without one), ``words`` -> those of no option; and the rest, an unknown one first."""
+    reader = _Reader(usage="", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for names in valued:
+        reader.add_argument(*names, dest=names[-1], action="append", nargs="?")
+    for names in flags:
+        reader.add_argument(*names, dest=names[-1], action="append_const", const=None)
+    reader.add_argument("words", nargs="*")
+    end = words.index("--") if "--" in words else len(words)  # all after it are words of no option
+    alike = [re.sub(r"\A--[\w-]+(?==|\Z)", lambda name: name[0].replace("_", "-"), word) for word in words[:end]]
+    space, unknown = reader.parse_known_intermixed_args(alike)
+    found = vars(space)
+    return {**found, "words": [*found.get("words", ()), *words[end + 1 :]]}, unknown
 
 
 def parse(command: type[Command], words: Sequence[str], *, prog: str) -> tuple[Command, bool]:
@@ -28,97 +50,69 @@ def parse(command: type[Command], words: Sequence[str], *, prog: str) -> tuple[C
     known = options(command)
     try:
         given, as_json = _given(known, words)
-        missing = [
-            one.name for one in known if one.default is dataclasses.MISSING and (one.group, one.field) not in given
-        ]
+        values = {one.name: _value(one, given[one.name]) for one in known if one.name in given}
+        missing = [one.name for one in known if one.default is dataclasses.MISSING and one.name not in values]
         if missing:
             raise AnysizeError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     except AnysizeError as error:
         end = " " if str(error).endswith("?") else "; "
         raise AnysizeError(f"{error}{end}`{prog} --help` lists what there is") from None
-    return _filled(command, given), as_json
+    return _filled(command, known, values), as_json
 
 
-def _filled(command: type[Command], given: dict[tuple[str, str], Any], group: str = "") -> Command:
-    values = {name: value for (owner, name), value in given.items() if owner == group}
-    for name, (other, kind) in inner(command).items():
-        values[name] = _filled(kind, given, other)
+def _filled(command: type[Command], known: Sequence[Option], values: dict[str, Any], group: str = "") -> Command:
+    own = {one.field: values[one.name] for one in known if one.group == group and one.name in values}
+    held: dict[str, Any] = {field: _filled(kind, known, values, name) for field, (name, kind) in inner(command).items()}
     try:
-        return command(**values)
+        return command(**own, **held)
     except AnysizeError:
         raise
     except ValueError as error:  # how a dataclass of a stranger refuses its options
         raise AnysizeError(" ".join(str(error).split())) from None
 
 
-def _given(known: Sequence[Option], words: Sequence[str]) -> tuple[dict[tuple[str, str], Any], bool]:
-    """(Group, field) -> its value, of those that were given, and whether JSON is to be printed."""
-    by_name = {name: one for one in known if not one.positional for name in (one.name, one.short) if name}
-    places = [one for one in known if one.positional]
-    found: dict[tuple[str, str], Any] = {}
-    as_json = False
-    for name, value in _pairs(words, by_name):
-        if name is None:
-            if not places:
-                raise AnysizeError(f"{value!r} is one word too many")
-            one = places[0] if places[0].several else places.pop(0)
-        elif name == "--json" and value is None:
-            as_json = True
-            continue
-        else:
-            one = by_name[name]
-        key = (one.group, one.field)
-        if one.several:
-            found.setdefault(key, []).append(one.read(str(value)))
-        elif key in found:
-            raise AnysizeError(f"{one.name} is given twice; give it once")
-        else:
-            found[key] = (one.default is not True) if one.kind is bool else one.read(str(value))
-    return found, as_json
+def _given(known: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, list[Any]], bool]:
+    """Name -> the words given for it, and whether JSON is to be printed."""
+    named = {one.name: (one.short, one.name) if one.short else (one.name,) for one in known if not one.positional}
+    flags = {one.name for one in known if one.kind is bool} | ({"--json"} - set(named))
+    valued = [names for name, names in named.items() if name not in flags]
+    given, unknown = _read(words, valued, [named.get(name, (name,)) for name in flags])
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        like = nearest(name, [*named, "--json", "--help"])
+        # Where none is like it, all of them would be too many to name.
+        raise AnysizeError(f"there is no option {name}" + (f"; {like}" if like.endswith("?") else ""))
+    as_json = given.get("--json") == [None]
+    if as_json:
+        del given["--json"]
+    left = given.pop("words")
+    for one in known:
+        if one.positional and left:
+            given[one.name], left = (left, []) if one.several else (left[:1], left[1:])
+    if left:
+        raise AnysizeError(f"{left[0]!r} is one word too many")
+    return given, as_json
 
 
-def _pairs(words: Sequence[str], known: dict[str, Option]) -> Iterator[tuple[str | None, str | None]]:
-    """Each option with its value, None for a flag's; and each other word, under no name."""
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        if word == "--":  # all that follows are words without a name
-            yield from ((None, one) for one in left)
-            return
-        if not _OPTION.match(word):
-            yield None, word
-            continue
-        name, equals, value = word.partition("=")
-        name = name.replace("_", "-")
-        if name not in known and name[:2] in known and not name.startswith("--"):
-            name, equals, value = name[:2], "=", word[2:].removeprefix("=")  # -k5
-        ahead = bool(left) and not _OPTION.match(left[0]) and left[0] != "--"
-        if name == "--json" and not equals and not ("--json" in known and ahead):
-            yield name, None
-        elif name not in known:
-            _unknown(name, known)
-        elif known[name].kind is bool:
-            if equals:
-                raise AnysizeError(f"{name} takes no value; got {value!r}")
-            yield name, None
-        elif equals:
-            yield name, value
-        elif ahead:
-            yield name, left.pop(0)
-        else:
-            instead = f"; got {left[0]}, another option" if left and left[0] != "--" else ""
-            raise AnysizeError(f"{name} needs a value, {known[name].value}{instead}")
+def _value(option: Option, given: list[Any]) -> Any:
+    if option.kind is bool:
+        return option.default is not True
+    if option.several:
+        return [option.read(_one(option.name, [word], option.value)) for word in given]
+    return option.read(_one(option.name, given, option.value))
 
 
-def _unknown(name: str, known: dict[str, Option]) -> NoReturn:
-    like = nearest(name, [*known, "--json", "--help"])
-    # Where none is like it, all of them would be too many to name.
-    raise AnysizeError(f"there is no option {name}" + (f"; {like}" if like.endswith("?") else ""))
+def _one(name: str, given: list[Any], shown: str) -> str:
+    if None in given:
+        raise AnysizeError(f"{name} needs a value, {shown}")
+    if len(given) > 1:
+        raise AnysizeError(f"{name} is given twice ({' and '.join(given)}); give it once")
+    return str(given[0])
 
 
 def asks_help(words: Sequence[str]) -> bool:
     """Whether -h or --help is among the options."""
-    return any(word in ("-h", "--help") for word in words[: list(words).index("--") if "--" in words else None])
+    return "--help" in _read(words, flags=[("-h", "--help")])[0]
 
 
 def value_of(name: str, words: Sequence[str]) -> str | None:
@@ -128,16 +122,5 @@ def value_of(name: str, words: Sequence[str]) -> str | None:
     That is no guess: a value never looks like an option, so the name is never the value of another.
     Raises `AnysizeError` if it stands without a value or twice.
     """
-    found: list[str] = []
-    own = list(words[: words.index("--")] if "--" in words else words)
-    for place, word in enumerate(own):
-        if word.startswith(f"{name}="):
-            found.append(word.partition("=")[2])
-        elif word == name:
-            after = own[place + 1 : place + 2]
-            if not after or _OPTION.match(after[0]):
-                raise AnysizeError(f"{name} needs a value")
-            found += after
-    if len(found) > 1:
-        raise AnysizeError(f"{name} is given twice ({' and '.join(found)}); give it once")
-    return found[0] if found else None
+    found, _ = _read(words, [(name,)])
+    return _one(name, found[name], "NAME") if name in found else None

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,30 +17,75 @@ from typing import Any
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.scratch import scratch_file, scratch_folder
 
+README = "README.md"
+"""Ours in a folder that we write, until somebody changes it; then it is theirs, and never lost."""
+_END = re.compile(r"\n<!-- anysize wrote this card and replaces it unless it was changed: ([0-9a-f]{16}) -->\n\Z")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+_filling: dict[Path, Path] = {}
+"""Folders that `in_one_step` has handed out -> whose place they will take."""
 
 
 @contextlib.contextmanager
 def new_directory(target: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
     """
-    Fill a directory under a temporary name; on success it takes `target`'s place in one step.
+    Fill a directory under a temporary name; on success it takes `target`'s place `in_one_step`.
 
     An existing `target` is replaced only if it holds a file named `marker`, that is, if we made it, and never if it is
-    a symbolic link. If the body raises (a full disk, Ctrl-C), `target` stays as it was and the temporary directory is
-    removed; one that a killed process left is removed by the next that writes there. Files get the umask's mode.
+    a symbolic link. Where `target` is what `in_one_step` gave, it is filled as it stands, as a part of that step.
     """
     final = Path(os.path.abspath(target))
-    check_replaceable(final, marker)
+    replaced = _filling.get(final, final)
+    check_replaceable(replaced, marker)
+    with contextlib.nullcontext(final) if final in _filling else in_one_step(final) as scratch:
+        yield scratch
+        check_replaceable(replaced, marker)  # the work may have taken hours
+
+
+@contextlib.contextmanager
+def in_one_step(final: Path) -> Iterator[Path]:
+    """
+    A folder to hand to what calls `new_directory`, and to add to; in the end it takes the place of `final` in one step.
+
+    If the body raises (a full disk, Ctrl-C), `final` stays as it was and the folder is removed; one that a killed
+    process left is removed by the next that writes there. Files get the umask's mode. A README.md that is `theirs` is
+    taken over.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(final) as scratch:
-        yield scratch
+        _filling[scratch] = final
+        try:
+            yield scratch
+        finally:
+            del _filling[scratch]
+        if (file := theirs(final)) is not None:
+            (scratch / README).write_bytes(file.read_bytes())
         _settle(scratch)
-        check_replaceable(final, marker)  # the work may have taken hours
         if final.exists():
             _exchange(scratch, final)
         else:
             os.replace(scratch, final)
         flush_names(final.parent)
+
+
+def ended(text: str) -> str:
+    """The text, and at its end a digest of it, by which one that somebody changed is known."""
+    return f"{text}\n<!-- anysize wrote this card and replaces it unless it was changed: {_digest(text)} -->\n"
+
+
+def theirs(folder: Path) -> Path | None:
+    """The README.md of a folder, if it is not as we wrote it; None if there is none, or ours."""
+    file = folder / README
+    if not file.is_file():
+        return None
+    text = file.read_bytes().decode("utf-8", "replace")
+    end = _END.search(text)
+    return None if end is not None and _digest(text[: end.start()]) == end[1] else file
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_replaceable(target: Path, marker: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,30 +32,30 @@ class Cut:
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
+        from anysize.cli.notes import tell
         from anysize.cli.shrunk import Held, Shrunk
         from anysize.core.engine_checks import Exported
         from anysize.core.errors import AnysizeError, nearest
-        from anysize.core.files import write_bytes
-        from anysize.core.model.exporting import EXPORT
-        from anysize.core.model.manifest import MANIFEST
-        from anysize.core.verbs.card import CARD, check_card, cut_card, frontier_beside
+        from anysize.core.files import README, in_one_step
+        from anysize.core.verbs.card import cut_card, frontier_beside, kept
         from anysize.core.verbs.load import load
 
         source, target = Path(self.model), Path(self.out)
-        if any((target / marker).is_file() for marker in (EXPORT, MANIFEST)):  # else it is not replaced at all
-            check_card(target)
         figures = frontier_beside(source)
         model = load(self.model, self.size).for_task(self.task)
         if self.format is not None and self.format not in model.exports:
             choice = nearest(self.format, model.exports) if model.exports else "it has one format; leave out --format"
             raise AnysizeError(f"a model of kind {model.kind!r} has no format {self.format!r}; {choice}")
         before = Held.of(source)
-        if model.exports:
-            made = model.export(self.out, self.format)
-        else:
-            model.extract().save(self.out)
-            made = Exported("anysize", how=f'anysize.load("{self.out}")')
-        write_bytes(target / CARD, cut_card(target.name, model.size, made, model.about, figures).encode())
+        tell(kept(target))
+        with in_one_step(target.absolute()) as folder:
+            if model.exports:
+                done = model.export(folder, self.format)
+                made = replace(done, how=done.how.replace(str(folder), self.out))
+            else:
+                model.extract().save(folder)
+                made = Exported("anysize", how=f'anysize.load("{self.out}")')
+            (folder / README).write_bytes(cut_card(target.name, model.size, made, model.about, figures))
         return WasCut(self.out, model.size, made, Shrunk(before, Held.of(target)))
 
 

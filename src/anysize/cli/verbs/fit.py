@@ -37,11 +37,14 @@ class Fit:
         import os
         from pathlib import Path
 
-        from anysize.cli.notes import read_told
+        from anysize.cli.notes import read_told, tell
         from anysize.core.files import check_replaceable
+        from anysize.core.verbs.card import kept
         from anysize.core.verbs.fit import fit
 
-        check_replaceable(Path(os.path.abspath(self.out)), self.options.marker)  # before the data is read
+        target = Path(os.path.abspath(self.out))
+        check_replaceable(target, self.options.marker)  # before the data is read
+        tell(kept(target))
         data = read_told(self.data, self.options.reads)
         made = fit(data, method=self.options, out=self.out, resume=self.resume)
         return Fitted(self.out, made, self.options.told(made, self.out), data.notes)

@@ -61,7 +61,7 @@ class Measure:
         from anysize.cli.verbs.choose import fraction
         from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
-        from anysize.core.files import as_json, check_file, write_together
+        from anysize.core.files import README, as_json, check_file, theirs, write_together
         from anysize.core.frontier.page import page
         from anysize.core.frontier.plot import drawn
         from anysize.core.model.manifest import MANIFEST
@@ -70,8 +70,9 @@ class Measure:
         from anysize.core.verbs.measure import measure
 
         within = fraction(self.within)
-        beside = Path(self.model) / "frontier.json"
-        for file in (self.json, self.html, self.png, beside if Path(self.model).is_dir() else None):
+        folder = Path(self.model)
+        beside = folder / "frontier.json"
+        for file in (self.json, self.html, self.png, beside if folder.is_dir() else None):
             if file is not None:
                 check_file(file)
         if self.png is not None and self.png.suffix.lower() not in PICTURES:
@@ -89,8 +90,10 @@ class Measure:
             files[self.html] = page(frontier).encode()
         if self.png:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
-        cards = model_card(Path(self.model), model, frontier) if (Path(self.model) / MANIFEST).is_file() else {}
-        write_together({**files, **cards})
+        card = {}
+        if (folder / MANIFEST).is_file() and theirs(folder) is None:
+            card[folder / README] = model_card(folder.name, model, frontier)
+        write_together({**files, **card})
         return Measured(self.model, frontier, within, [file for file in files if file != beside])
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from anysize.core.data.data import Data
-from anysize.core.data.files.rows import short_list
-from anysize.core.data.layouts import misnamed
 from anysize.core.errors import DataError
+
+if TYPE_CHECKING:
+    from anysize.core.data.data import Data
 
 
 def offered(data: Data) -> dict[str, None]:
@@ -37,6 +38,9 @@ def check_needs(who: str, needs: Iterable[str], data: Data) -> None:
     every, there = list(needs), offered(data)
     if not every or any(all(name in there for name in one.split(", ")) for one in every):
         return
+    from anysize.core.data.files.rows import short_list
+    from anysize.core.data.layouts import misnamed
+
     asked = ", or ".join(every)
     given = f"has {short_list(there)}" if there else "holds nothing"
     hint = misnamed(there) if data.table is not None and data.corpus is None else ""

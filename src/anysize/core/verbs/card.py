@@ -1,19 +1,18 @@
 """
 A model card, as the hub reads it: README.md with YAML on top, then what the model is, its figures, how it was made.
 
-It ends in a digest of itself, by which a card that somebody changed is known; such a one is never replaced.
+It is written in the same step as the model. One that somebody changed is never replaced.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import CheckpointError
+from anysize.core.files import README, ended, theirs
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.records import NESTED
 from anysize.core.printable import printable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
     from anysize.core.sizes.size import Size
 
-CARD = "README.md"
-_SEAL = re.compile(r"\n<!-- anysize wrote this card and replaces it unless it was changed: ([0-9a-f]{16}) -->\n\Z")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _LIBRARIES = {
     "sentence-transformers": ("sentence-transformers", "sentence-similarity"),
@@ -36,35 +33,22 @@ _LIBRARIES = {
 """Format -> the hub's names of the library that loads it and of what it is for."""
 
 
-def check_card(folder: Path) -> None:
-    """Raise `CheckpointError` if a folder that is to be replaced has a card that is not as it was written."""
-    file = folder / CARD
-    if file.is_file() and not _is_ours(file.read_bytes().decode("utf-8", "replace")):
-        raise CheckpointError(
-            f"{file} was changed since anysize wrote it, and would be lost; move it away, or name another place"
-        )
+def kept(folder: Path) -> list[str]:
+    """What to know before a folder is written again: that somebody changed its card, which stays as it is."""
+    file = theirs(folder)
+    return [] if file is None else [f"{file} was changed since anysize wrote it, so it is kept as it is"]
 
 
-def _is_ours(text: str) -> bool:
-    seal = _SEAL.search(text)
-    return seal is not None and _digest(text[: seal.start()]) == seal[1]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def model_card(folder: Path, model: NestedModel, frontier: Frontier | None = None) -> dict[Path, bytes]:
-    """The card of a whole model that was saved in a folder: its file and content; nothing if another's stands there."""
-    file = folder / CARD
-    if file.exists() and not _is_ours(file.read_bytes().decode("utf-8", "replace")):
-        return {}
-    made = Exported("anysize", how=f'anysize.load("{folder.name}")')
+def model_card(name: str, model: NestedModel, frontier: Frontier | None = None) -> bytes:
+    """The card of a whole model, which is or will be saved in a folder of that name."""
+    made = Exported("anysize", how=f'anysize.load("{name}")')
     what = f"A nested (Matryoshka) model: {sizes(model.nesting)}."
-    return {file: card(folder.name, what, made, model.about, frontier).encode()}
+    return card(name, what, made, model.about, frontier)
 
 
-def cut_card(name: str, size: Size, made: Exported, about: Mapping[str, Any], frontier: Frontier | None = None) -> str:
+def cut_card(
+    name: str, size: Size, made: Exported, about: Mapping[str, Any], frontier: Frontier | None = None
+) -> bytes:
     """The card of one size of a model, as it was written in some format."""
     what = f"The size `{size}` of a nested (Matryoshka) model, in the format of {_words(made.format)}."
     return card(name, what, made, about, frontier, size)
@@ -77,11 +61,10 @@ def card(
     about: Mapping[str, Any],
     frontier: Frontier | None = None,
     size: Size | None = None,
-) -> str:
-    """The text of a card: of what is called `name`, with the figures of a frontier, `size` marked among them."""
+) -> bytes:
+    """A card: of what is called `name`, with the figures of a frontier, `size` marked among them."""
     parts = [_front(made.format, about), *_body(name, what, made, about), *_figures(frontier, size)]
-    text = "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n"
-    return f"{text}\n<!-- anysize wrote this card and replaces it unless it was changed: {_digest(text)} -->\n"
+    return ended("\n\n".join(parts).encode("utf-8", "replace").decode() + "\n").encode()
 
 
 def frontier_beside(folder: Path) -> Frontier | None:
@@ -168,7 +151,7 @@ def _base(about: Mapping[str, Any]) -> str | None:
 
 def _license(base: str | None) -> str | None:
     """What the card of the base says, if that is a folder here."""
-    file = None if base is None else Path(base) / CARD
+    file = None if base is None else Path(base) / README
     if file is None or not file.is_file():
         return None
     front = re.match(r"---\n(.*?)\n---", file.read_text("utf-8", "replace"), re.DOTALL)

@@ -15,20 +15,21 @@ from anysize.core.data.overlap import sketch
 from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, CheckpointError, DivergedError, lacks_memory
 from anysize.core.files import (
+    README,
     check_replaceable,
     disk_is_full,
+    in_one_step,
     lock,
     read_object,
     refuse_link,
     write_bytes,
     write_json,
-    write_together,
 )
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import find, named, names
 from anysize.core.scratch import discard, sweep
 from anysize.core.training.watching import HISTORY
-from anysize.core.verbs.card import check_card, model_card
+from anysize.core.verbs.card import model_card
 from anysize.core.verbs.judge import judge_of
 from anysize.core.verbs.method import Method, options_of
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
@@ -106,7 +107,6 @@ def fit(
     workdir = workdir_of(target)
     history = target.parent / f"{target.name}.{HISTORY}"
     check_replaceable(target, method.marker)
-    check_card(target)
     check_ours(workdir)
     _check_history(history)
     loaded = read(data)
@@ -131,9 +131,10 @@ def fit(
                     discard(workdir)
                 raise
             if first:
-                made.save(target)
-                if method.marker == MANIFEST:
-                    write_together(model_card(target, made))
+                with in_one_step(target) as folder:
+                    made.save(folder)
+                    if method.marker == MANIFEST:
+                        (folder / README).write_bytes(model_card(target.name, made))
                 if (workdir / HISTORY).exists():
                     write_bytes(history, (workdir / HISTORY).read_bytes())
     if first:
