@@ -35,7 +35,8 @@ def check_needs(who: str, needs: Iterable[str], data: Data) -> None:
     Without `needs`, anything will do, also nothing.
     """
     every, there = list(needs), offered(data)
-    if not every or any(all(name in there for name in one.split(", ")) for one in every):
+    known = {*there, *(data.table.called if data.table is not None else ())}
+    if not every or any(known.issuperset(one.split(", ")) for one in every):
         return
     asked = ", or ".join(every)
     given = f"has {short_list(there)}" if there else "holds nothing"
