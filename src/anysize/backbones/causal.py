@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from anysize.backbones.generating import Generating, continued, picking
-from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, pretrained, read_tokenizer
+from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, opening, pretrained, read_tokenizer
 from anysize.backbones.packaged import packaged
 from anysize.backbones.texts.cut_texts import say_shortened
 from anysize.core.arguments import PATH, TEXT, TEXTS, expect, many, number, takes, whole
 from anysize.core.engine_checks import Exported
-from anysize.core.errors import AnysizeError, CheckpointError, SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.files import new_directory, read_json
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -74,14 +74,9 @@ class CausalLM(Generating, NestedModel):
             tokenizer = None
         else:
             path = os.fspath(expect(path, PATH, "from_pretrained: path"))
-            try:
+            with opening("language model", path):
                 lm = pretrained(AutoModelForCausalLM, path, dtype=torch.float32)
                 tokenizer = pretrained(AutoTokenizer, path)
-            except CheckpointError:
-                raise
-            except (OSError, ValueError, KeyError) as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise AnysizeError(f"cannot load the language model {path!r} ({reason})") from None
         length = max_length or min(LENGTH, int(getattr(lm.config, "max_position_embeddings", None) or LENGTH))
         model = cls(Nesting(layers=(int(lm.config.num_hidden_layers),)), lm, length)
         model.tokenizer = tokenizer

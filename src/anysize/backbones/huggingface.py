@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anysize.core.errors import CheckpointError, refused_as_damaged
+from anysize.core.errors import AnysizeError, CheckpointError, reason_of, refused_as_damaged
 from anysize.core.files import read_object
 from anysize.core.quiet import quiet
 
@@ -30,6 +31,33 @@ def pretrained(kind: Any, place: str | os.PathLike[str], **options: Any) -> Any:
         if "trust_remote_code" not in str(error):
             raise
         raise needs_code(place) from None
+
+
+@contextlib.contextmanager
+def opening(what: str, name: str | os.PathLike[str]) -> Iterator[None]:
+    """
+    Quietly open a model of others that a user named; what a library raises meanwhile becomes one sentence.
+
+    Raises `CheckpointError` for a folder or file that is there and does not load as `what`, or that needs code of its
+    own; `AnysizeError` for a name that the hub does not give.
+    """
+    try:
+        with quiet():
+            yield
+    except (AnysizeError, MemoryError):
+        raise
+    except Exception as error:  # the libraries have no common error for a bad file
+        if "trust_remote_code" in str(error):
+            raise needs_code(name) from None
+        reason = reason_of(error)
+        if os.path.exists(name):
+            lacks = ", or it needs a package that is not installed" if isinstance(error, ImportError) else ""
+            raise CheckpointError(
+                f"cannot load the {what} in {os.fspath(name)} ({reason}); it may be damaged{lacks}"
+            ) from None
+        raise AnysizeError(
+            f"cannot load the {what} {os.fspath(name)!r}: it is no folder here, and the hub did not give it ({reason})"
+        ) from None
 
 
 def needs_code(place: str | os.PathLike[str]) -> CheckpointError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anysize.backbones.cache import VectorCache
-from anysize.backbones.huggingface import check_tokenizers, needs_code
+from anysize.backbones.huggingface import check_tokenizers, opening
 from anysize.backbones.identity import PROBES, identity, weights_digest, written
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
@@ -21,7 +21,7 @@ from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.prompts import kept_prompts, prompt_in
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, TEXTS, shown, takes, whole
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError, CheckpointError, reason_of
 from anysize.core.files import read_object
 from anysize.core.quiet import quiet
 from anysize.core.sides import Side, TwoSided
@@ -228,25 +228,12 @@ def _load(source: str) -> SentenceTransformer:
         raise CheckpointError(f"the sentence-transformers model {path} does not exist")
     if Path(path).exists() and not (Path(path) / "config.json").exists() and not (Path(path) / "modules.json").exists():
         raise CheckpointError(f"{path} is not a sentence-transformers model: it holds no modules.json or config.json")
-    try:
+    with opening("model", path):
         check_tokenizers(Path(path))
         _check_activations(Path(path))
-        with quiet():
-            model = SentenceTransformer(path, trust_remote_code=False)
+        model = SentenceTransformer(path, trust_remote_code=False)
         model.prompts.update(kept_prompts(model.prompts))
-        return model
-    except (MemoryError, CheckpointError):
-        raise
-    except Exception as error:  # the libraries have no common error for a bad file
-        if "trust_remote_code" in str(error):
-            raise needs_code(path) from None
-        reason = _reason(error)
-        if Path(path).exists():
-            lacks = ", or it needs a package that is not installed" if isinstance(error, ImportError) else ""
-            raise CheckpointError(f"the model in {path} does not load ({reason}); it may be damaged{lacks}") from None
-        raise AnysizeError(
-            f"cannot load the model {source!r}: it is no folder here, and the hub did not give it ({reason})"
-        ) from None
+    return model
 
 
 def _check_activations(folder: Path) -> None:
@@ -273,13 +260,7 @@ def _running(name: str | None) -> Iterator[None]:
     except Exception as error:
         if name is None or "allocate memory" in str(error):
             raise
-        raise CheckpointError(f"the model {name} cannot embed texts ({_reason(error)}); it may be damaged") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says, short enough to stand in a sentence."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) <= 300 else f"{line[:297]}..."
+        raise CheckpointError(f"the model {name} cannot embed texts ({reason_of(error)}); it may be damaged") from error
 
 
 def trainable(model: SentenceTransformer) -> SentenceTransformer:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.backbones.huggingface import pretrained
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.packaged import packaged
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError
 from anysize.core.training.processes import device_of
-from anysize.core.training.trainer import quiet
 
 GROUP = 16
 """Texts that the model reads at a time."""
@@ -32,16 +31,10 @@ class Site:
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
             raise AnysizeError("reading a model needs the 'text' extra: pip install 'anysize[text]'") from None
-        try:
-            with quiet():
-                path = packaged(model) or model
-                self.tokenizer: Any = pretrained(AutoTokenizer, path)
-                self.model: Any = pretrained(AutoModel, path).eval().to(self.device)
-        except CheckpointError:
-            raise
-        except (OSError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise AnysizeError(f"cannot load the model {model!r} ({reason})") from None
+        path = packaged(model) or model
+        with opening("model", path):
+            self.tokenizer: Any = pretrained(AutoTokenizer, path)
+            self.model: Any = pretrained(AutoModel, path).eval().to(self.device)
         self.max_length = max_length
         self.name, self.module = named_module(self.model, site)
 

@@ -45,8 +45,13 @@ def refused_as_damaged(what: str) -> Iterator[None]:
     except (AnysizeError, MemoryError, ImportError):
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{what} ({reason}); it may be damaged") from error
+        raise CheckpointError(f"{what} ({reason_of(error)}); it may be damaged") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a library says, or the kind of its error; short enough to stand in a sentence."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 300 else f"{line[:297]}..."
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -197,7 +197,7 @@ def test_what_is_not_ours_is_not_replaced(config_only, here):
         (b"balan demer finis gopor", ["--sizes", "1:8,3:64"], ["dims=64", "layers=3,dims=32"]),
         (b"balan demer finis gopor", ["--max-length", "99"], ["99", "48 tokens"]),
         (b"balan demer finis gopor", ["--encoder-mask", "0.5"], ["0.5 and 0.4"]),
-        (b"balan demer finis gopor", ["--model", "./nowhere"], ["cannot load './nowhere'"]),
+        (b"balan demer finis gopor", ["--model", "./nowhere"], ["cannot load the masked-language model './nowhere'"]),
         (b"balan demer finis gopor", ["--method", "nope"], ["no method is called 'nope'"]),
         (b"balan demer finis gopor", ["--epochs", "0"], ["epochs must be above zero"]),
     ],

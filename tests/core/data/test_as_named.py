@@ -227,3 +227,29 @@ def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, m
     reader = "nothing"
     with pytest.raises(DataError, match="gave None; expected Data"):
         read(made)
+
+
+def test_what_is_held_out_goes_by_what_files_hold_and_not_by_their_names(folder):
+    rows = []
+    for number in range(30):
+        for name in (f"{number}.png", f"deep/copy_{number}.png"):
+            (folder / name).write_bytes(b"picture %d" % number)
+            rows.append({"image": name, "question": name, "answer": "yes"})
+    learn, held = table(folder, rows).table.held_out("image")
+    seen, kept = ({file.read_bytes() for file in part["image"]} for part in (learn, held))
+    assert kept
+    assert not seen & kept
+    assert len(held) == 2 * len(kept)
+
+
+def test_files_of_one_name_in_two_folders_are_two_items(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "a.png").write_bytes(b"another")
+    data = table(folder, [{"image": "a.png", "question": "x"}, {"image": "other/a.png", "question": "x"}])
+    assert data.items().rows == [folder / "a.png", folder / "other/a.png"]
+
+
+def test_reading_many_files_shows_how_far_it_has_come(folder, monkeypatch, capsys):
+    monkeypatch.setattr("anysize.core.progress.EVERY", -1.0)
+    table(folder, ASKED)
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()][-1].startswith("reading: 2 files")

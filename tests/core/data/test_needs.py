@@ -5,6 +5,7 @@ import pytest
 
 from anysize.core.data.data import Data
 from anysize.core.data.needs import check_needs, offered
+from anysize.core.data.read import read
 from anysize.core.data.records import Items, Table
 from anysize.core.errors import DataError
 
@@ -39,3 +40,15 @@ def test_what_is_missing_is_said_with_what_there_is():
     )
     with pytest.raises(DataError, match=r"^mlm needs text; none holds nothing$"):
         check_needs("mlm", ("text",), Data("none", "none"))
+
+
+def test_columns_are_found_by_the_names_that_their_file_gives_them():
+    data = read([{"question": "what?", "answer": "this"}, {"question": "who?", "answer": "she"}])
+    check_needs("m", ("question, answer",), data)
+    assert data.table["question"] == data.table["anchor"] == ["what?", "who?"]
+    assert data.table.take([1])["answer"] == ["she"]
+    with pytest.raises(DataError, match="m needs prompt, answer; the list has anchor, positive, text"):
+        check_needs("m", ("prompt, answer",), data)
+    scored = read([{"sentence1": "a", "sentence2": "b", "label": 0.5}])
+    with pytest.raises(DataError, match="m needs text, label"):
+        check_needs("m", ("text, label",), scored)

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
@@ -378,3 +380,34 @@ def test_an_empty_corpus(tmp_path):
     write(beir(tmp_path) / "corpus.jsonl", "")
     with pytest.raises(DataError, match=r"corpus\.jsonl is empty"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "npz"])
+@pytest.mark.parametrize("labels", [["x", "y", "x"], [2, 0, 1]], ids=["words", "numbers"])
+def test_vectors_with_labels(tmp_path, form, labels):
+    x = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
+    path, plain = tmp_path / f"v.{form}", tmp_path / "v.npy"
+    np.save(plain, x)
+    rows = [{"vector": vector, "label": label} for vector, label in zip(x.tolist(), labels, strict=True)]
+    if form == "npz":
+        np.savez(path, vectors=x, labels=np.array(labels))
+    elif form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = read(path)
+    assert data.labels == labels
+    assert np.array_equal(data.corpus.vectors, x)
+    assert data.fingerprint == read(plain).fingerprint  # labels are no part of it: files were read without them before
+
+
+def test_labels_that_are_none_are_told_and_the_vectors_read(tmp_path):
+    rows = [{"vector": [1.0, 2.0], "label": "x"}, {"vector": [2.0, 1.0], "label": None}]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = read(tmp_path / "v.jsonl")
+    assert (data.labels, len(data.items())) == (None, 2)
+    assert any("the labels are not read: " in note and "line 2: label is None" in note for note in data.notes)
+    np.savez(tmp_path / "v.npz", vectors=np.eye(3), labels=np.array([0.5, 1.5, 2.5]))
+    data = read(tmp_path / "v.npz")
+    assert data.labels is None
+    assert "the labels are float64 of shape (3,) and are not read" in data.notes[0]

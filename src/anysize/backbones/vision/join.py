@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from anysize.backbones.huggingface import pretrained
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.vision.llava import VisionLanguage
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.core.errors import AnysizeError
 from anysize.core.quiet import quiet
 
 IMAGE = "<image>"
@@ -25,11 +25,13 @@ def joined(tower: str | os.PathLike[str], language: str | os.PathLike[str], *, l
     """
     from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer, LlavaProcessor
 
-    seer = _opened(AutoModel, tower, "vision tower", dtype=torch.float32)
+    with opening("vision tower", tower):
+        seer = pretrained(AutoModel, tower, dtype=torch.float32)
+        pictures = pretrained(AutoImageProcessor, tower)
     seer = getattr(seer, "vision_model", seer)
-    speaker = _opened(AutoModelForCausalLM, language, "language model", dtype=torch.float32)
-    pictures = _opened(AutoImageProcessor, tower, "vision tower's image processor")
-    tokenizer = _opened(AutoTokenizer, language, "language model's tokenizer")
+    with opening("language model", language):
+        speaker = pretrained(AutoModelForCausalLM, language, dtype=torch.float32)
+        tokenizer = pretrained(AutoTokenizer, language)
     if not isinstance(getattr(seer.config, "patch_size", None), int):
         raise AnysizeError(f"{os.fspath(tower)} does not see in square patches; expected a vision transformer")
     tokenizer.add_special_tokens({"extra_special_tokens": [IMAGE]})
@@ -73,13 +75,3 @@ def _extra(seer: Any, pictures: Any) -> int:
     if found not in (0, 1):
         raise AnysizeError(f"the tower gives {found} tokens beside its patches; expected a class token or none")
     return int(found)
-
-
-def _opened(kind: Any, name: str | os.PathLike[str], what: str, **options: Any) -> Any:
-    try:
-        return pretrained(kind, name, **options)
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise AnysizeError(f"cannot load the {what} {os.fspath(name)!r} ({reason})") from None

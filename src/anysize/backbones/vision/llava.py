@@ -16,9 +16,9 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from anysize.backbones.huggingface import pretrained
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.vision.prompts import Batch, Prompt, batched, read_prompt
-from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.errors import AnysizeError, refused_as_damaged
 from anysize.core.quiet import quiet
 
 PROCESSOR = "processor"
@@ -60,7 +60,7 @@ class VisionLanguage:
         """
         from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
 
-        try:
+        with opening("vision-language model", name):
             kind = pretrained(AutoConfig, name).model_type
             if kind not in KNOWN:
                 raise AnysizeError(
@@ -68,11 +68,6 @@ class VisionLanguage:
                 )
             model = pretrained(LlavaForConditionalGeneration, name, dtype=torch.float32)
             processor = pretrained(AutoProcessor, name)
-        except (CheckpointError, AnysizeError):
-            raise
-        except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise AnysizeError(f"cannot load the vision-language model {os.fspath(name)!r} ({reason})") from None
         return cls(model.eval(), processor)
 
     def attach(self, processor: Any) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from anysize.core.data.data import Data
 from anysize.core.data.files.digest import Digest
-from anysize.core.data.files.media import Files, kind_of_file
+from anysize.core.data.files.media import Files, content_of, kind_of_file
 from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.layouts import IDS, LABELS, first_of
 from anysize.core.data.records import Items, Table
 from anysize.core.errors import DataError
+from anysize.core.progress import bar
 
 
 def data_as_named(
@@ -29,13 +30,16 @@ def data_as_named(
     held: dict[str, list[Any]] = {column: [] for column in columns}
     digest = Digest("columns", *(f"{column} {of.get(column, 'plain')}" for column in sorted(columns)))
     in_order, later = [(column, of.get(column), held[column]) for column in sorted(columns)], dict[str, None]()
-    for row in source:
-        if len(row.values) > len(held) or not row.values.keys() <= held.keys():
-            later |= dict.fromkeys(row.values.keys() - held.keys())
-        for column, kind, into in in_order:
-            cell = row.values.get(column)
-            into.append(cell if kind is None else files.cell(kind, cell, row.where))
-            digest.add(row, _content(cell) if kind is None else "file " + _content(files.content(into[-1])))
+    with bar(None, "reading", " files", show=bool(of), leave=False) as shown:
+        for row in source:
+            if len(row.values) > len(held) or not row.values.keys() <= held.keys():
+                later |= dict.fromkeys(row.values.keys() - held.keys())
+            for column, kind, into in in_order:
+                cell = row.values.get(column)
+                into.append(cell if kind is None else files.cell(kind, cell, row.where))
+                digest.add(row, _content(cell) if kind is None else "file " + _content(content_of(into[-1])))
+            if of:
+                shown.update(files.count - shown.n)
     items, labels = _items(held, of)
     notes = (f"the columns {short_list(sorted(later))} are not in the first row and are not read",) if later else ()
     return Data(name, digest.hex(), items, table=Table(dict(held), of), labels=labels, notes=notes)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from anysize.core.data.files.media import File
 from anysize.core.errors import DataError
 
 
@@ -30,9 +31,11 @@ def stable_hash(text: str) -> int:
 
 
 def key_of(cell: Any) -> str:
-    """A text by which a cell is told from others: a text itself, the name of a file, and of a list of parts theirs."""
+    """A text by which a cell is told from others: a text itself, of a file its content, of a list of parts theirs."""
     return cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, ensure_ascii=False, default=_name)
 
 
 def _name(cell: Any) -> str:
-    return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else str(getattr(cell, "name", cell))
+    if isinstance(cell, bytes):
+        return hashlib.sha256(cell).hexdigest()
+    return cell.sha256 if isinstance(cell, File) else str(cell)

@@ -51,6 +51,13 @@ class Layout:
     """Our name -> the column's. Negatives are ``negative``, ``negative_2``, ... in order."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def called(self) -> dict[str, str]:
+        """The column -> our name, of those that belong together and have a name of their own."""
+        return {
+            theirs: ours for ours, theirs in self.columns.items() if ours != theirs and ours in ("anchor", "positive")
+        }
+
     def rename(self, row: Row) -> Row:
         """The row under our names. A column that this row lacks is left out."""
         values = row.values
@@ -125,8 +132,9 @@ def _vectors(values: dict[str, Any]) -> Found | None:
     vector = first_of(names, VECTORS)
     if vector is None:
         return None
-    name = first_of({_folded(one): one for one in values}, IDS)
-    return "vectors", {"vector": vector, **({} if name is None else {"_id": name})}
+    every = {_folded(one): one for one in values}
+    known = {"vector": vector, "_id": first_of(every, IDS), "label": first_of(every, LABELS)}
+    return "vectors", {ours: name for ours, name in known.items() if name is not None}
 
 
 def first_of(names: dict[str, str], wanted: tuple[str, ...]) -> str | None:

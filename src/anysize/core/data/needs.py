@@ -36,7 +36,8 @@ def check_needs(who: str, needs: Iterable[str], data: Data) -> None:
     Without `needs`, anything will do, also nothing.
     """
     every, there = list(needs), offered(data)
-    if not every or any(all(name in there for name in one.split(", ")) for one in every):
+    known = {*there, *(data.table.called if data.table is not None else ())}
+    if not every or any(known.issuperset(one.split(", ")) for one in every):
         return
     from anysize.core.data.files.rows import short_list
     from anysize.core.data.layouts import misnamed

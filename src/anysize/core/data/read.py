@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from anysize.core.data.files import rows, vectors
 from anysize.core.data.files.vectors import is_shards, read_shards
 from anysize.core.data.memory import data_from_memory, data_from_vectors
 from anysize.core.data.tables import data_from_rows
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, DataError, reason_of
 from anysize.core.registry import find, names
 
 Source: TypeAlias = Any
@@ -28,8 +29,9 @@ def read(source: Source) -> Data:
 
     Files: jsonl, json, csv, tsv or parquet (also ``.jsonl.gz`` and the like) with columns ``anchor, positive[,
     negative]``, ``sentence1, sentence2, score`` or ``text[, title][, id][, label]``, or names that commonly stand for
-    these (`anysize.core.data.layouts`); npy, npz, safetensors or parquet with vectors, or a folder of npy files, mapped
-    as one table. A name may carry a configuration and a split, ``name:config:split``; the split is train unless given.
+    these (`anysize.core.data.layouts`); npy, npz, safetensors, jsonl or parquet with vectors (npz, jsonl and parquet
+    also with a label for each), or a folder of npy files, mapped as one table. A name may carry a configuration and a
+    split, ``name:config:split``; the split is train unless given.
     ``none`` is no data, for a method that can do without.
 
     In memory: a list of texts or of dicts, a dict of columns, an array or tensor of vectors (n, d), a DataFrame of
@@ -73,8 +75,7 @@ def _registered(path: Path) -> Data | None:
             except (AnysizeError, MemoryError, ImportError):
                 raise
             except Exception as error:  # a stranger's reader, over a stranger's file
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise DataError(f"{path} cannot be read as {marker} ({reason})") from error
+                raise DataError(f"{path} cannot be read as {marker} ({reason_of(error)})") from error
             if not isinstance(data, Data):
                 raise DataError(f"the reader of {marker} gave {shown(data)}; expected Data")
             return data
@@ -85,7 +86,9 @@ def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
     packed = path.name.lower().endswith(".gz")
     if kind in vectors.SUFFIXES and not packed:
-        return data_from_vectors(path.stem, vectors.vectors_of(path), str(path))
+        data = data_from_vectors(path.stem, vectors.vectors_of(path), str(path))
+        labels, said = vectors.labels_of(path, len(data.items()))
+        return replace(data, labels=labels, notes=(*said, *data.notes))
     if kind in rows.SUFFIXES and not (kind == ".parquet" and packed):
         notes: list[str] = []
         name = path.name[: -len(".gz")] if packed else path.name
@@ -111,8 +114,9 @@ def _hub(name: str) -> Data:
     try:
         table = datasets.load_dataset(parts[0], parts[1] if len(parts) == 3 else None, split=split)
     except Exception as error:  # each hub, cache and network failure has its own class; all mean "not loaded"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"there is no file {name}, and `datasets` could not load that name ({reason})") from None
+        raise DataError(
+            f"there is no file {name}, and `datasets` could not load that name ({reason_of(error)})"
+        ) from None
     return data_from_memory(table, name)
 
 

@@ -85,6 +85,8 @@ class Table:
     """
     kinds: dict[str, str] = field(default_factory=dict)
     """Column -> what its cells are, where those are files (image, audio, video) or lists of parts (parts)."""
+    called: dict[str, str] = field(default_factory=dict, compare=False)
+    """What the source calls a column -> our name for it, by either of which it is found: question -> anchor."""
 
     def __post_init__(self) -> None:
         for name, column in self.columns.items():
@@ -100,13 +102,13 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def __contains__(self, name: str) -> bool:
-        return name in self.columns
+        return name in self.columns or name in self.called
 
     def __getitem__(self, name: str) -> Sequence[Any]:
         """A column. Raises `DataError`, naming the nearest that there is, if it is not there."""
-        if name not in self.columns:
+        if name not in self:
             raise DataError(f"there is no column {name}; {nearest(name, self.columns)}")
-        return self.columns[name]
+        return self.columns[self.called.get(name, name)]
 
     @property
     def negatives(self) -> list[str]:
@@ -128,7 +130,7 @@ class Table:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Table:
         """The rows at these positions, in that order."""
-        return Table({name: _at(column, indices) for name, column in self.columns.items()}, self.kinds)
+        return Table({name: _at(column, indices) for name, column in self.columns.items()}, self.kinds, self.called)
 
     def held_out(self, by: str, name: str = "the table") -> tuple[Table, Table]:
         """

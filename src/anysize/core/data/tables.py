@@ -52,7 +52,8 @@ def data_from_rows(
         return replace(data, notes=(*notes, *kept, *data.notes))
     everything = map(layout.rename, every)
     data = _READERS[layout.kind](name, everything, where, list(layout.columns))
-    return replace(data, notes=(*notes, *layout.notes, *data.notes))
+    table = None if data.table is None else replace(data.table, called=layout.called)
+    return replace(data, table=table, notes=(*notes, *layout.notes, *data.notes))
 
 
 def _table(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
@@ -89,6 +90,8 @@ def _texts(name: str, source: Iterable[Row], where: str, columns: list[str]) -> 
 def _vectors(name: str, source: Iterable[Row], where: str, columns: list[str]) -> Data:
     found: list[np.ndarray] = []
     ids: dict[str, None] = {}
+    labels: list[str | int] | None = [] if "label" in columns else None
+    notes: tuple[str, ...] = ()
     for number, row in enumerate(source):
         try:
             vector = np.asarray(row.values["vector"], dtype=np.float32)
@@ -101,12 +104,18 @@ def _vectors(name: str, source: Iterable[Row], where: str, columns: list[str]) -
             raise DataError(f"{row.where}: the id {place!r} is there already; ids must differ")
         ids[place] = None
         found.append(vector)
+        if labels is not None:
+            try:
+                labels.append(_label(row))
+            except DataError as error:  # vectors are as good without
+                labels, notes = None, (f"the labels are not read: {error}",)
     checked = vectors.checked(np.stack(found), where)
     return Data(
         name,
         checked.fingerprint,
         corpus=Items(list(ids), checked.rows, "vector", numbered="_id" not in columns),
-        notes=checked.notes,
+        labels=labels,
+        notes=(*notes, *checked.notes),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from anysize.core.errors import CheckpointError
+from anysize.core.errors import CheckpointError, reason_of
 from anysize.core.files import read_object
 from anysize.core.sizes.nesting import Nesting
 from anysize.sparse.autoencoder.activations import Activation
@@ -107,7 +107,7 @@ def _restricted(where: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(where, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to read it without the restriction
             reason = "it holds other objects, which could run code, or it is damaged"
         raise CheckpointError(f"{where} cannot be read as tensors alone ({reason})") from None

@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
-from anysize.backbones.huggingface import pretrained
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.site import named_module, padded
-from anysize.core.errors import AnysizeError, CheckpointError, DataError
-from anysize.core.training.trainer import quiet
+from anysize.core.errors import DataError
 from anysize.sparse.pruning.granularity import Replace
 
 _BATCH = 16
@@ -33,15 +32,9 @@ class LanguageModelLoss:
     def __init__(self, model: str, site: str, texts: Sequence[str], max_length: int = 256) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        try:
-            with quiet():
-                self._tokenizer: Any = pretrained(AutoTokenizer, model)
-                self._model: Any = pretrained(AutoModelForCausalLM, model).eval()
-        except CheckpointError:
-            raise
-        except (OSError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise AnysizeError(f"cannot load {model!r} as a causal language model ({reason})") from None
+        with opening("causal language model", model):
+            self._tokenizer: Any = pretrained(AutoTokenizer, model)
+            self._model: Any = pretrained(AutoModelForCausalLM, model).eval()
         self._site = named_module(self._model, site)[1]
         self._batches = [
             self._tokens(texts[start : start + _BATCH], max_length) for start in range(0, len(texts), _BATCH)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anysize.backbones.huggingface import pretrained
-from anysize.core.errors import AnysizeError, CheckpointError
+from anysize.backbones.huggingface import opening, pretrained
+from anysize.core.errors import CheckpointError
 from anysize.core.files import read_json
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -47,25 +47,18 @@ def load_base(source: str) -> Base:
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
     from anysize.backbones.packaged import packaged
-    from anysize.core.quiet import quiet
 
     name = _transformer_in(packaged(source) or source)
     folder = Path(name)
     trained = not folder.is_dir() or any((folder / file).is_file() for file in WEIGHTS)
     if not trained and not (folder / "config.json").is_file():
         raise CheckpointError(f"{source} is not a model: it holds no config.json")
-    try:
-        with quiet():
-            tokenizer = pretrained(AutoTokenizer, name)
-            if trained:
-                return Base(_own(AutoModel, name), _own(AutoModelForMaskedLM, name), tokenizer, trained)
-            config = pretrained(AutoConfig, name)
-            return Base(AutoModel.from_config(config), AutoModelForMaskedLM.from_config(config), tokenizer, trained)
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise AnysizeError(f"cannot load {source!r} as a masked-language model with its tokenizer ({reason})") from None
+    with opening("masked-language model", name):
+        tokenizer = pretrained(AutoTokenizer, name)
+        if trained:
+            return Base(_own(AutoModel, name), _own(AutoModelForMaskedLM, name), tokenizer, trained)
+        config = pretrained(AutoConfig, name)
+        return Base(AutoModel.from_config(config), AutoModelForMaskedLM.from_config(config), tokenizer, trained)
 
 
 def _own(kind: Any, name: str) -> Any:

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from anysize.backbones.huggingface import pretrained
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_object
@@ -122,7 +122,8 @@ def _empty(config: Mapping[str, Any], folder: Path, tower: str | os.PathLike[str
     """A LLaVA of that shape with the tower's own weights, and what prepares texts and pictures where it is there."""
     from transformers import AutoModel, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    seer = pretrained(AutoModel, tower, dtype=torch.float32)
+    with opening("vision tower", tower):
+        seer = pretrained(AutoModel, tower, dtype=torch.float32)
     seer = getattr(seer, "vision_model", seer)
     known = {name: config[name] for name in LlamaConfig().to_dict() if name in config and name != "model_type"}
     words = int(config["vocab_size"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +17,11 @@ from typing import Any
 from anysize.core.arguments import shown
 from anysize.core.digests import record
 from anysize.core.errors import DataError
+
+if sys.platform == "win32":
+    from pathlib import WindowsPath as _Path
+else:
+    from pathlib import PosixPath as _Path
 
 KINDS = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"),
@@ -31,13 +37,25 @@ def kind_of_file(name: object) -> str | None:
     return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), None)
 
 
+class File(_Path):
+    """The path of a file that was read, which knows the SHA-256 of its content: two names may stand for one content."""
+
+    __slots__ = ("sha256",)
+    sha256: str
+
+
 class Files:
     """What the cells of a table in `folder` name; without a folder, paths of one's own, wherever they lead."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._root = None if folder is None else folder.resolve()
-        self._known: dict[Path | bytes, str] = {}
+        self._known: dict[str, File] = {}
+
+    @property
+    def count(self) -> int:
+        """How many files were read so far."""
+        return len(self._known)
 
     def kinds(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Column -> image, audio, video or parts, for those of a first row whose cells are such."""
@@ -74,7 +92,14 @@ class Files:
         if not isinstance(held, (str, os.PathLike)) or not os.fspath(held):
             given = "missing" if held is None else "no path"
             raise DataError(f"{where}: the {kind} is {given}; expected the path of a file")
-        return self._path(os.fspath(held), where)
+        return self._file(os.fspath(held), where)
+
+    def _file(self, given: str, where: str) -> File:
+        if given not in self._known:
+            path = self._path(given, where)
+            self._known[given] = file = File(path)
+            file.sha256 = _sha256(path)
+        return self._known[given]
 
     def _path(self, given: str, where: str) -> Path:
         path = (self.folder or Path()).absolute() / given
@@ -93,13 +118,12 @@ class Files:
         assert self._root is not None
         return not given.is_absolute() and ".." not in given.parts and path.resolve().is_relative_to(self._root)
 
-    def content(self, cell: Any) -> Any:
-        """What stands for a cell's content: of a file its SHA-256, of parts the list of theirs."""
-        if isinstance(cell, list):
-            return [{of: held if of == "text" else self.content(held)} for part in cell for of, held in part.items()]
-        if cell not in self._known:
-            self._known[cell] = hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else _sha256(cell)
-        return self._known[cell]
+
+def content_of(cell: Any) -> Any:
+    """What stands for the content of a cell that `Files` gave: of a file its SHA-256, of parts the list of theirs."""
+    if isinstance(cell, list):
+        return [{of: held if of == "text" else content_of(held)} for part in cell for of, held in part.items()]
+    return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else cell.sha256
 
 
 def _sha256(path: Path) -> str:

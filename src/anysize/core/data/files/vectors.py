@@ -16,6 +16,7 @@ from anysize.core.errors import DataError
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 NAMES = ("vectors", "embeddings")
+LABELS = ("labels", "label")
 # What numpy raises of a header that is damaged, which it reads as the text of a Python dictionary.
 _DAMAGED = (ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError)
 _CHUNK = 1 << 24  # values checked at a time: 64 MB of float32
@@ -27,6 +28,24 @@ def vectors_of(path: Path) -> np.ndarray:
         return {".npy": _npy, ".npz": _npz}.get(path.suffix.lower(), _safetensors)(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from None
+
+
+def labels_of(path: Path, count: int) -> tuple[list[str | int] | None, tuple[str, ...]]:
+    """The labels of the `count` vectors in an npz, if it has some: words or whole numbers; and a note on others."""
+    if path.suffix.lower() != ".npz":
+        return None, ()
+    with np.load(path, allow_pickle=False) as held:
+        name = next((name for name in LABELS if name in held.files), None)
+        try:
+            found: Any = None if name is None else held[name]
+        except ValueError:  # objects, which are never unpickled
+            return None, (f"the {name} are pickled objects and are not read",)
+    if name is None:
+        return None, ()
+    if found.shape != (count,) or found.dtype.kind not in "iuU":
+        what = f"{found.dtype} of shape {found.shape}"
+        return None, (f"the {name} are {what} and are not read; expected {count} words or whole numbers",)
+    return list(found.tolist()), ()
 
 
 class Checked(NamedTuple):
