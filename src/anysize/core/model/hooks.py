@@ -92,6 +92,10 @@ class ModelHooks(torch.nn.Module):
         """What ``anysize info`` tells besides of a model of this configuration: a name -> a text or a number."""
         return {}
 
+    def paid(self) -> str:
+        """What this size takes, for who runs it: ``16 tokens a picture``; empty where the size says it all."""
+        return ""
+
     def cost(self) -> Cost:
         """What running at `self.size` costs: bytes per item, parameters, FLOPs per item."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it costs")

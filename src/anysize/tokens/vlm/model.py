@@ -193,6 +193,10 @@ class NestedVLM(NestedModel):
 
     # The contract
 
+    def paid(self) -> str:
+        """Tokens and memory of one picture."""
+        return f"{self.size.tokens} tokens a picture, {self.cost().bytes:,} bytes of keys and values"
+
     def cost(self) -> Cost:
         """Bytes of the keys and values of one picture; operations until the first token of an answer."""
         tokens = self.size.tokens
