@@ -49,10 +49,6 @@ ROWS = [
     (ITEMS[1], ITEMS[3], ITEMS[2]),
     ([{"text": "one"}], ITEMS[1], ITEMS[3]),
 ]
-    ([{"text": "one"}], ITEMS[0], ITEMS[2]),
-    (ITEMS[1], ITEMS[3], ITEMS[2]),
-    ([{"text": "one"}], ITEMS[1], ITEMS[3]),
-]
 
 
 @pytest.mark.parametrize("draw", ["mean", "mrl", "random"])

@@ -35,7 +35,7 @@ def is_beir(folder: Path) -> bool:
 
 
 def read_beir(folder: Path) -> Data:
-    """``corpus.jsonl`` or docs, ``queries.jsonl``, ``qrels/{train,dev,test}.tsv`` or ``qrels.tsv``, each perhaps ``.gz``."""
+    """``corpus.jsonl`` (or docs), ``queries.jsonl``, ``qrels/{train,dev,test}.tsv`` or ``qrels.tsv``, or ``.gz``."""
     digest = Digest("beir")
     corpus_file = _corpus(folder)
     if corpus_file is None:
