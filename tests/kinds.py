@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 from tests.conftest import WIDTH, WORDS, sentences
+from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
 ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
@@ -20,17 +24,17 @@ ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
 def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel], Any]]:
     """Kind -> how to make one, and what its `outputs` reads; `encoder` and `lm` are folders of tiny bases."""
     from anysize.backbones.sentence import Encoder
-    from anysize.backbones.vision.llava import VisionLanguage
     from anysize.classify import Classifier
     from anysize.quantize import CausalLM
     from anysize.quantize.model.making import finished, prepared
     from anysize.text import Embedder, NestedEncoder, TaskLoRA
-    from anysize.tokens.vlm.model import Asked, NestedVLM
     from tests.sparse.making import random_sae
-    from tests.tiny_vlm import drawn, tiny_llava
 
     def layered(**sizes: Any) -> NestedModel:
         return NestedEncoder.from_pretrained(encoder, **(sizes or {"layers": (1, 2), "dims": (8, WIDTH)}))
+
+    def vlm() -> NestedModel:
+        return NestedVLM(Nesting(tokens=(1, 4, 16)), VisionLanguage(*tiny_llava()), {"kind": "pool", "mode": "avg"})
 
     def embedder() -> NestedModel:
         weight = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -44,11 +48,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
                 weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
         return made.for_task("text-matching")
 
-    def vlm() -> NestedModel:
-        return NestedVLM(Nesting(tokens=(1, 4)), VisionLanguage(*tiny_llava(12)), {"kind": "pool", "mode": "avg"})
-
     bits = Nesting(bits=(2, 8))
-    asked = [Asked(picture, "how many red") for picture in drawn(2, 12)]
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
         "embedder": (embedder, TEXTS),
@@ -57,7 +57,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),
-        "vlm": (vlm, asked),
     }

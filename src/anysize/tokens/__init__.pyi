@@ -9,5 +9,5 @@ from anysize.tokens.methods import M3 as M3
 from anysize.tokens.methods import MQT as MQT
 from anysize.tokens.retrieval.method import MME as MME
 from anysize.tokens.retrieval.model import Interleaved as Interleaved
-from anysize.tokens.vlm.model import Asked as Asked
+from anysize.tokens.vlm.asking import Asked as Asked
 from anysize.tokens.vlm.model import NestedVLM as NestedVLM

@@ -16,7 +16,7 @@ class Budgeted(Method):
     """What all have in common: a vision-language model that learns at several budgets of tokens a picture."""
 
     axes: ClassVar[tuple[str, ...]] = ("tokens",)
-    extra: ClassVar[str | None] = "text"
+    extra: ClassVar[str | None] = "vision"
 
     model: str | None = None
     """The vision-language model to start from (LLaVA), or a language model beside --tower: a folder or a hub name."""
@@ -68,7 +68,7 @@ class _Answers(Budgeted):
 
     runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
     learns_from: ClassVar[str] = "questions about pictures, with answers"
-    needs: ClassVar[tuple[str, ...]] = ("image, question, answer",)
+    needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
 
     draw: Literal["all", "random", "uniform", "log-uniform"] = "all"

@@ -30,16 +30,6 @@ def kinds(encoder_path, lm_path):
 
 
 @pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    """About pictures in files."""
-    root, rows = tmp_path_factory.mktemp("questions"), []
-    for place, picture in enumerate(drawn(2, 12)):
-        picture.save(root / f"{place}.png")
-        rows.append([{"image": str(root / f"{place}.png")}, {"text": "how many red"}])
-    return Items(["0", "1"], rows, of="parts")
-
-
-@pytest.fixture(scope="module")
 def saved(kinds, tmp_path_factory):
     """A folder with a model of each kind that writes differently."""
     root = tmp_path_factory.mktemp("saved")
@@ -52,23 +42,28 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def items_for(kind, questions):
+def items_for(kind):
     if kind == "vlm":
-        return questions
+        shown = [[{"image": one}, {"text": "how many"}] for one in drawn(3)]
+        return Items(["a", "b", "c"], shown, "parts")
     return ROWS if kind in READS_VECTORS else TEXTS
+
+
+def first_two(kind):
+    items = items_for(kind)
+    return items.take([0, 1]) if isinstance(items, Items) else items[:2]
 
 
 def options_for(kind):
     return {"max_new_tokens": 3} if kind.endswith("lm") else {}
 
 
-def test_every_kind_gives_one_output_per_item_at_every_size(kinds, questions):
+def test_every_kind_gives_one_output_per_item_at_every_size(kinds):
     for kind, model in kinds.items():
         assert model.reads
-        items = items_for(kind, questions)
         for size in model.nesting:
-            alone = az.run(model, items, size=size, batch_size=1, **options_for(kind))
-            assert (alone.count, alone.gives, len(alone.outputs)) == (len(items), model.gives, len(items)), (kind, size)
+            alone = az.run(model, first_two(kind), size=size, batch_size=1, **options_for(kind))
+            assert (alone.count, alone.gives, len(alone.outputs)) == (2, model.gives, 2), (kind, size)
 
 
 def test_outputs_are_what_the_model_says_in_its_own_words(kinds):
@@ -216,7 +211,7 @@ def test_outputs_that_are_not_one_per_item_are_refused(tmp_path):
         az.run(Short(az.Nesting(dims=(2,))), ROWS)
 
 
-def test_what_is_extracted_of_every_kind_is_of_that_kind_and_is_saved_like_any_other(kinds, questions, tmp_path):
+def test_what_is_extracted_of_every_kind_is_of_that_kind_and_is_saved_like_any_other(kinds, tmp_path):
     for kind, model in kinds.items():
         size = model.nesting[0]
         small = model.extract(size)
@@ -224,9 +219,9 @@ def test_what_is_extracted_of_every_kind_is_of_that_kind_and_is_saved_like_any_o
         small.save(tmp_path / kind)
         for one in (small, az.load(tmp_path / kind).for_task(model.task)):
             given, wanted = (
-                az.run(made, items_for(kind, questions), **options_for(kind)).outputs for made in (one, model.at(size))
+                az.run(made, items_for(kind), **options_for(kind)).outputs for made in (one, model.at(size))
             )
-            if model.gives in ("next tokens", "text"):
+            if model.gives in ("text", "next tokens"):
                 assert given == wanted
             else:
                 found, expected = (plain_numbers(made) for made in (given, wanted))

@@ -3,11 +3,13 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 
 from anysize.cli.main import run
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.verbs.inputs import inputs_of, together
+from anysize.tokens.chooser import Chooser
 from tests.tiny_vlm import write_questions
 from tests.tokens.vlm.test_model import pooled
 
@@ -69,3 +71,28 @@ def test_parts_are_told_by_what_is_there(place):
     assert together(["what is a.png", picture]).items.rows == [[{"text": "what is a.png"}, {"image": picture}]]
     with pytest.raises((AnysizeError, DataError), match="is empty"):
         together([picture, " "])
+
+
+def test_auto_chooses_for_each_question(place, tmp_path, capsys):
+    status, _, err = said(place, "run AT/eye AT/pictures/3.png what --size auto", capsys)
+    assert status == 2
+    assert "has not learnt to choose a size; name one, such as tokens=16" in err
+    model = pooled()
+    rows = inputs_of(place / "vqa.jsonl").items.rows
+    read = model.read(rows)
+    margins = model.margins(read)
+    first = model.at(tokens=1).first_token(rows[3:4])
+    top = first[0].log_softmax(-1).topk(2).values
+    assert margins[3] == pytest.approx(float(top[0] - top[1]), abs=1e-4)
+    edge = float(np.median(margins))
+    model.chooser = Chooser((1, 4, 16), (20.0, 0.0, 0.0), (-20.0 * edge, -5.0, 0.0))  # of which sure ones take 1
+    model.save(tmp_path / "eye")
+    status, *_ = said(
+        tmp_path, f"run AT/eye {place}/vqa.jsonl --size auto --max-new-tokens 2 --out AT/said.jsonl", capsys
+    )
+    assert status == 0
+    picked = model.chooser.pick(margins)
+    assert set(picked) == {1, 16}
+    expected = model.answers(read, tokens=picked, max_new_tokens=2)
+    assert [json.loads(line)["output"] for line in (tmp_path / "said.jsonl").read_text().splitlines()] == expected
+    assert model.extract(tokens=4).choosing().chooser.tokens == (1, 4)

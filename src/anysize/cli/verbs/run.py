@@ -34,7 +34,8 @@ class Run:
     beside: Annotated[list[str], Positional("MORE")] = field(default_factory=list)
     """What belongs to the input as one item: a question after the picture that it is about."""
     size: str | None = None
-    """Size to run at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size."""
+    """Size to run at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size; auto:
+    one for each item, as a model of pictures chooses that has learnt to."""
     task: str | None = None
     """Of a model with an adapter per task: the task to run for."""
     side: Literal["query", "document"] | None = None
