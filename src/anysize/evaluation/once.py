@@ -51,11 +51,12 @@ class FeaturesOnce:
             for start in range(0, len(part), _ROWS):  # looked through, not copied: they may be a mapped file
                 model.features(np.asarray(part.vectors[start : start + _ROWS]))
             return part.vectors
+        given = part.rows if part.texts is None else part.texts
         if model.encoder is None:
-            return model.features(part.texts or [])
+            return model.features(given)
         if isinstance(model.encoder, Encoder):
             model.encoder.keep()
         bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and model.tasks and model.task is None else {}
-        return model.features(part.texts or [], side=side, progress=True, bf16=bf16, **chosen)
+        return model.features(given, side=side, progress=True, bf16=bf16, **chosen)

@@ -96,10 +96,12 @@ class ByVectors:
 
         return answer
 
-    def _text(self) -> str | None:
-        """A query of middling length; None where queries are vectors."""
-        texts = sorted(self.asked.texts or (), key=len)
-        return texts[len(texts) // 2] if texts else None
+    def _text(self) -> Any:
+        """A query of middling length, a text or a list of parts; None where queries are vectors."""
+        if self.asked.of == "vector":
+            return None
+        given = sorted(self.asked.rows, key=len) if self.asked.of in ("text", "parts") else list(self.asked.rows)
+        return given[len(given) // 2] if given else None
 
 
 class ByScores:

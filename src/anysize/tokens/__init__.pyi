@@ -7,5 +7,7 @@ from anysize.tokens.budget.queries import MatryoshkaQueryTransformer as Matryosh
 from anysize.tokens.draws import Draw as Draw
 from anysize.tokens.methods import M3 as M3
 from anysize.tokens.methods import MQT as MQT
+from anysize.tokens.retrieval.method import MME as MME
+from anysize.tokens.retrieval.model import Interleaved as Interleaved
 from anysize.tokens.vlm.asking import Asked as Asked
 from anysize.tokens.vlm.model import NestedVLM as NestedVLM

@@ -12,15 +12,11 @@ from anysize.core.verbs.method import Method
 
 
 @dataclass(frozen=True)
-class _Answers(Method):
-    """What the two have in common: a vision-language model that learns to answer at several budgets."""
+class Budgeted(Method):
+    """What all have in common: a vision-language model that learns at several budgets of tokens a picture."""
 
-    runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
     axes: ClassVar[tuple[str, ...]] = ("tokens",)
-    learns_from: ClassVar[str] = "questions about pictures, with answers"
-    needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
     extra: ClassVar[str | None] = "vision"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
 
     model: str | None = None
     """The vision-language model to start from (LLaVA), or a language model beside --tower: a folder or a hub name."""
@@ -28,20 +24,14 @@ class _Answers(Method):
     """A vision tower to put before a language model; what joins the two learns first (see align-epochs)."""
     tokens: tuple[int, ...] | None = None
     """Tokens a picture to train, increasing, for example 1,4,16,64."""
-    draw: Literal["all", "random", "uniform", "log-uniform"] = "all"
-    """Sizes of a step: all of tokens, a random one of them, or any whole number (uniform, log-uniform)."""
     train: Literal["projector", "language", "all"] = "all"
     """What learns: what makes patches tokens, also the language model, or the tower too."""
     lora: int = 0
     """Rank of adapters through which the language model learns; they are added to its weights at the end. 0: none."""
-    align_epochs: float = 0.0
-    """Passes in which the projector alone learns, with all tokens, before the rest."""
-    align_rate: float = 1e-3
-    """Peak learning rate of these."""
     epochs: float = 1.0
-    """Passes over the questions."""
+    """Passes over the rows."""
     batch_size: int = 32
-    """Questions per step and process."""
+    """Rows per step and process."""
     learning_rate: float = 2e-5
     """Peak learning rate."""
     bf16: bool = False
@@ -54,12 +44,12 @@ class _Answers(Method):
         if self.tokens is not None:
             Nesting(tokens=self.tokens)
         for name in ("align_epochs", "lora"):
-            if getattr(self, name) < 0:
+            if getattr(self, name, 0) < 0:
                 raise AnysizeError(f"{name.replace('_', '-')} is at least 0; got {getattr(self, name)}")
 
     def single(self, size: Size) -> Self:
         """The same training at one budget alone: the fixed-size twin."""
-        return replace(self, tokens=(size.tokens,), draw="all")
+        return replace(self, tokens=(size.tokens,))
 
     def at_full(self) -> Self:
         """The same training with all tokens at every step: what is cut afterwards, to stand beside."""
@@ -70,6 +60,27 @@ class _Answers(Method):
         if self.tokens is None:
             raise SizeError("name the budgets with --tokens, for example 1,4,16,64")
         return Nesting(tokens=self.tokens)
+
+
+@dataclass(frozen=True)
+class _Answers(Budgeted):
+    """What learns to answer questions."""
+
+    runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
+    learns_from: ClassVar[str] = "questions about pictures, with answers"
+    needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
+
+    draw: Literal["all", "random", "uniform", "log-uniform"] = "all"
+    """Sizes of a step: all of tokens, a random one of them, or any whole number (uniform, log-uniform)."""
+    align_epochs: float = 0.0
+    """Passes in which the projector alone learns, with all tokens, before the rest."""
+    align_rate: float = 1e-3
+    """Peak learning rate of these."""
+
+    def single(self, size: Size) -> Self:
+        """The same training at one budget alone: the fixed-size twin."""
+        return replace(super().single(size), draw="all")
 
 
 @dataclass(frozen=True)

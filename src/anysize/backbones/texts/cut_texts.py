@@ -26,7 +26,7 @@ def say_cut(texts: Sequence[str], tokenizer: Any, limit: float, prompt: str = ""
     distinct = list(dict.fromkeys(texts))
     share, exact = cut_share(distinct, tokenizer, int(limit), prompt)
     if share:
-        _say(
+        say_once(
             f"{'' if exact else 'about '}{round(share * len(distinct))} of {len(distinct)} texts are longer than the "
             f"{int(limit)} tokens that the model reads, and were cut there{advice}"
         )
@@ -49,9 +49,11 @@ def cut_share(texts: Sequence[str], tokenizer: Any, limit: int, prompt: str = ""
 def say_shortened(count: int, total: int, limit: int) -> None:
     """Tell on standard error that only the ends of so many texts were read; nothing if it is none."""
     if count:
-        _say(f"{count} of {total} texts are longer than the {limit} tokens that can be read; of these the end was")
+        say_once(f"{count} of {total} texts are longer than the {limit} tokens that can be read; of these the end was")
 
 
 @functools.cache
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+def say_once(line: str) -> None:
+    """Tell a line on standard error: once in a process, by one of several."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(line + "\n")

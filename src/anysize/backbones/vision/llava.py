@@ -135,6 +135,15 @@ class VisionLanguage:
         logits: torch.Tensor = found.logits
         return logits
 
+    def hidden(self, batch: Batch, kept: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(n, tokens, width): what the language model's last block gives at each token; `kept` as for `logits`."""
+        found = self.model.model(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
+            mm_encoder_outputs=self._given(batch, kept),
+        )  # fmt: skip
+        hidden: torch.Tensor = found.last_hidden_state
+        return hidden
+
     @torch.no_grad()
     def generate(self, batch: Batch, kept: Sequence[torch.Tensor], max_new_tokens: int) -> list[str]:
         """What it answers, the likeliest token first at every step."""

@@ -1,37 +1,49 @@
-"""A folder in BEIR layout (Thakur et al. 2021): a corpus, queries, and judgements of which document answers which."""
+"""
+A folder in BEIR layout (Thakur et al. 2021): a corpus, queries, and judgements of which document answers which.
+
+Documents and queries are texts, or lists of texts and pictures in a column parts or segments.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
+from anysize.core.data.as_named import data_as_named
 from anysize.core.data.data import Data
 from anysize.core.data.files import rows
 from anysize.core.data.files.digest import Digest
+from anysize.core.data.files.media import Files
 from anysize.core.data.files.rows import Row, short_list
+from anysize.core.data.layouts import IDS, first_of
 from anysize.core.data.records import Items, Judgements
 from anysize.core.data.tables import about_texts, texts_of
 from anysize.core.errors import DataError
 
 SPLITS = ("train", "dev", "test")
 COLUMNS = ("query-id", "corpus-id", "score")
+CORPUS = ("corpus.jsonl", "docs.jsonl")
+PARTS = ("parts", "segments")
+"""Columns that hold lists of texts and pictures."""
 
 
 def is_beir(folder: Path) -> bool:
     """Whether a folder holds a corpus, as one in BEIR layout does."""
-    return _find(folder, "corpus.jsonl") is not None
+    return _corpus(folder) is not None
 
 
 def read_beir(folder: Path) -> Data:
-    """``corpus.jsonl``, ``queries.jsonl``, ``qrels/{train,dev,test}.tsv`` or ``qrels.tsv``, each plain or ``.gz``."""
+    """``corpus.jsonl`` (or docs), ``queries.jsonl``, ``qrels/{train,dev,test}.tsv`` or ``qrels.tsv``, or ``.gz``."""
     digest = Digest("beir")
-    corpus_file = _find(folder, "corpus.jsonl")
+    corpus_file = _corpus(folder)
     if corpus_file is None:
         raise DataError(f"{folder} holds no corpus.jsonl; expected a folder in BEIR layout, or name one file of it")
     notes: list[str] = []
-    corpus = _read_texts(corpus_file, digest, notes)
+    corpus = _read_items(corpus_file, digest, notes)
     queries_file = _find(folder, "queries.jsonl")
-    queries = None if queries_file is None else _read_texts(queries_file, digest, notes)
+    queries = None if queries_file is None else _read_items(queries_file, digest, notes)
     qrels: dict[str, Judgements] = {}
     _unread(folder, notes)
     for split in SPLITS:
@@ -44,12 +56,30 @@ def read_beir(folder: Path) -> Data:
     return Data(folder.resolve().name, digest.hex(), corpus, queries, qrels, notes=tuple(notes))
 
 
-def _read_texts(file: Path, digest: Digest, notes: list[str]) -> Items:
-    items, _ = texts_of(rows.rows_of(file), digest)
-    if not items.ids:
+def _read_items(file: Path, digest: Digest, notes: list[str]) -> Items:
+    source = rows.rows_of(file)
+    first = next(source, None)
+    if first is None:
         raise DataError(f"{file} is empty; expected lines with _id and text")
+    every = itertools.chain([first], source)
+    column = first_of({name: name for name in first.values}, PARTS)
+    if column is not None:
+        return _read_parts(file, first, every, column, digest)
+    items, _ = texts_of(every, digest)
     notes += [f"{file.name}: {note}" for note in about_texts(items.texts or [])]
     return items
+
+
+def _read_parts(file: Path, first: Row, source: Iterator[Row], column: str, digest: Digest) -> Items:
+    """Lists of texts and pictures, whose files lie beside `file`, and their ids."""
+    named = first_of({name: name for name in first.values}, (*IDS, "query_id"))
+    if named is None:
+        raise DataError(f"{first.where} has no id; expected one in a column _id")
+    of = (Row(row.where, {"_id": str(row.values.get(named)), "parts": row.values.get(column)}) for row in source)
+    read = data_as_named(file.name, of, ["_id", "parts"], Files(file.parent), {"parts": "parts"})
+    digest.add(first, read.fingerprint)
+    assert read.corpus is not None
+    return read.corpus
 
 
 def _judgements(file: Path, queries: set[str], documents: set[str], digest: Digest, notes: list[str]) -> Judgements:
@@ -60,7 +90,10 @@ def _judgements(file: Path, queries: set[str], documents: set[str], digest: Dige
     """
     found: Judgements = {}
     rows_read = strange = absent = twice = 0
-    for row in rows.rows_of(file):
+    for given in rows.rows_of(file):
+        row = given
+        if "doc-id" in given.values and "corpus-id" not in given.values:
+            row = Row(given.where, {**given.values, "corpus-id": given.values["doc-id"]})
         rows_read += 1
         missing = [column for column in COLUMNS if column not in row.values]
         if missing:
@@ -119,6 +152,10 @@ def _unread(folder: Path, notes: list[str]) -> None:
     others = sorted(path.name for path in place.glob("*") if path.is_file() and path.name not in known)
     if others:
         notes.append(f"{short_list(others)} in qrels is not read; expected {', '.join(f'{one}.tsv' for one in SPLITS)}")
+
+
+def _corpus(folder: Path) -> Path | None:
+    return next((file for name in CORPUS if (file := _find(folder, name)) is not None), None)
 
 
 def _find(folder: Path, name: str) -> Path | None:

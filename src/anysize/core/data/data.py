@@ -110,16 +110,17 @@ class Data:
         if self.pairs is not None:
             return self._split[0]
         task = self.retrieval("train")
-        if task is None or task.queries.texts is None or task.corpus.texts is None:
+        if task is None or "vector" in (kinds := {"anchor": task.queries.of, "positive": task.corpus.of}).values():
             return None
-        texts = dict(zip(task.corpus.ids, task.corpus.texts, strict=True))
+        held = dict(zip(task.corpus.ids, task.corpus.rows, strict=True))
         anchors, positives = [], []
-        for query, anchor in zip(task.queries.ids, task.queries.texts, strict=True):
+        for query, anchor in zip(task.queries.ids, task.queries.rows, strict=True):
             for document in task.qrels[query]:
-                if anchor.strip() and texts.get(document, "").strip():
+                if _said(anchor) and _said(held.get(document)):
                     anchors.append(anchor)
-                    positives.append(texts[document])
-        return Table({"anchor": anchors, "positive": positives}) if anchors else None
+                    positives.append(held[document])
+        named = {name: kind for name, kind in kinds.items() if kind != "text"}
+        return Table({"anchor": anchors, "positive": positives}, named) if anchors else None
 
     def training_scored(self) -> Table | None:
         """
@@ -187,6 +188,11 @@ class Data:
         """The rows of the table to learn from, and those held out."""
         assert self.table is not None
         return self.table.held_out("anchor" if self.pairs is not None else "sentence1", self.name)
+
+
+def _said(cell: Any) -> bool:
+    """Whether there is anything: a text that is not empty, or something else."""
+    return bool(cell.strip()) if isinstance(cell, str) else cell is not None
 
 
 def _judged_pairs(pairs: Table, asked: Table) -> tuple[Items, Items, Judgements]:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from anysize.backbones.huggingface import config_of, configuration
-from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage, read_processor
+from anysize.backbones.vision.llava import VisionLanguage
 from anysize.backbones.vision.pictures import picture
-from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.model.contract import NestedModel
+from anysize.core.errors import AnysizeError
 from anysize.core.model.cost import Cost
-from anysize.core.quiet import quiet
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.tokens.budget.grid import GridPool
-from anysize.tokens.budget.operator import Prefix, TokenBudget, check
-from anysize.tokens.budget.queries import MatryoshkaQueryTransformer
 from anysize.tokens.chooser import Chooser
 from anysize.tokens.vlm.asking import Asked, Read, asked, known, room
 from anysize.tokens.vlm.costs import cache_bytes, language_flops, tower_flops
+from anysize.tokens.vlm.holding import HoldsVLM
 
 
-class NestedVLM(NestedModel):
+class NestedVLM(HoldsVLM):
     """
     Answers questions about pictures at every number of tokens that `nesting` names on the axis ``tokens``.
 
-    `budget` says how tokens become fewer: ``{"kind": "pool", "mode": "avg"}``, or ``{"kind": "queries", "queries": 64,
-    "heads": 8, "key_source": "content+position"}``, whose transformer is the model's projector.
-
-    Raises `SizeError`, naming those that there are, for a number that the picture's grid cannot be pooled to.
+    What `budget` is, and what is refused, `HoldsVLM` says.
     """
 
     kind = "vlm"
@@ -47,28 +39,9 @@ class NestedVLM(NestedModel):
         "random": "anysize.tokens.vlm.rivals:random",
     }
     exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
-    net: Any
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
-        super().__init__(nesting)
-        if nesting.axes != ("tokens",):
-            raise SizeError(f"a vision-language model is nested in tokens alone; got {', '.join(nesting.axes)}")
-        if nesting.open and budget["kind"] != "queries":
-            raise SizeError("only queries run at any number of tokens; a grid is pooled to those that are listed")
-        self.spec = dict(budget)
-        self.budget: TokenBudget
-        if self.spec["kind"] == "pool":
-            self.budget = GridPool(self.spec["mode"])
-        elif self.spec["kind"] == "queries":
-            self.budget = Prefix()
-            if not isinstance(vlm.projector, MatryoshkaQueryTransformer):
-                vlm.set_projector(_queries(vlm, self.spec), (self.spec["queries"],))
-        else:
-            raise AnysizeError(f"a budget is a pool or queries; got {self.spec['kind']!r}")
-        for tokens in nesting.values("tokens"):
-            check(self.budget, tokens, vlm.shape)
-        self.vlm = vlm
-        self.net = vlm.model
+        super().__init__(nesting, vlm, budget)
         self.chooser: Chooser | None = None
         """What chooses a budget for each question, once that is learnt."""
 
@@ -77,12 +50,6 @@ class NestedVLM(NestedModel):
     def encode(self, pictures: Sequence[Any]) -> torch.Tensor:
         """All tokens of each picture (n, all, width), of which every size keeps some: one pass of the tower."""
         return self.vlm.encode(self.vlm.pixels([picture(one) for one in pictures]))
-
-    def keep(self, tokens: torch.Tensor, sizes: Iterable[Size]) -> dict[Size, torch.Tensor]:
-        """What `encode` gave, at each size, (n, size.tokens, width)."""
-        asked = list(sizes)
-        kept = self.budget.keep_each(tokens, {size.tokens for size in asked}, self.vlm.shape)
-        return {size: kept[size.tokens] for size in asked}
 
     def _outputs(self, example: Sequence[Asked], asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Logits of the answer's first token, (n, vocabulary), for questions about pictures."""
@@ -198,52 +165,13 @@ class NestedVLM(NestedModel):
         return Cost(bytes=cache_bytes(self.vlm, tokens), parameters=count, flops=flops)
 
     def config(self) -> dict[str, Any]:
-        """The model's own configuration, and how its tokens become fewer."""
+        """The model's own configuration, how its tokens become fewer, and what chooses among them."""
         known = {} if self.chooser is None else {"chooser": self.chooser.to_json()}
-        return {"transformer": config_of(self.net), "budget": dict(self.spec), **known}
+        return {**super().config(), **known}
 
     @classmethod
     def build(cls, config: Mapping[str, Any], nesting: Nesting) -> Self:
         """An untrained model of that configuration, without what prepares pictures and texts."""
-        from transformers import AutoModelForImageTextToText
-
-        full = configuration(config["transformer"])
-        with quiet():
-            model = AutoModelForImageTextToText.from_config(full).eval()
-        made = cls(nesting, VisionLanguage(model), config["budget"])
+        made = super().build(config, nesting)
         made.chooser = Chooser.from_json(config["chooser"]) if "chooser" in config else None
         return made
-
-    def saved_state(self) -> dict[str, torch.Tensor]:
-        """All weights, those that modules share (a tied head) once."""
-        tied = {f"net.{name}" for name in self._tied()}
-        return {name: value for name, value in self.state_dict().items() if name not in tied}
-
-    def _tied(self) -> set[str]:
-        tied = getattr(self.net.config, "tie_word_embeddings", False)
-        return set(self.net._tied_weights_keys or ()) if tied else set()
-
-    def save_parts(self, directory: Path) -> None:
-        """What prepares texts and pictures."""
-        if self.vlm.processor is not None:
-            self.vlm.processor.save_pretrained(str(directory / PROCESSOR))
-
-    def load_parts(self, directory: Path) -> None:
-        """The same, and the weights that modules share."""
-        self.net.tie_weights()
-        if (directory / PROCESSOR).is_dir():
-            self.vlm.attach(read_processor(directory))
-
-    def take_parts(self, whole: Self) -> None:
-        """The same, and the weights that modules share."""
-        self.net.tie_weights()
-        self.vlm.attach(whole.vlm.processor)
-
-
-def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:
-    layers = vlm.model.config.vision_feature_layer
-    width = int(vlm.vision.hidden_size) * (1 if isinstance(layers, int) else len(layers))
-    made = MatryoshkaQueryTransformer(
-        spec["queries"], width, int(vlm.text.hidden_size), vlm.shape, heads=spec["heads"], key_source=spec["key_source"]
-    )
-    return made.to(vlm.device, vlm.dtype).train(vlm.model.training)

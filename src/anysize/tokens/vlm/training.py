@@ -23,6 +23,7 @@ from anysize.core.sizes.size import Size
 from anysize.core.training.trainer import TrainingPlan, quiet, train
 from anysize.tokens.draws import Draw
 from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.holding import HoldsVLM
 from anysize.tokens.vlm.model import NestedVLM
 
 Parts = Literal["projector", "language", "all"]
@@ -82,14 +83,14 @@ def learn(
         return {"pixels": model.vlm.pixels(shown), "prompts": [prompts[row] for row in rows]}
 
     module = AnswerTraining(model, draw, plan.seed)
-    with _training(model, parts, lora):
+    with training_parts(model, parts, lora):
         learnt = train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)
     losses: list[dict[str, float]] = learnt["losses"]
     return losses
 
 
 @contextlib.contextmanager
-def _training(model: NestedVLM, parts: Parts, lora: int) -> Iterator[None]:
+def training_parts(model: HoldsVLM, parts: Parts, lora: int) -> Iterator[None]:
     """Let only these parts learn; afterwards the model is as it was, but for what it learnt."""
     inside = model.net.model
     for weight in model.parameters():

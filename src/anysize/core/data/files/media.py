@@ -134,11 +134,11 @@ def _sha256(path: Path) -> str:
 
 
 def _is_part(part: Any) -> bool:
-    """One of text and a file, by name; a ``type`` beside it says the same again."""
+    """One of text and a file, by name; a ``type`` beside it says the same again, ``alt`` what a picture shows."""
     said = _said(part) if isinstance(part, Mapping) else {}
     return len(said) == 1 and said.keys() <= {"text", *KINDS} and isinstance(said.get("text", ""), str)
 
 
 def _said(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A part without its type, and without what parquet fills in for names that others have."""
-    return {name: held for name, held in part.items() if name != "type" and held is not None}
+    """A part without its type and alt, and without what parquet fills in for names that others have."""
+    return {name: held for name, held in part.items() if name not in ("type", "alt") and held is not None}

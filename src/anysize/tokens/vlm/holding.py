@@ -1,0 +1,114 @@
+"""What every model over a vision-language model shares: budgets of tokens a picture, its weights, its processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from anysize.backbones.huggingface import config_of, configuration
+from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage, read_processor
+from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.model.contract import NestedModel
+from anysize.core.quiet import quiet
+from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
+from anysize.tokens.budget.grid import GridPool
+from anysize.tokens.budget.operator import Prefix, TokenBudget, check
+from anysize.tokens.budget.queries import MatryoshkaQueryTransformer
+
+
+class HoldsVLM(NestedModel):
+    """
+    A vision-language model at every number of tokens a picture that `nesting` names on the axis ``tokens``.
+
+    `budget` says how tokens become fewer: ``{"kind": "pool", "mode": "avg"}``, or ``{"kind": "queries", "queries": 64,
+    "heads": 8, "key_source": "content+position"}``, whose transformer is the model's projector.
+
+    Raises `SizeError`, naming those that there are, for a number that the picture's grid cannot be pooled to.
+    """
+
+    net: Any
+
+    def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
+        super().__init__(nesting)
+        if nesting.axes != ("tokens",):
+            raise SizeError(f"a vision-language model is nested in tokens alone; got {', '.join(nesting.axes)}")
+        if nesting.open and budget["kind"] != "queries":
+            raise SizeError("only queries run at any number of tokens; a grid is pooled to those that are listed")
+        self.spec = dict(budget)
+        self.budget: TokenBudget
+        if self.spec["kind"] == "pool":
+            self.budget = GridPool(self.spec["mode"])
+        elif self.spec["kind"] == "queries":
+            self.budget = Prefix()
+            if not isinstance(vlm.projector, MatryoshkaQueryTransformer):
+                vlm.set_projector(_queries(vlm, self.spec), (self.spec["queries"],))
+        else:
+            raise AnysizeError(f"a budget is a pool or queries; got {self.spec['kind']!r}")
+        for tokens in nesting.values("tokens"):
+            check(self.budget, tokens, vlm.shape)
+        self.vlm = vlm
+        self.net = vlm.model
+
+    def again(self, nesting: Nesting) -> Self:
+        """A model of the same weights that offers other sizes, trained for or not."""
+        return type(self)(nesting, self.vlm, self.spec)
+
+    def keep(self, tokens: torch.Tensor, sizes: Iterable[Size]) -> dict[Size, torch.Tensor]:
+        """What `encode` gave, at each size, (n, size.tokens, width)."""
+        asked = list(sizes)
+        kept = self.budget.keep_each(tokens, {size.tokens for size in asked}, self.vlm.shape)
+        return {size: kept[size.tokens] for size in asked}
+
+    # The contract
+
+    def config(self) -> dict[str, Any]:
+        """The model's own configuration, and how its tokens become fewer."""
+        return {"transformer": config_of(self.net), "budget": dict(self.spec)}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], nesting: Nesting) -> Self:
+        """An untrained model of that configuration, without what prepares pictures and texts."""
+        from transformers import AutoModelForImageTextToText
+
+        full = configuration(config["transformer"])
+        with quiet():
+            model = AutoModelForImageTextToText.from_config(full).eval()
+        return cls(nesting, VisionLanguage(model), config["budget"])
+
+    def saved_state(self) -> dict[str, torch.Tensor]:
+        """All weights, those that modules share (a tied head) once."""
+        tied = {f"net.{name}" for name in self._tied()}
+        return {name: value for name, value in self.state_dict().items() if name not in tied}
+
+    def _tied(self) -> set[str]:
+        tied = getattr(self.net.config, "tie_word_embeddings", False)
+        return set(self.net._tied_weights_keys or ()) if tied else set()
+
+    def save_parts(self, directory: Path) -> None:
+        """What prepares texts and pictures."""
+        if self.vlm.processor is not None:
+            self.vlm.processor.save_pretrained(str(directory / PROCESSOR))
+
+    def load_parts(self, directory: Path) -> None:
+        """The same, and the weights that modules share."""
+        self.net.tie_weights()
+        if (directory / PROCESSOR).is_dir():
+            self.vlm.attach(read_processor(directory))
+
+    def take_parts(self, whole: Self) -> None:
+        """The same, and the weights that modules share."""
+        self.net.tie_weights()
+        self.vlm.attach(whole.vlm.processor)
+
+
+def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:
+    layers = vlm.model.config.vision_feature_layer
+    width = int(vlm.vision.hidden_size) * (1 if isinstance(layers, int) else len(layers))
+    made = MatryoshkaQueryTransformer(
+        spec["queries"], width, int(vlm.text.hidden_size), vlm.shape, heads=spec["heads"], key_source=spec["key_source"]
+    )
+    return made.to(vlm.device, vlm.dtype).train(vlm.model.training)
