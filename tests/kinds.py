@@ -12,6 +12,7 @@ import torch
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
+from anysize.tokens.retrieval.model import Interleaved
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
 from tests.conftest import WIDTH, WORDS, sentences
@@ -36,6 +37,9 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
     def vlm() -> NestedModel:
         return NestedVLM(Nesting(tokens=(1, 4, 16)), VisionLanguage(*tiny_llava()), {"kind": "pool", "mode": "avg"})
 
+    def interleaved() -> NestedModel:
+        return Interleaved(Nesting(tokens=(1, 4)), VisionLanguage(*tiny_llava()), {"kind": "pool", "mode": "avg"})
+
     def embedder() -> NestedModel:
         weight = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(0))
         return Embedder(Nesting(dims=(4, 16)), WIDTH, encoder=Encoder(str(encoder)), weight=weight)
@@ -57,6 +61,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),

@@ -30,7 +30,7 @@ def tokenizer(encoder):
 
 @pytest.fixture(autouse=True)
 def nothing_told():
-    cut_texts._say.cache_clear()
+    cut_texts.say_once.cache_clear()
 
 
 @pytest.mark.parametrize("limit", [7, 8, 9, 32, 38, 39])

@@ -43,7 +43,7 @@ def read_lines(path):
 
 
 def items_for(kind):
-    if kind == "vlm":
+    if kind in ("vlm", "interleaved"):
         shown = [[{"image": one}, {"text": "how many"}] for one in drawn(3)]
         return Items(["a", "b", "c"], shown, "parts")
     return ROWS if kind in READS_VECTORS else TEXTS

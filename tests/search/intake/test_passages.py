@@ -36,7 +36,7 @@ def long():
 @pytest.fixture
 def untold():
     """The line is told once in a process; here to each test."""
-    cut_texts._say.cache_clear()
+    cut_texts.say_once.cache_clear()
 
 
 def tokens(model, text: str) -> list[int]:

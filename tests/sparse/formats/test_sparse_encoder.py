@@ -89,7 +89,7 @@ def test_a_fitted_model_as_typed(anysize, tmp_path: Path, encoder_path: Path, mo
 
 
 def test_an_index_of_long_texts_tells_what_is_cut_or_holds_passages(anysize, tmp_path: Path, encoder_path: Path):
-    cut_texts._say.cache_clear()  # the line is told once in a process
+    cut_texts.say_once.cache_clear()  # the line is told once in a process
     sae = SparseAutoencoder(Nesting(active=(4, 16)), 32, activation="topk", latents=64)
     with torch.no_grad():
         for weight in (sae.W_enc, sae.W_dec):
