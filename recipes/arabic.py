@@ -72,7 +72,6 @@ def tune(model: SentenceTransformer, rows: Table, dims: tuple[int, ...], setting
     half = supports_bf16() and not isinstance(model[0], arabic_bases.StaticEmbedding)
     plan = training.TrainingPlan(epochs, batch, rate, seed, warmup_ratio=0.1, bf16=half, checkpoints=1)
     weights = [1 / len(dims)] * len(dims)
-    columns = dict(zip(("anchor", "positive", "negative"), rows.columns, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         steps = training.total_steps(len(rows), plan)
         more = {"batch_sampler": BatchSamplers.NO_DUPLICATES}
@@ -80,7 +79,7 @@ def tune(model: SentenceTransformer, rows: Table, dims: tuple[int, ...], setting
             trainer = SentenceTransformerTrainer(
                 model=model,
                 args=training.arguments(plan, Path(folder), steps, SentenceTransformerTrainingArguments, **more),
-                train_dataset=Dataset.from_dict(columns),
+                train_dataset=Dataset.from_dict(rows.paired),
                 loss=MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), list(dims), weights),
             )
             training.use_plain_bar(trainer)
@@ -104,7 +103,7 @@ def arms(
     rows, full = corpus.triplets, dims[-1:]
     plain, nested = (tune(make(), rows, trained, settings, seed) for trained in (full, dims))
     half = supports_bf16()
-    seen = plain.encode([text for column in rows.columns for text in column], bf16=half)
+    seen = plain.encode([text for column in rows.columns.values() for text in column], bf16=half)
     found = {
         "untouched, cut": views(base, dims),
         "plain, cut": views(plain, dims),

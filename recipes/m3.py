@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=1600, help="questions of each kind to learn from")
     args = parser.parse_args(words)
 
-    start = base(args.out / "base", 0, steps=args.warm, pictures=4 * args.each)
+    start = base(args.out / "base", 0, warm=min(150, args.warm), steps=args.warm, pictures=4 * args.each)
     digits = args.out / "digits"
     if not digits.exists():
         write(digits, "train", args.each, args.each, test=False)

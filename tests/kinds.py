@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 from tests.conftest import WIDTH, WORDS, sentences
+from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
 ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
@@ -28,6 +32,9 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
 
     def layered(**sizes: Any) -> NestedModel:
         return NestedEncoder.from_pretrained(encoder, **(sizes or {"layers": (1, 2), "dims": (8, WIDTH)}))
+
+    def vlm() -> NestedModel:
+        return NestedVLM(Nesting(tokens=(1, 4, 16)), VisionLanguage(*tiny_llava()), {"kind": "pool", "mode": "avg"})
 
     def embedder() -> NestedModel:
         weight = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -50,6 +57,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),
     }

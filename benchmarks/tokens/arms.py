@@ -14,8 +14,9 @@ import torch
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.tokens.methods import M3, MQT
+from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.fit import taught
-from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.model import NestedVLM
 from benchmarks.tokens.digits import KINDS, composites, questions
 
 EACH, TEST = 3200, 500

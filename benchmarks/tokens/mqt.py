@@ -5,8 +5,8 @@ and against the one trained with all queries and cut afterwards.
     python -m benchmarks.tokens.mqt --cache CACHE      # about an hour and a half of one core for three seeds
 
 Every arm begins with the same small vision-language model (benchmarks/tokens/base.py), puts queries in the place of its
-projector, aligns them in one pass over 12,800 questions with all queries and learns in two more. Finished runs are kept
-in --cache, so that a stopped run continues.
+projector, aligns them in two passes over 12,800 questions with all queries and learns in eight more. Finished runs are
+kept in --cache, so that a stopped run continues.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.tokens.digits import KINDS
 
 TOKENS = (1, 2, 4, 8, 16)
 PAPER = "Matryoshka Query Transformer for Large Vision-Language Models, arXiv 2405.19315"
-DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about pictures of other scans"
+DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about other scans; one base for all seeds"
 COMMAND = "python -m benchmarks.tokens.mqt --cache CACHE"
 ARMS = ("mqt", *(f"single-{tokens}" for tokens in reversed(TOKENS)))
 
 
 def method(arm: str, folder: Path) -> Any:
     """How an arm is trained; ``single-16`` is the one that is cut afterwards too."""
-    nested = MQT(model=str(folder), tokens=TOKENS, epochs=2.0, learning_rate=5e-4, heads=4, align_epochs=1.0)
+    nested = MQT(model=str(folder), tokens=TOKENS, epochs=8.0, learning_rate=1e-3, heads=4, align_epochs=2.0)
     return nested if arm == "mqt" else single(nested, int(arm.partition("-")[2]))
 
 

@@ -33,7 +33,7 @@ from anysize.core.registry import names
         ("fit --tune = f", ["full"]),
         ("fit --tune full --t", []),
         ("fit --method tasks --task a=b --ta", ["--task"]),
-        ("fit --resume --res", []),
+        ("fit --resume --re", ["--report-to"]),
         ("fit --out ", []),
         ("fit -- --me", []),
         ("search idx -k 3 --app", ["--approximate"]),

@@ -7,5 +7,5 @@ from anysize.tokens.budget.queries import MatryoshkaQueryTransformer as Matryosh
 from anysize.tokens.draws import Draw as Draw
 from anysize.tokens.methods import M3 as M3
 from anysize.tokens.methods import MQT as MQT
-from anysize.tokens.vlm.model import Asked as Asked
+from anysize.tokens.vlm.asking import Asked as Asked
 from anysize.tokens.vlm.model import NestedVLM as NestedVLM

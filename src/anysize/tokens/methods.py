@@ -18,8 +18,8 @@ class _Answers(Method):
     runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
     axes: ClassVar[tuple[str, ...]] = ("tokens",)
     learns_from: ClassVar[str] = "questions about pictures, with answers"
-    needs: ClassVar[tuple[str, ...]] = ("image, question, answer",)
-    extra: ClassVar[str | None] = "text"
+    needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
+    extra: ClassVar[str | None] = "vision"
     positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
 
     model: str | None = None

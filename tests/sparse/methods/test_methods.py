@@ -191,10 +191,10 @@ def test_texts_through_an_encoder_and_through_a_module(anysize, tmp_path: Path, 
     assert anysize_rows(tmp_path / "tokens") > 120 * 4
     assert anysize("measure", tmp_path / "tokens", tmp_path / "texts.jsonl").status == 0
     anysize(*words, "--out", tmp_path / "no").refused("texts need an encoder")
-    anysize(*site[:-1], tmp_path / "no", "--site", "layer.9").refused("no module is called 'layer.9'", "layer.0")
-    anysize(*words[:-4], "--model", encoder_path, "--site", "output", "--out", tmp_path / "no").refused(
-        "modules end in"
+    anysize(*words, "--model", encoder_path, "--site", "layer.9", "--out", tmp_path / "no").refused(
+        "no module is called 'layer.9'", "layer.0"
     )
+    anysize(*words, "--model", encoder_path, "--site", "output", "--out", tmp_path / "no").refused("modules end in")
     (tmp_path / "others.jsonl").write_text(json.dumps({"text": "ba de"}) + "\n" + json.dumps({"text": "fi"}))
     other = [
         "fit",

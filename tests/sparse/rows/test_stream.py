@@ -112,7 +112,9 @@ def test_rows_that_were_altered_are_made_again(tmp_path: Path, encoder_path: Pat
     assert len(names) == 7  # three shards, what they held when they were written, and what they are of
     made = []
     real = Source.runner
-    monkeypatch.setattr(Source, "runner", lambda one: lambda some: made.append(len(some)) or real(one)(some))
+    monkeypatch.setattr(
+        Source, "runner", lambda one, **how: lambda some: made.append(len(some)) or real(one, **how)(some)
+    )
     assert np.array_equal(source.rows(texts, tmp_path)[:], rows)
     assert made == []
     for name in names:

@@ -152,7 +152,7 @@ def test_options_that_cannot_be(wrong):
         ({}, Data("z", "f", corpus=Items(list("abcdefgh"), np.zeros((8, 4), "f4"), "vector")), DataError, "is zeros"),
         ({"model": "m"}, vectors_data(20), DataError, "leave out the model"),
         ({"tune": "full"}, vectors_data(20), DataError, "tune head"),
-        ({}, Data("t", "f", corpus=Items(["a"], ["x"])), AnysizeError, "name one with --model"),
+        ({}, Data("t", "f", corpus=Items(["a"], ["x"])), AnysizeError, "name the model to start from with --model"),
         ({"tune": "full", "model": "m"}, Data("t", "f", corpus=Items(["a"], ["x"])), DataError, "no pairs"),
     ],
 )

@@ -377,15 +377,18 @@ def test_fits_all_tasks_from_the_command_line_and_measures_each(encoder_path, gi
 def test_measuring_runs_the_adapter_of_the_task(model, tmp_path, monkeypatch):
     asked = []
     features = TaskEncoder.features
-    monkeypatch.setattr(TaskEncoder, "features", lambda self, texts, *, task=None, **more: asked.append(task)
-                        or features(self, texts, task=task, **more))  # fmt: skip
+    monkeypatch.setattr(TaskEncoder, "features", lambda self, texts, *, task=None, side=None, **more:
+                        asked.append((task, side, len(texts))) or features(self, texts, task=task, side=side, **more)
+                        )  # fmt: skip
     model.about = {"options": {"model": "unused"}}
     measured(az.text.RetrievalEvaluator(), {"nested": [model]}, read(write_pairs(tmp_path / "pairs.jsonl")))
-    assert asked == ["retrieval.passage", "retrieval.query"]
+    texts, timed = [one for one in asked if one[2] > 1], {one for one in asked if one[2] == 1}
+    assert [task for task, *_ in texts] == ["retrieval.passage", "retrieval.query"]  # each text once
+    assert timed == {(None, "query", 1)}  # one query, again and again, through the adapter of its side
     asked.clear()
     scored = read(write_scored(tmp_path / "scored.jsonl"))
     measured(az.text.SimilarityEvaluator(), {"nested": [model, model.for_task("separation")]}, scored)
-    assert asked == ["text-matching", None]
+    assert [task for task, *_ in asked] == ["text-matching", None]
 
 
 def test_an_index_embeds_documents_and_queries_each_with_its_own_adapter(model, tmp_path):

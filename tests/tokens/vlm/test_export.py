@@ -7,7 +7,8 @@ from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
-from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 from tests.backbones.vision.test_join import folders  # noqa: F401
 from tests.tiny_vlm import drawn, tiny_llava
 from tests.tokens.vlm.test_model import POOL, pooled, queried

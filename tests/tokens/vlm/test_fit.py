@@ -88,7 +88,7 @@ def test_what_cannot_be_learnt_is_refused(model):
         fit(DATA, method="m3", model=model, tokens=(1, 9))
     with pytest.raises(SizeError, match="name the budgets with --tokens"):
         fit(DATA, method="mqt", model=model)
-    with pytest.raises(DataError, match="expected the columns image, question and answer"):
+    with pytest.raises(DataError, match="m3 needs image, question, answer"):
         fit(np.zeros((4, 2), dtype=np.float32), method="m3", model=model)
     with pytest.raises(AnysizeError, match="align-epochs is at least 0"):
         M3(align_epochs=-1.0)

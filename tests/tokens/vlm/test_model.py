@@ -7,7 +7,8 @@ from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.testing import check_nested_model
-from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 from tests.tiny_vlm import drawn, tiny_llava
 
 POOL = {"kind": "pool", "mode": "avg"}

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from anysize.core.errors import CheckpointError
 from anysize.tokens.budget.queries import sincos
-from anysize.tokens.vlm.model import Asked
+from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.released import open_released
 from tests.tiny_vlm import WORDS, drawn, tiny_llava, tiny_processor, tiny_tokenizer
 

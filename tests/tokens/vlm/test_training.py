@@ -10,7 +10,7 @@ from torch.nn import functional
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan
 from anysize.tokens.draws import Draw
-from anysize.tokens.vlm.model import Asked
+from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.training import AnswerTraining, learn
 from tests.tiny_vlm import drawn
 from tests.tokens.vlm.test_model import pooled, queried

@@ -30,7 +30,6 @@ def about_model(path: Path) -> About:
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
         **as_object(manifest.get("facts")),
-        **as_object(manifest.get("facts")),
         **prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,

@@ -31,8 +31,11 @@ class Run:
     """A text; or a file: .txt with an item a line, or data as `anysize info` reads it (jsonl, csv, parquet, .npy,
     .safetensors, a BEIR folder); or - for a text a line of standard input, as JSON with "text" (and perhaps "id") or
     as it stands."""
+    beside: Annotated[list[str], Positional("MORE")] = field(default_factory=list)
+    """What belongs to the input as one item: a question after the picture that it is about."""
     size: str | None = None
-    """Size to run at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size."""
+    """Size to run at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size; auto:
+    one for each item, as a model of pictures chooses that has learnt to."""
     task: str | None = None
     """Of a model with an adapter per task: the task to run for."""
     side: Literal["query", "document"] | None = None
@@ -71,6 +74,10 @@ class Run:
         return _written(running, self.out)
 
     def _items(self) -> Any:
+        if self.beside:
+            from anysize.core.verbs.inputs import together
+
+            return together([self.input, *self.beside])
         if self.input != "-":
             return self.input
         from anysize.cli.queries import read_queries
@@ -154,7 +161,8 @@ def _each(running: Job) -> Iterator[Output]:
     for part, found in each(running):
         for name, output in zip(ids[part], running.shape.listed(found), strict=True):
             yield Output(name, output, len(ids) == 1)
-    sys.stderr.write(f"{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
+    paid = f"{running.view.paid()}; " if running.view.paid() else ""
+    sys.stderr.write(f"{paid}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
 
 
 def _written(running: Job, out: Path) -> Written:

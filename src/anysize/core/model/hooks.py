@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from anysize.core.errors import SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import Parts
 from anysize.core.sizes.nesting import Nesting
@@ -67,6 +67,8 @@ class ModelHooks(torch.nn.Module):
                 raise SizeError(f"{type(self).__name__} counts {axis} in whole numbers; got {nesting.full}")
         self.nesting = nesting
         self.size = nesting.full
+        self.chooses = False
+        """Whether this view chooses a size for each item."""
         self.about: dict[str, Any] = {}
         self.parts: Parts | None = None
         """The files beside the weights, of a model that was loaded."""
@@ -91,6 +93,18 @@ class ModelHooks(torch.nn.Module):
     def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
         """What ``anysize info`` tells besides of a model of this configuration: a name -> a text or a number."""
         return {}
+
+    def choosing(self) -> Self:
+        """
+        A view that chooses a size for each item: ``--size auto``.
+
+        Raises `AnysizeError` where it has not learnt to.
+        """
+        raise AnysizeError(f"a model of kind {self.kind!r} chooses no size; name one, such as {self.size}")
+
+    def paid(self) -> str:
+        """What this size takes, for who runs it: ``16 tokens a picture``; empty where the size says it all."""
+        return ""
 
     def cost(self) -> Cost:
         """What running at `self.size` costs: bytes per item, parameters, FLOPs per item."""

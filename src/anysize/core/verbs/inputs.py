@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 
 if TYPE_CHECKING:
+    from anysize.core.data.data import Data
     from anysize.core.model.contract import NestedModel
 
 LINES = (".txt", ".txt.gz")
@@ -27,7 +29,7 @@ _MEDIA = {
     "audio": (".wav", ".mp3", ".flac", ".ogg", ".m4a"),
     "video": (".mp4", ".mkv", ".avi", ".mov", ".webm"),
 }
-_SEVERAL = {"vector": "vectors", "image": "images"}
+_SEVERAL = {"vector": "vectors", "image": "images", "parts": "several parts (a picture and a question)"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,44 @@ def inputs_of(given: Any) -> Inputs:
     if isinstance(given, Items):
         return held(given, "the items")
     data = read(given)
-    return Inputs(data.items(), data.name, data.fingerprint, data.notes)
+    return Inputs(_items(data), data.name, data.fingerprint, data.notes)
+
+
+def together(words: Sequence[str]) -> Inputs:
+    """
+    One item of several parts, each a text or the path of a picture, a sound or a film: a picture and a question.
+
+    Raises `DataError` for a file of another kind, or what looks like a path and is not there.
+    """
+    parts = []
+    for word in words:
+        kind = _kind(word)
+        if kind is None and os.path.exists(word):
+            raise DataError(f"{word} cannot stand beside a text; expected a picture, a sound or a film")
+        if kind is None or not os.path.exists(word):
+            _refuse_a_path(word)
+            kind = "text"
+        parts.append({kind: word})
+    return held(Items(["0"], [parts], "parts", numbered=True), "what was given")
+
+
+def _items(data: Data) -> Items:
+    """What there is to run on: the items, lists of parts, or pictures with a question about each."""
+    table = data.table
+    if data.corpus is None and table is not None:
+        whole = [name for name, kind in table.kinds.items() if kind == "parts"]
+        rows: list[Any] = list(table[whole[0]]) if len(whole) == 1 else []
+        if "question" in table and table.kinds.get("image") == "image":
+            pairs = zip(table["image"], table["question"], strict=True)
+            rows = [[{"image": image}, {"text": question}] for image, question in pairs]
+        if rows:
+            return Items([str(row) for row in range(len(rows))], rows, "parts", numbered=True)
+    return data.items()
+
+
+def _kind(name: str) -> str | None:
+    """image, audio or video, by the suffix of a name."""
+    return next((kind for kind, ends in _MEDIA.items() if name.lower().endswith(ends)), None)
 
 
 def check_reads(model: NestedModel, name: str, inputs: Inputs) -> None:
@@ -88,11 +127,11 @@ def _file(path: Path) -> Inputs:
         if not lines:
             raise DataError(f"{path} holds no text; expected one a line")
         return held(Items([str(number) for number, _ in lines], [line for _, line in lines]), str(path))
-    media = next((kind for kind, ends in _MEDIA.items() if path.name.lower().endswith(ends)), None)
+    media = _kind(path.name)
     if media is not None and path.is_file():
         return held(Items([path.name], [str(path)], media), str(path))
     data = read(path)
-    return Inputs(data.items(), str(path), data.fingerprint, data.notes)
+    return Inputs(_items(data), str(path), data.fingerprint, data.notes)
 
 
 def _refuse_a_path(text: str) -> None:

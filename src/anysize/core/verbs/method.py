@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anysize.core.data.needs import check_needs
 from anysize.core.errors import AnysizeError
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.registry import named
@@ -92,6 +91,8 @@ class Method:
                 return self.fit(data, workdir=scratch, resume=resume, judge=judge)
         if judge is not None and not self.shown:
             raise AnysizeError(f"{self.name} cannot show its model on the way; let watch be a share of the rows")
+        from anysize.core.data.needs import check_needs  # loads numpy, which showing options does not need
+
         check_needs(self.name, self.needs, data)
         made = named(self.runs)(self, data, workdir, resume, **({} if judge is None else {"judge": judge}))
         made.about = {**made.about, **stamp(self, data)}

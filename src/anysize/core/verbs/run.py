@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from anysize.core.sides import Side
     from anysize.core.sizes.size import Size
 
+AUTO = "auto"
+"""In place of a size: one for each item, as the model chooses."""
+
 STEP, SLOW, FAST = 1024, 32, 16384
 """Items between two moments at which what is done is kept: texts, texts that are gone on with, and vectors."""
 
@@ -82,7 +85,12 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         model = {"kind": self.view.kind, "fingerprint": self.view.fingerprint}
-        how = {"size": str(self.view.size), "task": self.view.task, "side": self.side, **self.options}
+        how = {
+            "size": AUTO if self.view.chooses else str(self.view.size),
+            "task": self.view.task,
+            "side": self.side,
+            **self.options,
+        }
         return {"model": model, "size, task, side or option": how, "input": self.inputs.fingerprint, "step": self.step}
 
 
@@ -105,14 +113,15 @@ def job(
     begin, name = time.perf_counter(), "the model"
     if isinstance(model, str | os.PathLike):
         name = os.fspath(model)
-        view = load(model, size)
+        view = load(model, None if size == AUTO else size)
     else:
         from anysize.core.model.contract import NestedModel as Kind
 
         if not isinstance(model, Kind):
             raise AnysizeError("run takes a nested model, as load or fit gives it, or the path of a saved one")
-        view = model if size is None else model.at(size)
+        view = model if size is None or size == AUTO else model.at(size)
     view = view.for_task(task)
+    view = view.choosing() if size == AUTO else view
     loading = time.perf_counter() - begin
     named = [one for one in inspect.signature(view.run).parameters.values() if one.kind is one.KEYWORD_ONLY]
     known = [one.name for one in named if one.name != "side"]

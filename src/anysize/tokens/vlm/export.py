@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from anysize.backbones.huggingface import pretrained
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.engine_checks import Check, Exported, apart, version_of
 from anysize.core.errors import AnysizeError
@@ -47,9 +48,10 @@ def write(view: NestedVLM, path: str | os.PathLike[str]) -> Exported:
     with new_directory(path, marker=EXPORT) as directory, quiet():
         (view.net if full else pooled(view)).save_pretrained(str(directory))
         _processor(view).save_pretrained(str(directory))
-        written = AutoModelForImageTextToText.from_pretrained(str(directory), dtype=view.vlm.dtype).eval()
+        written = pretrained(AutoModelForImageTextToText, directory, dtype=view.vlm.dtype).eval()
         check = Check("transformers", version_of("transformers") or "", "logits", _apart(view, written, full), BOUND)
-        how = f'AutoModelForImageTextToText.from_pretrained("{path}"), AutoProcessor.from_pretrained("{path}")'
+        readers = ("AutoModelForImageTextToText", "AutoProcessor")
+        how = ", ".join(f'{reader}.from_pretrained("{path}")' for reader in readers)
         done = Exported("transformers", (check,), notes, how)
         write_note(directory, "transformers", {"fingerprint": view.fingerprint, "tokens": view.size.tokens}, done)
     return done

@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan
-from anysize.evaluation.answers import questions_of
+from anysize.evaluation.answers import questions_of, right
 from anysize.tokens.budget.grid import GridPool
+from anysize.tokens.chooser import Chooser
 from anysize.tokens.draws import Draw
 from anysize.tokens.methods import M3, MQT
-from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 from anysize.tokens.vlm.training import learn
+
+FEWEST, ASKED = 20, 500
+"""Held-out questions, from how many of which a choice of budget can be learnt, and how many are enough."""
 
 
 def untrained(method: M3 | MQT) -> NestedVLM:
@@ -76,11 +83,27 @@ def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: 
 
 
 def fit(method: M3 | MQT, data: Data, workdir: Path, resume: bool) -> NestedVLM:
-    """Learn from the questions of `data` about pictures that are not held out."""
-    asked = questions_of(data, "learn")
+    """
+    Learn from the questions of `data` about pictures that are not held out.
+
+    Of the questions that are, up to `ASKED` teach which budget to take for which question.
+    """
+    learnt = questions_of(data, "learn")
     rows = [
         Asked(parts[0]["image"], parts[1]["text"], answers[0])
-        for parts, answers in zip(asked.rows, asked.answers, strict=True)
+        for parts, answers in zip(learnt.rows, learnt.answers, strict=True)
         if answers and answers[0].strip()
     ]
-    return taught(method, rows, workdir, resume)
+    model = taught(method, rows, workdir, resume)
+    kept = questions_of(data, "held out")
+    if len(model.nesting) > 1 and len(kept.rows) >= FEWEST:
+        model.chooser = chooser(model, kept.rows[:ASKED], kept.answers[:ASKED])
+    return model
+
+
+def chooser(model: NestedVLM, rows: Sequence[Any], answers: Sequence[Sequence[str]]) -> Chooser:
+    """What chooses a budget for each question, taught by questions that the model has not learnt from."""
+    read = model.read(rows)
+    said = [model.at(size).answers(read, max_new_tokens=16) for size in model.nesting]
+    marks = np.array([[right(one, wanted) for one, wanted in zip(each, answers, strict=True)] for each in said]).T
+    return Chooser.fit(model.margins(read), marks, [int(size.tokens) for size in model.nesting])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 
 from anysize.backbones.huggingface import config_of, configuration
 from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage, read_processor
 from anysize.backbones.vision.pictures import picture
-from anysize.backbones.vision.prompts import Prompt
-from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.quiet import quiet
@@ -24,40 +22,9 @@ from anysize.core.sizes.size import Size
 from anysize.tokens.budget.grid import GridPool
 from anysize.tokens.budget.operator import Prefix, TokenBudget, check
 from anysize.tokens.budget.queries import MatryoshkaQueryTransformer
+from anysize.tokens.chooser import Chooser
+from anysize.tokens.vlm.asking import Asked, Read, asked, known, room
 from anysize.tokens.vlm.costs import cache_bytes, language_flops, tower_flops
-
-
-class Asked(NamedTuple):
-    """A question about one picture."""
-
-    picture: Any
-    """A file, an array or a Pillow image."""
-    question: str
-    answer: str | None = None
-
-
-class Read(NamedTuple):
-    """Questions, and all tokens of their pictures."""
-
-    prompts: list[Prompt]
-    tokens: torch.Tensor
-    """(pictures, all, width)."""
-    which: list[int]
-    """The picture of each question."""
-
-
-def asked(row: Any) -> Asked:
-    """A question about one picture of parts: ``[{"image": file}, {"text": words}]``. Raises `DataError` for others."""
-    if isinstance(row, Asked):
-        return row
-    pictures = [part["image"] for part in row if "image" in part]
-    words = " ".join(str(part["text"]) for part in row if "text" in part).strip()
-    if len(pictures) != 1 or not words:
-        raise DataError(
-            f"expected a question about one picture; got {len(pictures)} pictures and "
-            f"{'no question' if not words else repr(words[:80])}"
-        )
-    return Asked(pictures[0], words)
 
 
 class NestedVLM(NestedModel):
@@ -102,6 +69,8 @@ class NestedVLM(NestedModel):
             check(self.budget, tokens, vlm.shape)
         self.vlm = vlm
         self.net = vlm.model
+        self.chooser: Chooser | None = None
+        """What chooses a budget for each question, once that is learnt."""
 
     # Running
 
@@ -141,13 +110,13 @@ class NestedVLM(NestedModel):
         listed = [asked(row) for row in rows]
         prompts = [self.vlm.prompt(one.question) for one in listed]
         places: dict[Any, int] = {}  # a picture that several ask about is seen once
-        which = [places.setdefault(_known(one.picture), len(places)) for one in listed]
+        which = [places.setdefault(known(one.picture), len(places)) for one in listed]
         first = [which.index(place) for place in range(len(places))]
         kept: torch.Tensor | None = None
         for start in range(0, len(first), batch_size):
             found = self.encode([listed[row].picture for row in first[start : start + batch_size]])
             if kept is None:
-                kept = _room((len(first), *found.shape[1:]), found, folder)
+                kept = room((len(first), *found.shape[1:]), found, folder)
             kept[start : start + len(found)] = found
         return Read(prompts, torch.empty(0) if kept is None else kept, which)
 
@@ -180,7 +149,29 @@ class NestedVLM(NestedModel):
         """Answers at this view's size. A question that is too long is refused before anything is encoded."""
         for row in items:
             self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
-        return self.answers(self.read(items), max_new_tokens=max_new_tokens)
+        read = self.read(items)
+        chosen = self.chooser.pick(self.margins(read)) if self.chooses and self.chooser is not None else None
+        return self.answers(read, tokens=chosen, max_new_tokens=max_new_tokens)
+
+    @torch.no_grad()
+    def margins(self, read: Read, *, batch_size: int = 32) -> np.ndarray:
+        """How far the log-probabilities of the two best first tokens are apart at the smallest size, (questions,)."""
+        count, found = int(self.nesting[0].tokens), []
+        for start in range(0, len(read.prompts), batch_size):
+            prompts = read.prompts[start : start + batch_size]
+            kept = [self._kept(read.tokens[place], count) for place in read.which[start : start + batch_size]]
+            logits = self.vlm.logits(self.vlm.batch(prompts, [[count]] * len(prompts)), kept, last=1)[:, -1]
+            best = logits.float().log_softmax(-1).topk(2).values
+            found.append((best[:, 0] - best[:, 1]).cpu())
+        return torch.cat(found).numpy()
+
+    def choosing(self) -> Self:
+        """A view that chooses tokens for each question, from how sure it is at the smallest size."""
+        if self.chooser is None:
+            raise AnysizeError("this model has not learnt to choose a size; name one, such as " + str(self.size))
+        view = self.at()
+        view.chooses, view.chooser = True, self.chooser.up_to(int(self.nesting.full.tokens))
+        return view
 
     @torch.no_grad()
     def first_token(self, rows: Sequence[Any]) -> torch.Tensor:
@@ -193,6 +184,12 @@ class NestedVLM(NestedModel):
 
     # The contract
 
+    def paid(self) -> str:
+        """Tokens and memory of one picture."""
+        if self.chooses:
+            return "tokens chosen for each question"
+        return f"{self.size.tokens} tokens a picture, {self.cost().bytes:,} bytes of keys and values"
+
     def cost(self) -> Cost:
         """Bytes of the keys and values of one picture; operations until the first token of an answer."""
         tokens = self.size.tokens
@@ -202,7 +199,8 @@ class NestedVLM(NestedModel):
 
     def config(self) -> dict[str, Any]:
         """The model's own configuration, and how its tokens become fewer."""
-        return {"transformer": config_of(self.net), "budget": dict(self.spec)}
+        known = {} if self.chooser is None else {"chooser": self.chooser.to_json()}
+        return {"transformer": config_of(self.net), "budget": dict(self.spec), **known}
 
     @classmethod
     def build(cls, config: Mapping[str, Any], nesting: Nesting) -> Self:
@@ -212,7 +210,9 @@ class NestedVLM(NestedModel):
         full = configuration(config["transformer"])
         with quiet():
             model = AutoModelForImageTextToText.from_config(full).eval()
-        return cls(nesting, VisionLanguage(model), config["budget"])
+        made = cls(nesting, VisionLanguage(model), config["budget"])
+        made.chooser = Chooser.from_json(config["chooser"]) if "chooser" in config else None
+        return made
 
     def saved_state(self) -> dict[str, torch.Tensor]:
         """All weights, those that modules share (a tied head) once."""
@@ -238,19 +238,6 @@ class NestedVLM(NestedModel):
         """The same, and the weights that modules share."""
         self.net.tie_weights()
         self.vlm.attach(whole.vlm.processor)
-
-
-def _known(picture: Any) -> Any:
-    """By which a picture is known to be the same: its path or bytes, else that it is one object."""
-    return picture if isinstance(picture, (str, bytes, Path)) else id(picture)
-
-
-def _room(shape: tuple[int, ...], like: torch.Tensor, folder: Path | None) -> torch.Tensor:
-    """An empty tensor of this shape, in a file of its own if there is a folder."""
-    if folder is None:
-        return like.new_empty(shape)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=like.dtype).view(shape)
 
 
 def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:

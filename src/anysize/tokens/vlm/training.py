@@ -22,7 +22,8 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.training.trainer import TrainingPlan, quiet, train
 from anysize.tokens.draws import Draw
-from anysize.tokens.vlm.model import Asked, NestedVLM
+from anysize.tokens.vlm.asking import Asked
+from anysize.tokens.vlm.model import NestedVLM
 
 Parts = Literal["projector", "language", "all"]
 
