@@ -31,7 +31,7 @@ class Known:
     @property
     def line(self) -> str:
         """What it makes, in a line: the first of its docstring."""
-        return self.trouble or inspect.cleandoc(self.method.__doc__ or "").partition("\n")[0]
+        return self.trouble or inspect.cleandoc(self.method.__doc__ or "").partition("\n")[0].replace("``", "`")
 
     @cached_property
     def missing(self) -> list[str]:

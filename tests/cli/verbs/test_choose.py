@@ -60,6 +60,12 @@ def test_a_loss_of_what_is_not_above_zero_is_no_share():
     assert why(frontier, frontier.records[0]) == "score -5.000 of -1.000, 3.0 times fewer parameters"
 
 
+def test_what_is_better_lower_is_not_kept():
+    records = [Record(Size(active=n), "nested", {"l0": float(n)}, 8 * n) for n in (8, 32)]
+    frontier = Frontier(tuple(records), "l0")
+    assert why(frontier, frontier.records[0]) == "l0 8.000 of 32.000, 4.0 times fewer bytes"
+
+
 def test_times_that_are_the_same_within_noise_are_said_to_be(anysize, tmp_path):
     spreads = {32: (0.30, 0.05), 64: (0.32, 0.02), 128: (0.33, 0.01), 256: (0.36, 0.04), 384: (0.9, 0.5)}
     records = [

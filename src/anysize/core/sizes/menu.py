@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from anysize.core.arguments import shown
-from anysize.core.errors import SizeError
+from anysize.core.errors import SizeError, nearest
 
 Value = int | Fraction
 """How much of one axis: a whole number of at least 1, or a share above 0 and at most 1."""
@@ -89,7 +89,7 @@ def _entry(text: str, axes: Sequence[str], named: bool) -> Entry:
         if axis in values:
             raise SizeError(f"{shown(text)} gives {axis} twice")
         if axis and axes and axis not in axes:
-            raise SizeError(f"cannot read {shown(text)} as a size; there is no axis {axis!r}, only {', '.join(axes)}")
+            raise SizeError(f"cannot read {shown(text)} as a size; there is no axis {axis!r}; {nearest(axis, axes)}")
         values[axis] = value
     if bare and values.keys() != set(axes):
         raise _unreadable(text, "", axes)

@@ -75,7 +75,7 @@ class Pretrainer(Trained):
 @dataclass(frozen=True)
 class SMAE(Pretrainer):
     """
-    Starbucks Masked Autoencoding: every size of a menu guesses masked words, and its first state helps one block to.
+    Starbucks Masked Autoencoding: every size of a menu guesses masked words, and makes vectors that hold the text.
 
     Give the menu that you will tune for (`fit --method starbucks`). Blocks deeper than its largest size are dropped.
     """
