@@ -227,5 +227,5 @@ def test_measuring_an_autoencoder_at_dims_is_one_sentence(tmp_path, anysize):
     random_sae().save(tmp_path / "sae")
     np.save(tmp_path / "x.npy", inputs())
     anysize("measure", tmp_path / "sae", tmp_path / "x.npy", "--sizes", "dims=8").refused(
-        "no axis 'dims', only latents"
+        "there is no axis 'dims'; there are: latents"
     )
