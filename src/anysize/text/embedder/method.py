@@ -53,7 +53,8 @@ class MRL(Trained):
     """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
     symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""
     bf16: bool = False
-    """Run the encoder in bfloat16 (about twice as fast where the processor has it; vectors agree to 4 digits)."""
+    """Run the encoder in bfloat16, here, in `measure` and for an index (about twice as fast where the processor has it;
+    vectors agree to 4 digits)."""
     seed: int = 0
     """Seed of everything random."""
 
