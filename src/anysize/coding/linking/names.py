@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,6 @@ class Names:
         self.official = {next(iter(one)): row for row, one in reversed(list(enumerate(self.entries[:rows])))}
         self.mention = {text: row for row, text in enumerate(self.texts) if row >= rows}
         self._index: Index | None = None
-        self._home: Any = None
 
     @classmethod
     def of(cls, dictionary: CodeDictionary, documents: Iterable[Document], *, mentions: bool = True) -> Names:
@@ -72,8 +72,9 @@ class Names:
 
     def keep(self, vectors: np.ndarray, dims: Sequence[int]) -> None:
         """Put the vectors (names, dims) of all names into an index of their own."""
-        self._home = tempfile.TemporaryDirectory(prefix="anysize-names-")
-        self._index = _built(Path(self._home.name) / "names", vectors, dims)
+        home = tempfile.mkdtemp(prefix="anysize-names-")
+        self._index = _built(Path(home) / "names", vectors, dims)
+        weakref.finalize(self._index, shutil.rmtree, home, True)
 
     @property
     def index(self) -> Index:
