@@ -100,6 +100,16 @@ class VisionLanguage:
             )
         return torch.stack(list(found))
 
+    def seen(self, shown: Any) -> Any:
+        """A Pillow image as the tower is given it, cut and scaled: a Pillow image again."""
+        from PIL import Image
+
+        prepare, values = self.processor.image_processor, self.pixels([shown])[0].float().cpu()
+        if prepare.do_normalize:
+            values = values * torch.tensor(prepare.image_std)[:, None, None]
+            values = values + torch.tensor(prepare.image_mean)[:, None, None]
+        return Image.fromarray((values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
+
     # Questions
 
     def prompt(self, question: str, *, pictures: int = 1, answer: str | None = None) -> Prompt:

@@ -48,6 +48,10 @@ class ModelHooks(torch.nn.Module):
     """Objects of other libraries that a view can become in memory: a name -> ``"module:function"``, ``function(view)``,
     which makes one of a view at its size and shares nothing with it. The first is the default."""
 
+    panels: ClassVar[tuple[str, ...]] = ()
+    """What the page of its frontier shows besides: ``"module:function"``, ``function(model, data, frontier)`` -> a
+    `Panel`, or None where there is nothing to show."""
+
     later: ClassVar[tuple[str, ...]] = ()
     """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
 

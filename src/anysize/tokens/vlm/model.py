@@ -40,6 +40,7 @@ class NestedVLM(HoldsVLM):
         "single": "anysize.core.verbs.rivals:single",
         "random": "anysize.tokens.vlm.rivals:random",
     }
+    panels = ("anysize.tokens.vlm.kinds_panel:by_kind", "anysize.tokens.vlm.pictures_panel:pictures")
     exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
