@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anysize.backbones.vision.join import joined
-from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.data.data import Data
 from anysize.core.errors import DataError
 from anysize.core.sizes.nesting import Nesting
@@ -22,7 +22,7 @@ from anysize.tokens.vlm.training import training_parts
 def untrained(method: MME) -> Interleaved:
     """The model that the method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     name = method.base_model()
-    vlm = VisionLanguage.open(name) if method.tower is None else joined(method.tower, name)
+    vlm = open_vlm(name) if method.tower is None else joined(method.tower, name)
     tokens = method.tokens or usual(vlm.shape)
     return Interleaved(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": "avg"}, method.max_length)
 

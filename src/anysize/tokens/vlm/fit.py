@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from anysize.backbones.vision.join import joined
-from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.data.data import Data
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan
 from anysize.evaluation.answers import questions_of, right
@@ -31,9 +31,8 @@ FEWEST, ASKED = 20, 500
 
 def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
-    if method.model is None:
-        raise AnysizeError("name the vision-language model to start from with --model")
-    vlm = VisionLanguage.open(method.model) if method.tower is None else joined(method.tower, method.model)
+    name = method.base_model()
+    vlm = open_vlm(name) if method.tower is None else joined(method.tower, name)
     if isinstance(method, M3):
         tokens = method.tokens or usual(vlm.shape)
         return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
