@@ -92,3 +92,8 @@ def test_what_cannot_be_learnt_is_refused(model):
         fit(np.zeros((4, 2), dtype=np.float32), method="m3", model=model)
     with pytest.raises(AnysizeError, match="align-epochs is at least 0"):
         M3(align_epochs=-1.0)
+
+
+def test_a_layer_without_a_tower_is_refused(model):
+    with pytest.raises(AnysizeError, match="give tower-layer beside --tower alone"):
+        fit(DATA, method="m3", model=model, tokens=(1, 4), tower_layer=-2)
