@@ -88,7 +88,7 @@ class Head(nn.Module):
         return functional.normalize(found, dim=-1)
 
 
-def encoded(data: Path, models: Path) -> dict[str, np.ndarray]:
+def encoded(data: Path, models: Path) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of all parts of texts, and unit patches of all pictures pooled to 8 x 8, half as precise."""
     from PIL import Image
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -111,7 +111,7 @@ def encoded(data: Path, models: Path) -> dict[str, np.ndarray]:
                 grid = functional.normalize(states, dim=-1)
                 cells = (SIDE // PATCH, SIDE // PATCH)
                 patches.append(GridPool("avg").keep_each(grid, {64}, cells)[64][0].half().numpy())
-    return {"vectors": np.stack(vectors), "patches": np.stack(patches)}
+    return np.stack(vectors), np.stack(patches)
 
 
 def rows_of(data: Path, name: str) -> list[dict[str, Any]]:
@@ -142,7 +142,8 @@ def known(data: Path, models: Path, cache: Path) -> Known:
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npz")
-        np.savez(part, **encoded(data, models))
+        vectors, patches_ = encoded(data, models)
+        np.savez(part, vectors=vectors, patches=patches_)
         part.replace(file)
     held = np.load(file)
     vectors, place = iter(torch.from_numpy(held["vectors"])), {name: n for n, name in enumerate(pictures_of(data))}
@@ -182,7 +183,7 @@ def learnt(of: Known, asked: Sequence[Item], sizes: Sequence[int], seed: int) ->
         answers = torch.tensor([[name in of.qrels[query.name] for name in names] for query, _ in chosen])
         # A batch's twice drawn document is no negative of itself either.
         left, right = ([one[side] for one in chosen] for side in (0, 1))
-        views = [of.patches[size] for size in sizes] or [None]
+        views: list[torch.Tensor | None] = [of.patches[size] for size in sizes] or [None]
         queries, found = ([head(items, view) for view in views] for items in (left, right))
         terms = [infonce(one, other, TEMPERATURE, answers) for one in queries for other in found]
         optimizer.zero_grad()
