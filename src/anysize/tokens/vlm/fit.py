@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
@@ -62,6 +63,7 @@ def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: 
     """A model that has learnt from questions with answers. Raises `DataError` if there are fewer than two."""
     if len(questions) < 2:
         raise DataError(f"{len(questions)} questions are too few to learn from; give at least 2")
+    torch.manual_seed(method.seed)  # queries, and what joins a tower to a language model, begin at random
     model = untrained(method)
     common: dict[str, Any] = {
         "batch_size": min(method.batch_size, len(questions)),
