@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from anysize.core.data.files.media import File
 from anysize.core.errors import DataError
 
@@ -36,6 +38,6 @@ def key_of(cell: Any) -> str:
 
 
 def _name(cell: Any) -> str:
-    if isinstance(cell, bytes):
-        return hashlib.sha256(cell).hexdigest()
+    if isinstance(cell, bytes | np.ndarray):
+        return hashlib.sha256(cell if isinstance(cell, bytes) else cell.tobytes()).hexdigest()
     return cell.sha256 if isinstance(cell, File) else str(cell)
