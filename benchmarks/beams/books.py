@@ -116,7 +116,7 @@ def rows(cache: Path, seeds: int) -> None:
     over = above("nested", "dft", 8)
     write_row(
         "beams-over-dft",
-        claim="the first 8 beams of the learnt book are at least 3 dB above the 8-beam sub-array DFT grid, on every seed",
+        claim="the first 8 beams of the learnt book are at least 3 dB above the 8-beam sub-array DFT grid on each seed",
         reported="SSB-Encoder: more than 3 dB over DFT",
         arms=["nested", "dft"],
         values=figures("nested", "dft"),
@@ -222,8 +222,8 @@ def rows(cache: Path, seeds: int) -> None:
     won = timed["seconds"] < 20 and timed["ratio"] >= 1
     write_row(
         "beams-speed",
-        claim="the 64-beam book is learnt from 1,200 links in under 20 s, and the beams of a grid are scored at least as "
-        "fast as by the complex product of Sionna's own grid of beams, to the same values",
+        claim="the 64-beam book is learnt from 1,200 links in under 20 s, and the beams of a grid are scored at least "
+        "as fast as by the complex product of Sionna's own grid of beams, to the same values",
         reported="no figure",
         arms=["anysize", "sionna"],
         values={"beams scored a second": timed["rates"], "seconds of a fit": [timed["seconds"]]},

@@ -9,4 +9,6 @@ from anysize.beams.codebooks.reports import Report as Report
 from anysize.beams.codebooks.reports import Swept as Swept
 from anysize.beams.codebooks.reports import beam_report as beam_report
 from anysize.beams.codebooks.tree import TreeCodebook as TreeCodebook
+from anysize.beams.encoder.dynamics import loop as loop
+from anysize.beams.encoder.model import SSBEncoder as SSBEncoder
 from anysize.beams.methods import Beams as Beams

@@ -17,23 +17,27 @@ from anysize.beams.channels.channels import Channels, channels_of
 from anysize.beams.codebooks.dft import dft
 from anysize.beams.codebooks.gains import gains
 from anysize.beams.codebooks.greedy import greedy
+from anysize.beams.codebooks.hardware import TINY, made_of
 from anysize.beams.codebooks.model import NestedCodebook
 from anysize.beams.methods import Beams
 from anysize.core.data.data import Data
 from anysize.core.losses.nested import nested_loss
+from anysize.core.model.contract import NestedModel
 from anysize.core.progress import bar
+from anysize.core.registry import named
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 
-_TINY = 1e-12
 
-
-def fit(method: Beams, data: Data, workdir: Path, resume: bool) -> NestedCodebook:
+def fit(method: Beams, data: Data, workdir: Path, resume: bool) -> NestedModel:
     """Learn from the drops of `data` that are not held out; seconds, so `resume` begins anew."""
     learnt = channels_of(data).split()[0]
     if method.averaging == "coherent":
         learnt = learnt.coherent()
-    made = learn(method, learnt)
+    if method.from_ == "reports":
+        made: NestedModel = named("anysize.beams.encoder.fit:fit")(method, learnt)
+    else:
+        made = learn(method, learnt)
     made.about = {"learnt_from": "links", "rows": len(learnt), **made.about}
     return made.eval()
 
@@ -55,7 +59,7 @@ def learn(method: Beams, channels: Channels) -> NestedCodebook:
         for step in range(method.steps):
             rows = torch.randperm(len(channels), generator=generator)[:batch]
             found = gains(channels.rows[rows], made_of(free, method.hardware))
-            share = (found / channels.bound[rows, None]).clamp_min(_TINY).log()
+            share = (found / channels.bound[rows, None]).clamp_min(TINY).log()
             tau = method.warm * (method.cold / method.warm) ** (step / max(1, method.steps - 1))
             total = nested_loss(nesting, partial(soft_loss, share, tau)).total
             optimizer.zero_grad()
@@ -64,13 +68,6 @@ def learn(method: Beams, channels: Channels) -> NestedCodebook:
             shown.update(1)
     with torch.no_grad():
         return NestedCodebook.of(made_of(free, method.hardware), channels.panel, method.beams, method.hardware)
-
-
-def made_of(free: torch.Tensor, hardware: str) -> torch.Tensor:
-    """Beams (k, elements) of unit norm of free numbers (k, elements, 2); for phase-only hardware, of their phases."""
-    if hardware == "phase":
-        free = free / free.norm(dim=2, keepdim=True).clamp_min(_TINY)
-    return torch.view_as_complex(free / free.flatten(1).norm(dim=1)[:, None, None].clamp_min(_TINY))
 
 
 def soft_loss(share: torch.Tensor, tau: float, size: Size) -> torch.Tensor:

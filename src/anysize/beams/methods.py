@@ -1,4 +1,4 @@
-"""The method ``beams``: a codebook learnt from channels."""
+"""The method ``beams``: a codebook learnt from channels, or with ``--from reports`` a network that makes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Beams(Method):
     One codebook for every number of feedback bits: its first 4 beams are a 4-beam book, the first 64 a 64-beam book.
 
     Learns the beams of a site from channels: the mean over links of the log gain of the best beam, soft at first, and
-    summed over all sizes.
+    summed over all sizes. With --from reports, a network (SSB-Encoder) that makes the next book from what users report.
     """
 
     name: ClassVar[str] = "beams"
@@ -27,12 +27,14 @@ class Beams(Method):
     needs: ClassVar[tuple[str, ...]] = ("channel",)
     extra: ClassVar[str | None] = "beams"
     reads: ClassVar[str] = "anysize.beams.channels.reading:read"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "batch_links", "pool")
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "batch_links", "pool", "rounds")
 
     beams: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Sizes to train, increasing: beams of a sweep."""
     hardware: Literal["full", "phase"] = "full"
     """What each element can do: amplitude and phase (full), or phase alone (phase)."""
+    from_: Literal["channels", "reports"] = "channels"
+    """What the book is made of when it runs: it is learnt once from channels, or made anew from users' reports."""
     averaging: Literal["power", "coherent"] = "power"
     """Over subcarriers: of powers (TS 38.215), or of the channels themselves, as SSB-Encoder's code does."""
     steps: int = 300
@@ -47,6 +49,10 @@ class Beams(Method):
     """And at the last."""
     pool: int = 2
     """Oversampling of the DFT grid whose greedy order learning begins with."""
+    sweep: int = 8
+    """Of --from reports: beams of the sweep that is reported on."""
+    rounds: int = 600
+    """Of --from reports: steps of training, of eight drops of users each."""
     seed: int = 0
     """Seed of everything random."""
 

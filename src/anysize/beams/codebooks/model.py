@@ -23,6 +23,14 @@ TX_DBM = 30.0
 """What all elements together send, in dBm, where nobody says otherwise: only the reported power depends on it."""
 
 
+def of_panel(given: Any, panel: Panel) -> Channels:
+    """`given` as channels of a panel. Raises `DataError` for those of another."""
+    found = given if isinstance(given, Channels) else Channels.checked(given, panel)
+    if (found.panel.rows, found.panel.columns) != (panel.rows, panel.columns):
+        raise DataError(f"these channels are of a panel of {found.panel}; this book is for one of {panel}")
+    return found
+
+
 class NestedCodebook(NestedModel):
     """
     Beams (K, elements) of unit norm for one panel; a smaller size is the book of the first so many.
@@ -82,30 +90,23 @@ class NestedCodebook(NestedModel):
             raise TypeError("a nested book is cut from its first beam on: book[:8]")
         return self.at(beams=len(self) if place.stop is None else place.stop)
 
-    def channels(self, given: Any) -> Channels:
-        """`given` as channels of this panel. Raises `DataError` for those of another."""
-        found = given if isinstance(given, Channels) else Channels.checked(given, self.panel)
-        if (found.panel.rows, found.panel.columns) != (self.panel.rows, self.panel.columns):
-            raise DataError(f"these channels are of a panel of {found.panel}; this book is for one of {self.panel}")
-        return found
-
     def _outputs(self, example: Any, asked: Sequence[Size]) -> dict[Size, torch.Tensor]:
         """Array gains in dB (links, beams): those of a smaller size are the first ones of a larger."""
         largest = max(size["beams"] for size in asked)
         beams = torch.view_as_complex(self.weights[:largest].contiguous())
-        found = decibels(gains(self.channels(example).rows.to(self.weights.device), beams))
+        found = decibels(gains(of_panel(example, self.panel).rows.to(self.weights.device), beams))
         return {size: found[:, : size["beams"]] for size in asked}
 
     def sweep(self, channels: Channels) -> Swept:
         """The beam that each link finds best among those of this size."""
         with torch.no_grad():
-            gain, index = gains(self.channels(channels).rows, self.beams).max(1)
+            gain, index = gains(of_panel(channels, self.panel).rows, self.beams).max(1)
         beams = self.size["beams"]
         return Swept(index, gain, self.beams.detach(), index_bits(beams), beams)
 
     def run(self, items: Any, *, side: Any = None, tx_dbm: float = TX_DBM) -> list[dict[str, Any]]:
         """What each link reports at this size: the index of its best beam, its RSRP in dBm, and the bits of both."""
-        found = self.channels(items)
+        found = of_panel(items, self.panel)
         with torch.no_grad():
             report = beam_report(measured(found.rows, found.power, self.beams, tx_dbm))
         pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
