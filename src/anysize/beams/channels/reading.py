@@ -117,7 +117,7 @@ def check_order(channels: Channels, azimuth: np.ndarray, zenith: np.ndarray, whe
     """
     if azimuth.shape != (len(channels),) or zenith.shape != azimuth.shape:
         raise DataError(
-            f"{where}: azimuth and zenith have shapes {azimuth.shape} and {zenith.shape}; expected a link's"
+            f"{where}: azimuth and zenith have shapes {azimuth.shape} and {zenith.shape}; expected one a link"
         )
     seen = np.isfinite(azimuth) & np.isfinite(zenith)
     if not seen.any():

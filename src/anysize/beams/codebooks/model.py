@@ -12,7 +12,7 @@ import torch
 from anysize.beams.channels.channels import Channels
 from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.gains import decibels, gains
-from anysize.beams.codebooks.reports import RSRP_BITS, Swept, beam_report, index_bits, measured
+from anysize.beams.codebooks.reports import Swept, beam_report, index_bits, measured
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -111,11 +111,6 @@ class NestedCodebook(NestedModel):
             report = beam_report(measured(found.rows, found.power, self.beams, tx_dbm))
         pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
         return [{"index": index, "rsrp_dbm": power, "bits": report.bits} for index, power in pairs]
-
-    def paid(self) -> str:
-        """What a report takes."""
-        beams = self.size["beams"]
-        return f"a sweep of {beams} beams, reports of {index_bits(beams)} + {RSRP_BITS} bits"
 
     def cost(self) -> Cost:
         """Bytes of a link's index; the weights of this book; what scoring all its beams on a channel takes."""

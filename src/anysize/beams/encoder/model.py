@@ -20,7 +20,7 @@ from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.gains import decibels, gains
 from anysize.beams.codebooks.hardware import made_of
 from anysize.beams.codebooks.model import TX_DBM, NestedCodebook, of_panel
-from anysize.beams.codebooks.reports import RSRP_BITS, Report, Swept, beam_report, index_bits, measured
+from anysize.beams.codebooks.reports import Report, Swept, beam_report, index_bits, measured
 from anysize.beams.encoder.observing import FACTS, GRID, PICTURES, halves, observe
 from anysize.core.errors import SizeError
 from anysize.core.model.contract import NestedModel
@@ -128,11 +128,6 @@ class SSBEncoder(NestedModel):
             report = beam_report(self(channels) + decibels(channels.power)[:, None] + tx_dbm)
         pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
         return [{"index": index, "rsrp_dbm": power, "bits": report.bits} for index, power in pairs]
-
-    def paid(self) -> str:
-        """What a report takes."""
-        beams = self.size["beams"]
-        return f"a sweep of {beams} beams, reports of {index_bits(beams)} + {RSRP_BITS} bits"
 
     def cost(self) -> Cost:
         """Bytes of a link's index; the network's weights that this size reads; and what one book takes to make."""
