@@ -41,7 +41,8 @@ def hot_spots(seed: int, count: int, drops: int, cache: Path) -> Channels:
     """Drops of users near two azimuths each, taken from `count` links of an urban macro sector."""
     pool = links("uma", seed, count, cache)
     azimuth = np.load(cache / f"uma-{count}-{seed}.npz")["azimuth"]
-    draw, taken = np.random.default_rng(seed), []
+    draw = np.random.default_rng(seed)
+    taken: list[np.ndarray] = []
     while len(taken) < drops:
         middles = draw.uniform(-55, 55, 2)
         near = np.flatnonzero((np.abs(azimuth[:, None] - middles) < WIDE).any(1))

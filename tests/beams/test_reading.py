@@ -172,7 +172,7 @@ def test_a_cut_file_is_refused(name, values, tmp_path):
     WRITERS[name](tmp_path / name, values)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="cannot be read|does not say what panel"):
+    with pytest.raises(DataError, match=r"cannot be read|does not say what panel"):
         az.read(tmp_path / name)
 
 

@@ -147,7 +147,8 @@ def draw(settings: Drawn) -> tuple[Channels, np.ndarray, np.ndarray]:
     )  # fmt: skip
     model = {"uma": UMa, "umi": UMi}[settings.scenario](
         o2i_model="low", ut_array=user, bs_array=panel, direction="downlink", **common,
-        enable_spatial_consistency=bool(settings.spatial), enable_blockage=bool(settings.blockage), blockage_self_blocking="portrait" if settings.blockage else None,
+        enable_spatial_consistency=bool(settings.spatial), enable_blockage=bool(settings.blockage),
+        blockage_self_blocking="portrait" if settings.blockage else None,
     )  # fmt: skip
     values, angles, drops = [], [], []
     with bar(settings.links, f"drawing {settings.scenario}", " links") as shown:
