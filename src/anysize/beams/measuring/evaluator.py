@@ -24,6 +24,10 @@ from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
 
+QUANTILES = (5, 25, 50, 75, 95)
+"""Percentiles of the array gain in dB over links, each a metric: ``p5_db`` is that of the worst twentieth."""
+
+
 @runtime_checkable
 class Sweeps(Protocol):
     """Says which beam each link takes at this view's size: a book, a tree of beams, a network that makes books."""
@@ -95,7 +99,7 @@ class GainEvaluator(Evaluator):
             "se": single_user(channels, swept, snr),
         }
         metrics = {
-            "p5_db": float(torch.quantile(gain, 0.05)),
+            **{f"p{share}_db": float(torch.quantile(gain, share / 100)) for share in QUANTILES},
             "sum_rate": multi_user(channels, swept, snr, self.users),
             "feedback_bits": float(swept.bits),
             "slots": float(swept.slots),
