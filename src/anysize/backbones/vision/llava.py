@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from torch import nn
 from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.vision.prompts import Batch, Prompt, batched, read_prompt
 from anysize.core.errors import AnysizeError, refused_as_damaged
+from anysize.core.model.cost import wait_for_gpu
 from anysize.core.quiet import quiet
 
 PROCESSOR = "processor"
@@ -99,6 +100,16 @@ class VisionLanguage:
             )
         return torch.stack(list(found))
 
+    def seen(self, shown: Any) -> Any:
+        """A Pillow image as the tower is given it, cut and scaled: a Pillow image again."""
+        from PIL import Image
+
+        prepare, values = self.processor.image_processor, self.pixels([shown])[0].float().cpu()
+        if prepare.do_normalize:
+            values = values * torch.tensor(prepare.image_std)[:, None, None]
+            values = values + torch.tensor(prepare.image_mean)[:, None, None]
+        return Image.fromarray((values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
+
     # Questions
 
     def prompt(self, question: str, *, pictures: int = 1, answer: str | None = None) -> Prompt:
@@ -145,13 +156,19 @@ class VisionLanguage:
         return hidden
 
     @torch.no_grad()
-    def generate(self, batch: Batch, kept: Sequence[torch.Tensor], max_new_tokens: int) -> list[str]:
-        """What it answers, the likeliest token first at every step."""
+    def generate(
+        self,
+        batch: Batch,
+        kept: Sequence[torch.Tensor],
+        max_new_tokens: int,
+        first: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """What it answers, the likeliest token at every step; `first` is called once there is one of each answer."""
         with quiet():
             ids = self.model.generate(
                 input_ids=batch.ids, attention_mask=batch.mask, mm_encoder_outputs=self._given(batch, kept),
                 max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.filler,
-                eos_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id, stopping_criteria=[] if first is None else [_telling(first)],
             )  # fmt: skip
         new = ids[:, batch.ids.shape[1] :]
         return [text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)]
@@ -220,6 +237,25 @@ class VisionLanguage:
     def dtype(self) -> torch.dtype:
         """The precision of the tower."""
         return next(iter(self.model.model.vision_tower.parameters())).dtype
+
+
+def _telling(first: Callable[[], None]) -> Any:
+    """What stops no answer, and is asked after each token whether to: it calls `first` after the first."""
+    from transformers import StoppingCriteria
+
+    class Telling(StoppingCriteria):
+        """Knows whether it has told."""
+
+        told = False
+
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+            if not self.told:
+                wait_for_gpu()
+                first()
+                self.told = True
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    return Telling()
 
 
 def read_processor(directory: Path) -> Any:

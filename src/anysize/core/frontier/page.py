@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from html import escape
 
 from anysize.core.frontier.grid import axes_of, is_grid
 from anysize.core.frontier.html import filled
+from anysize.core.frontier.panel import Panel
 from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, Records, cheapness
 from anysize.core.frontier.style import (
@@ -28,8 +30,8 @@ from anysize.core.sizes.menu import written
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
 
 
-def page(frontier: Records) -> str:
-    """The page as text. It loads nothing, and every word that came from data is escaped."""
+def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
+    """The page as text, with what more a family shows. It loads nothing; every word that came from data is escaped."""
     cost = drawn_cost(frontier)
     return filled(
         "anysize.core.frontier",
@@ -39,6 +41,8 @@ def page(frontier: Records) -> str:
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
         cells=_cells(frontier),
         chart=_chart(frontier, cost),
+        style="\n".join(dict.fromkeys(panel.style for panel in panels)),
+        panels="".join(f"<section><h2>{escape(one.title)}</h2>{one.body}</section>" for one in panels),
         table=_table(frontier),
         data=_data(frontier),
     )
