@@ -49,8 +49,9 @@ CLAIMS = {
     "ruccod-scorer": "the scorer gives the figures of the released scorer to four digits for all seven released "
     "prediction files, and the reader finds 1,552 of 1,552 test spans in their places",
     "ruccod-linking": "on gold spans, vectors alone, the nested encoder beats the one trained for 256 dims and cut, "
-    "and its PCA, at 16 and 32 dims in accuracy@15 over the dictionary, on every seed; at 256 dims it is within 1.5 points "
-    "of plain in accuracy@1; a shortlist of 100 names by 16 dims is within 1 point of exhaustive search in accuracy@1",
+    "and its PCA, at 16 and 32 dims in accuracy@15 over the dictionary, on every seed; at 256 dims it is within 1.5 "
+    "points of plain in accuracy@1; a shortlist of 100 names by 16 dims is within 1 point of exhaustive "
+    "search in accuracy@1",
     "ruccod-coding": "from raw text, without any pretrained model, the code F1 of the documents' codes on the test set "
     "is at least .55 on the mean of three seeds, above the released best (.525) and the whole-field floor (.231)",
 }

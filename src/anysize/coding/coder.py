@@ -70,6 +70,8 @@ class Coder(NestedModel):
     gives = "spans"
     evaluators = ("coding",)
     later = ("backbone",)
+    writes = "anysize.coding.reading.brat:write_folder"
+    panels = ("anysize.coding.scoring.panel:browser",)
     rivals: ClassVar[Mapping[str, str]] = {
         "plain": "anysize.coding.rivals:plain",
         "single": "anysize.core.verbs.rivals:single",

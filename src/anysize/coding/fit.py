@@ -43,7 +43,7 @@ def fit(method: ICD, data: Data, workdir: Path, resume: bool) -> Coder:
     dictionary = read.dictionary or _named_by_mentions(documents)
     backbone = None if method.encoder == "char-ngram" else Encoder(method.encoder)
     if backbone is not None:
-        backbone.keep()
+        backbone.keep_embeddings()
     coder = _made(method, documents, dictionary, backbone, workdir)
     spans = sum(len(one.spans) for one in documents)
     coder.about |= {"learnt_from": "documents", "rows": len(documents), "spans": spans}

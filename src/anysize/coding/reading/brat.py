@@ -10,8 +10,9 @@ from __future__ import annotations
 import bisect
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from anysize.coding.records.dictionary import latin
@@ -180,3 +181,14 @@ def annotations_of(document: Document) -> str:
         if span.code is not None:
             lines.append(f"N{number}\tReference T{number} ICD_codes:{span.code}\t{span.code}\n")
     return "".join(lines)
+
+
+def write_folder(folder: Path, ids: Sequence[str], outputs: Iterable[Any]) -> None:
+    """Texts and their spans, as a coder gives them, as NAME.txt and NAME.ann; an id's slashes are folders."""
+    for name, one in zip(ids, outputs, strict=True):
+        parts = [part for part in name.split("/") if part.strip(". ")]
+        home = folder.joinpath(*parts[:-1])
+        home.mkdir(parents=True, exist_ok=True)
+        spans = (Span(span["start"], span["end"], span["mention"], span["code"]) for span in one["spans"])
+        for ending, content in ((".txt", one["text"]), (".ann", annotations_of(Document(name, "", tuple(spans))))):
+            (home / f"{parts[-1] if parts else 'text'}{ending}").write_text(content, "utf-8", newline="\n")

@@ -84,6 +84,12 @@ def read_folder(path: str | Path, newline: Newline = "auto") -> CodingData:
     return data_of(home.name, documents, dictionary_beside(home), notes)
 
 
+def read_if_documents(path: Path) -> CodingData | None:
+    """What `read_folder` gives of a folder in which a dictionary lies; None where no documents lie beside it."""
+    beside = any(path.glob("*.zip")) or any((path / f"{split}.jsonl").exists() for split in SPLITS)
+    return read_folder(path) if beside else None
+
+
 def dictionary_beside(home: Path) -> CodeDictionary | None:
     """The dictionary that lies in a folder; None if there is none. Raises `DataError` where several could be it."""
     yamls = [*sorted(home.glob("*.yaml")), *sorted(home.glob("*.yml"))]
