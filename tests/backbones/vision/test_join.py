@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anysize.backbones.vision.join import joined
-from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.errors import AnysizeError
 from tests.tiny_vlm import WORDS, drawn, tiny_processor, tiny_tokenizer
 
@@ -55,7 +55,7 @@ def test_the_parts_are_the_models_that_were_joined(folders, tower, tmp_path):
         assert int((both.ids == vlm.placeholder).sum()) == 16
         vlm.model.save_pretrained(tmp_path / "vlm")
         vlm.processor.save_pretrained(tmp_path / "vlm")
-        again = VisionLanguage.open(tmp_path / "vlm")
+        again = open_vlm(tmp_path / "vlm")
         tokens = vlm.encode(pixels)[:1]
         torch.testing.assert_close(again.logits(both, list(tokens)), vlm.logits(both, list(tokens)))
         inputs = again.processor(images=drawn(1), text="<image> how many", return_tensors="pt")

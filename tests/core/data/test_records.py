@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from anysize.core.data.data import Data
+from anysize.core.data.held_out import key_of
 from anysize.core.data.records import Items, Table
 from anysize.core.errors import DataError
 
@@ -200,3 +203,14 @@ def test_data_says_what_it_is_in_a_line():
         "Data('none': nothing)",
     ]  # fmt: skip
     assert repr(Items(["0", "1"], ["a.wav", "b.wav"], "audio")) == "Items(2 sounds)"
+
+
+def test_pictures_in_memory_are_told_apart_by_all_of_their_content():
+    one = np.zeros((40, 40, 3), np.uint8)
+    other = one.copy()
+    other[20, 20, 1] = 7  # where an array written in words has dots
+    keys = [key_of([{"image": picture}]) for picture in (one, one.copy(), other, Image.fromarray(other), one[:20])]
+    assert keys[0] == keys[1]
+    assert keys[2] == keys[3]
+    assert len({*keys}) == 3
+    assert key_of([{"image": b"abc"}]) == json.dumps([{"image": hashlib.sha256(b"abc").hexdigest()}])

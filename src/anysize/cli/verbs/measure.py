@@ -68,6 +68,7 @@ class Measure:
         from anysize.core.verbs.card import model_card
         from anysize.core.verbs.load import load
         from anysize.core.verbs.measure import measure
+        from anysize.core.verbs.panels import panels
 
         within = fraction(self.within)
         folder = Path(self.model)
@@ -87,7 +88,7 @@ class Measure:
         if self.json:
             files[self.json] = files[beside]
         if self.html:
-            files[self.html] = page(frontier).encode()
+            files[self.html] = page(frontier, panels(model, data, frontier)).encode()
         if self.png:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
         card = {}

@@ -71,6 +71,17 @@ class Codes(Sized, Protocol):
         """Codes of vectors or of texts, with a method ``to_scipy``."""
 
 
+@runtime_checkable
+class Remembers(Protocol):
+    """An encoder of texts that can keep in the user's cache what it embeds."""
+
+    def keep_embeddings(self) -> None:
+        """From now on keep there what is embedded, and take from there what this model embedded before."""
+
+    def run(self, texts: list[str], side: Side | None = None) -> np.ndarray:
+        """Embed texts of a side of a search anew, (texts, d), whatever is kept."""
+
+
 class Corpus:
     """Vectors (n, d) to compare with, and what was made of them, so that several views need not make it again."""
 

@@ -20,6 +20,7 @@ from anysize.backbones.vision.prompts import IGNORED, Prompt
 from anysize.core.losses.nested import nested_loss
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
+from anysize.core.training.processes import mean_over_processes
 from anysize.core.training.trainer import TrainingPlan, quiet, train
 from anysize.tokens.draws import Draw
 from anysize.tokens.vlm.asking import Asked
@@ -62,12 +63,15 @@ def _learning(module: nn.Module, state: dict[str, Any], prefix: str, metadata: A
 
 
 def answer_loss(model: NestedVLM, prompts: Sequence[Prompt], kept: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens, with (n, count, width) tokens of the pictures."""
+    """Mean cross-entropy of the answers' tokens of all processes, with (n, count, width) tokens of the pictures."""
     batch = model.vlm.batch(prompts, [[kept.shape[1]]] * len(prompts))
     longest = max(len(prompt.answer) for prompt in prompts)
     logits = model.vlm.logits(batch, list(kept), last=longest + 1)[:, :-1]  # a token is foretold by the one before it
     wanted = batch.labels[:, -longest:]
-    return functional.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED)
+    total = functional.cross_entropy(
+        logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / mean_over_processes((wanted != IGNORED).sum())
 
 
 def learn(
@@ -91,6 +95,7 @@ def learn(
         shown = [picture(questions[row].picture) for row in rows]
         return {"pixels": model.vlm.pixels(shown), "prompts": [prompts[row] for row in rows]}
 
+    torch.manual_seed(plan.seed)  # adapters begin at random
     module = AnswerTraining(model, draw, plan.seed)
     with training_parts(model, parts, lora):
         learnt = train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)
