@@ -41,7 +41,7 @@ DATA = shown(20, 1)
 
 
 def test_m3_is_fitted_saved_and_measured_beside_its_rivals(model, tmp_path):
-    fit(DATA, method="m3", model=model, tokens=(1, 4, 16), out=tmp_path / "eye", epochs=6.0, batch_size=6,
+    fit(DATA, method="m3", model=model, tokens=(1, 4, 16), out=tmp_path / "eye", epochs=12.0, batch_size=6,
         learning_rate=1e-2)  # fmt: skip
     eye = load(tmp_path / "eye")
     assert eye.kind == "vlm"
