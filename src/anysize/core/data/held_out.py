@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anysize.core.data.files.media import File
+from anysize.core.data.files.media import File, sha256_of
 from anysize.core.errors import DataError
 
 
@@ -40,9 +42,9 @@ def key_of(cell: Any) -> str:
 def _name(cell: Any) -> str:
     if isinstance(cell, bytes):
         return hashlib.sha256(cell).hexdigest()
-    if isinstance(cell, File):
-        return cell.sha256
+    if isinstance(cell, os.PathLike):  # never by its name, which other pictures may have in other folders
+        return cell.sha256 if isinstance(cell, File) else sha256_of(Path(cell))
     held = np.asarray(cell)  # of an array or a Pillow picture its numbers: as words these are abbreviated
-    if held.dtype.kind not in "biuf":
+    if held.dtype.kind not in "biufc":
         return str(cell)
     return hashlib.sha256(f"{held.shape} {held.dtype} ".encode() + held.tobytes()).hexdigest()

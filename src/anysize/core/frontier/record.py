@@ -17,7 +17,7 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
-LOWER = frozenset({"l0"})
+LOWER = frozenset({"l0", "misses", "feedback_bits", "slots"})
 """Metrics that are better when they are lower; of every other metric more is better."""
 
 _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}

@@ -20,11 +20,6 @@ def title(metric: str) -> str:
     return _WORDS.get(word, word.replace("_", " ")) + at + cutoff
 
 
-def percent(share: float) -> str:
-    """A share as people write it: 0.01 is ``1 %``."""
-    return f"{100 * share:.4g} %"
-
-
 def number(value: float, decimals: int = 3) -> str:
     """So many decimals, without the zero before the point, as in tables of papers."""
     text = f"{value:.{decimals}f}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anysize.backbones.vision.join import joined
-from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.data.data import Data
 from anysize.core.data.held_out import key_of
 from anysize.core.errors import DataError
@@ -16,14 +14,13 @@ from anysize.tokens.retrieval.method import MME
 from anysize.tokens.retrieval.model import Interleaved
 from anysize.tokens.retrieval.sequences import numbered
 from anysize.tokens.retrieval.training import Batches, RetrievalTraining, Row
-from anysize.tokens.vlm.fit import usual
+from anysize.tokens.vlm.fit import opened, usual
 from anysize.tokens.vlm.training import training_parts
 
 
 def untrained(method: MME) -> Interleaved:
     """The model that the method starts from, with its budgets. Raises `AnysizeError` if none was named."""
-    name = method.base_model()
-    vlm = VisionLanguage.open(name) if method.tower is None else joined(method.tower, name)
+    vlm = opened(method, method.base_model())
     tokens = method.tokens or usual(vlm.shape)
     return Interleaved(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": "avg"}, method.max_length)
 
