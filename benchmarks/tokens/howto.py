@@ -269,9 +269,12 @@ def row(of: Known, cache: Path, seeds: int) -> None:
         values={"mme": nested, "single": alone, "text": text, "e5 as it is": mean(plain)}
         | {f"{name}, queries of projects": value for name, value in banners.items()},
         outcome="won" if all(won) else "mixed" if any(won) else "lost",
-        note="Ratio at 1, 4, 16, 64 tokens "
+        note=f"Text alone has {np.mean(text):.3f}, the head with pictures "
+        + ", ".join(f"{np.mean(nested[size]):.3f}" for size in sizes)
+        + " at 1, 4, 16, 64 tokens, "
         + ", ".join(f"{one:.3f}" for one in ratios.values())
-        + f"; the lowest cell is {flat:.3f} of the highest, and of heads trained for one number "
+        + " of a head for each. Its"
+        + f" lowest cell is {flat:.3f} of the highest, and of heads trained for one number "
         + ", ".join(f"{one:.3f}" for one in others)
         + ": here the number hardly matters to any. Minus text alone: "
         + "; ".join(f"{size} tokens {shown(one)}" for size, one in seen.items())
