@@ -35,7 +35,7 @@ def measured_by(folder: Path, seed: int) -> Sequence[Utterance]:
     return utterances(folder, TEST, test=True, seed=seed)
 
 
-def bases(folder: Path, cache_: Path) -> dict[str, str]:
+def bases(folder: Path, cache_: Path) -> dict[str, Any]:
     """One base for all seeds, from utterances that no arm learns from."""
     made = base(cache_ / "base", utterances(folder, LEARN, test=False, seed=99), 0)
     return {"encoder": str(made / "sound"), "lm": str(made / "lm")}

@@ -2,8 +2,8 @@
 Audio-visual digits: three spoken digits after one another (Free Spoken Digit Dataset), beside handwritten ones
 (scikit-learn) that are shown while each is spoken. It is no lip reading, and stands in for it.
 
-On half of the digits, drawn for each, the sound is covered with noise, and on half of those left the picture is covered:
-either alone leaves something out. Test utterances are of takes 0-4 and of other scans than those of training.
+On half of the digits, drawn for each, the sound is covered with noise, and on half of those left the picture is
+covered: either alone leaves something out. Test utterances are of takes 0-4 and of other scans than those of training.
 """
 
 from __future__ import annotations
