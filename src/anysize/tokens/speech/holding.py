@@ -12,12 +12,13 @@ from torch import nn
 
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
 from anysize.backbones.speech.encoders import FrameEncoder, PixelFrames, SoundEncoder, frame_encoder
-from anysize.core.errors import SizeError
+from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.tokens.budget.frames import FrameRate
+from anysize.tokens.speech.experts import SHARED, Experts
 from anysize.tokens.speech.lora import ScaleLoRA
 from anysize.tokens.speech.projector import RateProjector
 from anysize.tokens.speech.scales import Scale, checked_tasks, rate_of, scales_of
@@ -42,7 +43,9 @@ class HoldsSpeech(NestedModel):
     Encoders, a projector for each, and a language model, nested in shares of the frames: axes ``audio`` and ``video``.
 
     `spec` holds ``tasks``, ``mode`` (pool, stack), ``remainder`` (drop, keep), ``hidden``, ``norm``, ``share`` of the
-    projectors, ``missing`` (refuse, zero), and ``adapter``: of kind lora or none. Raises `SizeError` for other axes.
+    projectors, ``missing`` (refuse, zero), and ``adapter``: of kind lora, mome or none.
+
+    Raises `SizeError` for other axes.
     """
 
     shares = ("audio", "video")
@@ -100,7 +103,10 @@ class HoldsSpeech(NestedModel):
 
         Raises `SizeError` if weights belong to single rates or scales, so that others have none.
         """
-        shared = self.spec["share"] and self.spec["adapter"].get("strategy", "ms") == "ms"
+        adapter = self.spec["adapter"]
+        shared = (
+            self.spec["share"] and adapter.get("strategy", "ms") == "ms" and adapter.get("router", SHARED) == SHARED
+        )
         if not shared and not set(nesting) <= set(self.nesting):
             there = "; ".join(map(str, self.nesting))
             raise SizeError(
@@ -139,7 +145,7 @@ class HoldsSpeech(NestedModel):
                 if rate in shares:
                     found[f"projectors.{axis}.{name}"] = Size({axis: shares[rate]})
         if self.adapters is not None:
-            found |= {f"lm.{name}": size for name, size in self.adapters.owned().items()}
+            found |= {f"{self.adapters.home}.{name}": size for name, size in self.adapters.owned().items()}
         return found
 
     def saved_state(self) -> dict[str, torch.Tensor]:
@@ -173,8 +179,10 @@ class HoldsSpeech(NestedModel):
                 encoder.prepare = whole.encoders[axis].prepare
 
 
-def adapted(lm: Any, scales: list[Scale], spec: Mapping[str, Any]) -> ScaleLoRA | None:
+def adapted(lm: Any, scales: list[Scale], spec: Mapping[str, Any]) -> ScaleLoRA | Experts | None:
     """What adapts a language model to scales, put into it. Raises `AnysizeError` for a kind that there is not."""
-    kinds: dict[str, Any] = {"none": lambda *_: None, "lora": ScaleLoRA}
-    made: ScaleLoRA | None = kinds[spec["kind"]](lm, scales, spec)
+    kinds: dict[str, Any] = {"none": lambda *_: None, "lora": ScaleLoRA, "mome": Experts}
+    if spec["kind"] not in kinds:
+        raise AnysizeError(f"a language model is adapted by lora, mome or none; got {spec['kind']!r}")
+    made: ScaleLoRA | Experts | None = kinds[spec["kind"]](lm, scales, spec)
     return made

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -31,6 +31,8 @@ class ScaleLoRA:
     ``ms``: one that all scales share; ``ss``: one a scale; ``mss``: both, summed. `spec` holds strategy, rank, alpha
     and targets, the names of the linear layers. Raises `AnysizeError` if the model has no layer of these names.
     """
+
+    home: ClassVar[str] = "lm"
 
     def __init__(self, lm: nn.Module, scales: Sequence[Scale], spec: Mapping[str, Any]) -> None:
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,4 +1,4 @@
-"""The method ``mtsk`` (Cappellazzo, Kim and Petridis, arXiv 2503.06362)."""
+"""The methods ``mtsk`` (Cappellazzo et al., arXiv 2503.06362) and ``mome`` (the same group, arXiv 2510.04136)."""
 
 from __future__ import annotations
 
@@ -141,3 +141,54 @@ class MTSK(Rated):
     def at_full(self) -> Self:
         """The same training at the lightest rates alone, with an adapter that any rate runs with."""
         return replace(super().at_full(), strategy="ms")
+
+
+@dataclass(frozen=True)
+class MoME(Rated):
+    """
+    Mixture of Matryoshka Experts: small experts beside a frozen language model, under one router for all rates.
+
+    What rich rates teach the experts serves heavy ones, and what is held does not grow with the number of rates.
+    """
+
+    name: ClassVar[str] = "mome"
+    paper: ClassVar[str] = "Cappellazzo et al. 2025, arXiv 2510.04136"
+    positive: ClassVar[tuple[str, ...]] = (*Rated.positive, "bottleneck", "top_k")
+
+    experts: int = 8
+    """Experts among which the router chooses; 0: none, only those that are always on."""
+    shared_experts: int = 1
+    """Experts that are always on."""
+    top_k: int = 2
+    """Of the routed experts, how many a token runs through."""
+    bottleneck: int = 12
+    """Inner width of an expert."""
+    placement: Literal["attn", "mlp", "layer"] = "attn"
+    """What experts stand beside: the attention of a block, its MLP, or the whole block."""
+    router: Literal["shared", "per-scale"] = "shared"
+    """One router for all pairs of rates, or one each."""
+    normalize_gates: bool = False
+    """Divide the gates of the chosen experts by their sum (as Mixtral does)."""
+    balance: float = 0.01
+    """Weight of the term that keeps experts used alike, for each pair of rates by itself."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.experts, self.shared_experts) < 0 or self.experts + self.shared_experts < 1:
+            raise AnysizeError(f"give experts or shared-experts; got {self.experts} and {self.shared_experts}")
+        if self.experts and self.top_k > self.experts:
+            raise AnysizeError(f"top-k chooses among {self.experts} experts; got {self.top_k}")
+        if self.balance < 0:
+            raise AnysizeError(f"balance is at least 0; got {self.balance}")
+
+    def adapter(self) -> dict[str, Any]:
+        """Experts."""
+        return {
+            "kind": "mome", "experts": self.experts, "shared_experts": self.shared_experts, "top_k": self.top_k,
+            "bottleneck": self.bottleneck, "placement": self.placement, "router": self.router,
+            "normalize": self.normalize_gates, "balance": self.balance,
+        }  # fmt: skip
+
+    def at_full(self) -> Self:
+        """The same training at the lightest rates alone, with a router that any rate runs with."""
+        return replace(super().at_full(), router="shared")
