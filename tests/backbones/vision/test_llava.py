@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.errors import AnysizeError, DataError
 from tests.tiny_vlm import drawn, tiny_llava, tiny_processor
 
@@ -72,7 +73,7 @@ def test_what_does_not_fit_is_refused_before_the_library(vlm):
     with pytest.raises(AnysizeError, match="patches of 8 pixels, the model in 6"):
         VisionLanguage(vlm.model, tiny_processor(24, 8))
     with pytest.raises(AnysizeError, match="cannot load the vision-language model 'nowhere'"):
-        VisionLanguage.open("nowhere")
+        open_vlm("nowhere")
 
 
 def test_a_chat_template_that_shows_no_picture_is_refused(vlm):
@@ -89,11 +90,11 @@ def test_opening_a_folder(tmp_path):
     model, processor = tiny_llava()
     model.save_pretrained(tmp_path / "vlm")
     processor.save_pretrained(tmp_path / "vlm")
-    opened = VisionLanguage.open(tmp_path / "vlm")
+    opened = open_vlm(tmp_path / "vlm")
     assert opened.shape == (4, 4)
     with torch.no_grad():
         pixels = opened.pixels(drawn(1))
         assert torch.equal(opened.encode(pixels), VisionLanguage(model, processor).encode(pixels))
     model.model.language_model.save_pretrained(tmp_path / "lm")
     with pytest.raises(AnysizeError, match="is of type 'llama'"):
-        VisionLanguage.open(tmp_path / "lm")
+        open_vlm(tmp_path / "lm")

@@ -97,6 +97,8 @@ class Output:
     """As JSON has it."""
     alone: bool
     """Whether it is the only one, which needs no name."""
+    took: dict[str, float] = field(default_factory=dict)
+    """What the model tells of it: tokens, milliseconds to the first."""
 
     def text(self) -> str:
         """One line: a text as it is, of numbers the first."""
@@ -104,8 +106,8 @@ class Output:
         return found if self.alone else f"{printable(self.id)}  {found}"
 
     def to_json(self) -> dict[str, Any]:
-        """Id and output."""
-        return {"id": self.id, "output": self.output}
+        """Id, output, and what it took."""
+        return {"id": self.id, "output": self.output, **self.took}
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Written:
 def shown(output: Any) -> str:
     """An output in one line."""
     if isinstance(output, str):
-        return printable(output)
+        return printable(output) if output.strip() else "(nothing: the model ended its text at once)"
     if isinstance(output, dict) and output.keys() == {"latents", "values"}:
         pairs = sorted(zip(output["values"], output["latents"], strict=True), reverse=True)
         more = " ..." if len(pairs) > _SHOWN else ""
@@ -155,14 +157,17 @@ def _each(running: Job) -> Iterator[Output]:
     import sys
     import time
 
+    from anysize.core.model.reported import took, took_in_words
     from anysize.core.verbs.run import each
 
     begin, ids = time.perf_counter(), running.inputs.items.ids
+    told: list[dict[str, float]] = []
     for part, found in each(running):
-        for name, output in zip(ids[part], running.shape.listed(found), strict=True):
-            yield Output(name, output, len(ids) == 1)
-    paid = f"{running.view.paid()}; " if running.view.paid() else ""
-    sys.stderr.write(f"{paid}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
+        told += took(found)
+        for name, output, cost in zip(ids[part], running.shape.listed(found), took(found), strict=True):
+            yield Output(name, output, len(ids) == 1, cost)
+    paid = took_in_words(told)
+    sys.stderr.write(f"{paid}{'; ' if paid else ''}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
 
 
 def _written(running: Job, out: Path) -> Written:

@@ -17,7 +17,7 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
-LOWER = frozenset({"l0", "wer", "cer", "real_time_factor"})
+LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor"})
 """Metrics that are better when they are lower, also of a part (``wer_CORPUS``); of every other more is better."""
 
 _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}

@@ -15,7 +15,7 @@ import numpy as np
 from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
 from anysize.core.data.files.rows import lines_of
 from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
-from anysize.core.data.read import read
+from anysize.core.data.read import is_drawn, read
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 
@@ -66,6 +66,9 @@ def inputs_of(given: Any) -> Inputs:
     if isinstance(given, str):
         if os.path.exists(given):
             return _file(Path(given))
+        if is_drawn(given):
+            data = read(given)
+            return Inputs(_items(data), data.name, data.fingerprint, data.notes)
         _refuse_a_path(given)
         return held(Items(["0"], [given], numbered=True), "what was given")
     if isinstance(given, Items):

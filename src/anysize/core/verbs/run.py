@@ -15,6 +15,7 @@ from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import check_file, lock, read_object, write_json
 from anysize.core.model.faces import ReadsTexts
+from anysize.core.model.reported import took
 from anysize.core.progress import bar
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of
@@ -47,6 +48,8 @@ class Ran:
     """Seconds that loading took, which `seconds` leave out."""
     before: int = 0
     """How many of the items an earlier, unfinished run had done."""
+    took: list[dict[str, float]] = field(default_factory=list)
+    """What each of `outputs` took, where the model tells: tokens, milliseconds to the first."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,13 @@ def run(
     running = job(model, items, size=size, task=task, side=side, batch_size=batch_size, **options)
     begin = time.perf_counter()
     if out is None:
-        outputs = running.shape.joined([found for _, found in each(running)])
-        before = 0
+        parts = [found for _, found in each(running)]
+        outputs, before = running.shape.joined(parts), 0
+        told = [one for part in parts for one in took(part)]
     else:
-        outputs, before = None, write(running, Path(out))
+        outputs, before, told = None, write(running, Path(out)), []
     count, seconds = len(running.inputs.items), time.perf_counter() - begin
-    return Ran(running.view.gives, count, outputs, seconds, running.loading, before)
+    return Ran(running.view.gives, count, outputs, seconds, running.loading, before, told)
 
 
 def write(running: Job, out: Path) -> int:

@@ -20,11 +20,11 @@ def language_flops(vlm: VisionLanguage, tokens: int, text: int = TEXT) -> int:
 
 def tower_flops(vlm: VisionLanguage) -> int:
     """Operations of the tower and the projector for one picture: the same at every budget."""
-    tower, vision = vlm.model.model.vision_tower, vlm.vision
-    patches = (int(vision.image_size) // int(vision.patch_size)) ** 2
-    weights = sum(weight.numel() for weight in tower.parameters())
-    projector = sum(weight.numel() for weight in vlm.projector.parameters())
-    return reading(weights, vision, patches + 1) + 2 * projector * patches
+    tokens, pairs, given = vlm.reads()
+    projector = set(vlm.projector.parameters())
+    weights = sum(weight.numel() for weight in vlm.tower.parameters() if weight not in projector)
+    joins = sum(weight.numel() for weight in projector)
+    return int(2 * weights * tokens + 4 * pairs * vlm.vision.hidden_size + 2 * joins * given)
 
 
 def cache_bytes(vlm: VisionLanguage, tokens: int) -> int:
