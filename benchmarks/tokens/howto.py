@@ -78,13 +78,15 @@ class Head(nn.Module):
         texts = torch.stack([one.text for one in items])
         found = texts @ self.text.T
         if patches is not None:
-            shown = [patches[one.pictures].flatten(0, 1) for one in items]
-            tokens = nn.utils.rnn.pad_sequence(shown, batch_first=True)
-            empty = torch.arange(tokens.shape[1]) >= torch.tensor([len(one) for one in shown])[:, None]
-            scores = torch.einsum("nd,ntd->nt", texts @ self.ask.T, tokens)
-            # Of an item without pictures all weights are NaN, and nothing is added.
-            weights = scores.masked_fill(empty, -torch.inf).softmax(1).nan_to_num(0.0)
-            found = found + torch.einsum("nt,ntd->nd", weights, tokens) @ self.show.T
+            of = torch.tensor([row for row, one in enumerate(items) for _ in one.pictures], dtype=torch.long)
+            of = of.repeat_interleave(patches.shape[1])  # whose each token is: documents differ much in length
+            tokens = patches[[place for one in items for place in one.pictures]].flatten(0, 1)
+            scores = ((texts @ self.ask.T)[of] * tokens).sum(1)
+            most = scores.new_zeros(len(items)).scatter_reduce(0, of, scores.detach(), "amax", include_self=False)
+            weights = (scores - most[of]).exp()
+            shares = weights / weights.new_zeros(len(items)).index_add(0, of, weights)[of]
+            shown_ = torch.zeros_like(texts).index_add(0, of, shares[:, None] * tokens)
+            found = found + shown_ @ self.show.T
         return functional.normalize(found, dim=-1)
 
 
