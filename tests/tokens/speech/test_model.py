@@ -47,6 +47,9 @@ def test_clips_of_one_batch_are_written_down_as_alone():
     assert torch.equal(twice.frames["audio"][0], twice.frames["audio"][2])
     sizes = [tuple(model.at(size)(CLIPS)[0].tolist()) for size in model.nesting]
     assert len(set(sizes)) == 4
+    took = model.run(CLIPS, max_new_tokens=2).took
+    assert [(one["audio_tokens"], one["video_tokens"]) for one in took] == [(9, 9), (5, 5)]
+    assert took[0]["real_time_factor"] == took[1]["real_time_factor"] > 0
 
 
 def test_all_sizes_cost_one_pass_of_the_encoders():

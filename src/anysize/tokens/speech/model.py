@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -11,6 +12,7 @@ import torch
 
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import needed
+from anysize.core.model.reported import Reported
 from anysize.core.quiet import quiet
 from anysize.core.sides import Side
 from anysize.core.sizes.size import Size
@@ -170,9 +172,22 @@ class NestedSpeech(HoldsSpeech):
 
     def run(
         self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 64, batch_size: int = 16
-    ) -> list[str]:
-        """What is said in each clip."""
-        return self.answers(self.read(items), max_new_tokens=max_new_tokens, batch_size=batch_size)
+    ) -> Reported:
+        """What is said in each clip, with its seconds, tokens, and the time that all took over that of their speech."""
+        begin = time.perf_counter()
+        heard = self.read(items)
+        said = self.answers(heard, max_new_tokens=max_new_tokens, batch_size=batch_size)
+        factor = (time.perf_counter() - begin) / sum(heard.seconds)
+        took = []
+        for row, (task, seconds) in enumerate(zip(heard.tasks, heard.seconds, strict=True)):
+            frames = {axis: heard.frames[axis][row] for axis in Scale.of(self.size, task).given}
+            counts = {
+                f"{axis}_tokens": self.projectors[axis].reduce.count(len(one), rate_of(axis, self.size[axis]))
+                for axis, one in frames.items()
+                if one is not None
+            }
+            took.append({"seconds_of_speech": seconds, **counts, "real_time_factor": factor})
+        return Reported(said, took)
 
     # The contract
 
