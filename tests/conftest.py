@@ -218,6 +218,7 @@ def flips(path: Path, count: int = 40) -> Iterator[int]:
 def undigested(folder: Path) -> Path:
     """Make a saved model one whose manifest can be changed: as it was saved before files were recorded."""
     manifest = json.loads((folder / "anysize.json").read_text("utf-8"))
-    kept = {name: value for name, value in manifest.items() if name not in ("sha256", "files", "header")}
-    (folder / "anysize.json").write_text(json.dumps(kept), encoding="utf-8")
+    later = ("sha256", "files", "header", "facts")
+    kept = {name: value for name, value in manifest.items() if name not in later}
+    (folder / "anysize.json").write_text(json.dumps({**kept, "format": 1}), encoding="utf-8")
     return folder

@@ -13,9 +13,11 @@ from anysize.backbones.vision.llava import VisionLanguage
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
 from anysize.tokens.retrieval.model import Interleaved
+from anysize.tokens.speech.clips import Clip
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
 from tests.conftest import WIDTH, WORDS, sentences
+from tests.tiny_speech import film, noise, tiny_speech
 from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
@@ -62,6 +64,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
+        "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),

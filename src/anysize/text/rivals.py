@@ -65,7 +65,7 @@ def _base(model: Embedder) -> Embedder:
 def _principal(base: Embedder, data: Data) -> Embedder:
     items = data.items()
     if base.encoder is not None and items.vectors is None:
-        base.encoder.keep()
+        base.encoder.keep_embeddings()
     features = base.features(items.texts or [], side="document") if items.vectors is None else items.vectors
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)

@@ -24,6 +24,8 @@ class Budgeted(Method):
     folder or a hub name."""
     tower: str | None = None
     """A vision tower to put before a language model; what joins the two learns first (see align-epochs)."""
+    tower_layer: int = -1
+    """Which of that tower's hidden states is read: -1 the last, -2 the one before it, as LLaVA does."""
     tokens: tuple[int, ...] | None = None
     """Tokens a picture to train, increasing, for example 1,4,16,64."""
     train: Literal["projector", "language", "all"] = "all"

@@ -67,3 +67,14 @@ def test_what_cannot_be_opened_is_named(folders):
         joined("nowhere", folders / "lm")
     with pytest.raises(AnysizeError, match="cannot load the language model"):
         joined(folders / "dino", "nowhere")
+
+
+def test_the_layer_of_the_tower_that_is_named_is_read(folders):
+    pixels = torch.randn(1, 3, 24, 24)
+    vlm = joined(folders / "dino", folders / "lm", layer=-2)
+    with torch.no_grad():
+        seen = vlm.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        torch.testing.assert_close(vlm.encode(pixels), vlm.projector(seen[1][:, 1:]))  # after the first of two blocks
+    for layer in (-4, 3):
+        with pytest.raises(AnysizeError, match="of a tower of 2 blocks; expected -3 to 2"):
+            joined(folders / "dino", folders / "lm", layer=layer)

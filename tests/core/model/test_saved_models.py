@@ -22,7 +22,7 @@ from tests.kinds import ROWS, TEXTS, models
 
 KINDS = (
     "causal-lm", "classifier", "embedder", "encoder", "interleaved", "quantized-encoder", "quantized-lm", "sae",
-    "task-encoder", "vlm",
+    "speech", "task-encoder", "vlm",
 )  # fmt: skip
 OLD = Path(__file__).parents[2] / "data" / "saved-before-digests"
 

@@ -46,7 +46,7 @@ DATA = shown(20, 1)
 
 
 def test_m3_is_fitted_saved_and_measured_beside_its_rivals(model, tmp_path):
-    fit(DATA, method="m3", model=model, tokens=(1, 4, 16), out=tmp_path / "eye", epochs=6.0, batch_size=6,
+    fit(DATA, method="m3", model=model, tokens=(1, 4, 16), out=tmp_path / "eye", epochs=12.0, batch_size=6,
         learning_rate=1e-2)  # fmt: skip
     eye = load(tmp_path / "eye")
     assert eye.kind == "vlm"
@@ -121,3 +121,8 @@ def test_what_cannot_be_learnt_is_refused(model):
         fit(np.zeros((4, 2), dtype=np.float32), method="m3", model=model)
     with pytest.raises(AnysizeError, match="align-epochs is at least 0"):
         M3(align_epochs=-1.0)
+
+
+def test_a_layer_without_a_tower_is_refused(model):
+    with pytest.raises(AnysizeError, match="give tower-layer beside --tower alone"):
+        fit(DATA, method="m3", model=model, tokens=(1, 4), tower_layer=-2)

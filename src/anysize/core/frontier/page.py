@@ -11,7 +11,7 @@ from anysize.core.frontier.grid import axes_of, is_grid
 from anysize.core.frontier.html import filled
 from anysize.core.frontier.panel import Panel
 from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import NESTED, Records, cheapness
+from anysize.core.frontier.records import NESTED, ORIGINAL, Records, cheapness
 from anysize.core.frontier.style import (
     UNITS,
     apart,
@@ -93,7 +93,7 @@ def _cells(frontier: Records) -> str:
     if not is_grid(frontier):
         return ""
     (down, rows), (across, columns) = axes_of(frontier).items()
-    found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm("nested")}
+    found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm(NESTED)}
     low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
     lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
     lines += [*(f"<th>{written(column)}</th>" for column in columns), "</tr>"]
@@ -109,7 +109,7 @@ def _cells(frontier: Records) -> str:
 
 def _drawn(frontier: Records) -> str:
     """The arm whose intervals are drawn."""
-    return "nested" if "nested" in frontier.arms else frontier.arms[0]
+    return NESTED if NESTED in frontier.arms else frontier.arms[0]
 
 
 class _Scale:
@@ -152,7 +152,7 @@ def _chart(frontier: Records, cost: str) -> str:
             ends.append((scale.point(known[-1])[1], arm))
     ends.sort()
     for (_, arm), height in zip(ends, apart([height for height, _ in ends], 17), strict=True):
-        style = "font-weight:700" if arm == "nested" else f"fill:{palette[arm]}"
+        style = "font-weight:700" if arm == NESTED else f"fill:{palette[arm]}"
         place = f'x="{_WIDTH - _RIGHT + 12}" y="{height + 4:.1f}"'
         parts.append(f'<text class="{_kind(arm)}" {place} style="{style}">{escape(arm)}</text>')
     return "".join([*parts, '<circle class="ring" id="ring" r="11"/></svg>'])
@@ -161,16 +161,16 @@ def _chart(frontier: Records, cost: str) -> str:
 def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) -> list[str]:
     """One arm: its unbeaten sizes joined, a dot for each record; a lone original is a dashed line across."""
     parts, name = [], records[0].arm
-    if name == "original" and len(records) == 1:
+    if name == ORIGINAL and len(records) == 1:
         height = scale.point(records[0])[1]
         across = f"M{_LEFT} {height:.1f}H{_WIDTH - _RIGHT}"
         parts.append(f'<path d="{across}" stroke="{color}" stroke-width="1.4" stroke-dasharray="7 6"/>')
     best = records if _single(frontier) else frontier.pareto(name, scale.cost)
     joined = [scale.point(record) for record in best]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in joined)
-    width = 3.2 if name == "nested" else 2
+    width = 3.2 if name == NESTED else 2
     parts.append(f'<path class="{_kind(name)}" d="{path}" stroke="{color}" stroke-width="{width}"/>')
-    if name == "nested":
+    if name == NESTED:
         parts += [_whisker(record, frontier.metric, scale) for record in records if frontier.metric in record.intervals]
     for record in records:
         (x, y), row = scale.point(record), frontier.records.index(record)
@@ -192,7 +192,7 @@ def _whisker(record: Record, metric: str, scale: _Scale) -> str:
 def _size_names(frontier: Records, scale: _Scale) -> list[str]:
     """Below each cost, the size that has it: the nested arm's if there are several. Crowded ones are left out."""
     names: dict[float, Record] = {}
-    for record in sorted(frontier.records, key=lambda one: (one.arm == "nested", one.metrics[frontier.metric])):
+    for record in sorted(frontier.records, key=lambda one: (one.arm == NESTED, one.metrics[frontier.metric])):
         if getattr(record, scale.cost):
             names[getattr(record, scale.cost)] = record
     parts: list[str] = []
@@ -213,7 +213,7 @@ def _text(x: float, y: float, word: str, *, anchor: str = "middle") -> str:
 
 def _kind(arm: str) -> str:
     """The nested arm takes its colour from the page, which knows whether it is dark."""
-    return "a0" if arm == "nested" else ""
+    return "a0" if arm == NESTED else ""
 
 
 def _single(frontier: Records) -> bool:

@@ -71,7 +71,7 @@ def training_features(
         return {"vector": items.vectors}
     encoder = encoder or encoder_of(method)
     encoder.store = encoder.store or FeatureStore(workdir)
-    encoder.keep()  # for `measure`, which comes next and asks for the same texts
+    encoder.keep_embeddings()  # for `measure`, which comes next and asks for the same texts
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]

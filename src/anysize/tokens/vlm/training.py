@@ -34,6 +34,7 @@ class AnswerTraining(nn.Module):
     """The loss of a batch of questions at the sizes of the step; what `train` trains."""
 
     step: torch.Tensor
+    _keys_to_ignore_on_save = None  # the trainer asks for it, where a checkpoint does not hold everything
 
     def __init__(self, model: NestedVLM, draw: Draw, seed: int = 0) -> None:
         super().__init__()
@@ -41,6 +42,7 @@ class AnswerTraining(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))  # a checkpoint keeps it, so a resume goes on
         self.last: dict[Size, float] = {}
         """Each size's own loss at the last step."""
+        self.register_state_dict_post_hook(_learning)
 
     def forward(self, pixels: torch.Tensor, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
         """``{"loss": ...}`` of pictures (n, 3, rows, columns) and their questions with answers."""
@@ -51,6 +53,13 @@ class AnswerTraining(nn.Module):
         found = nested_loss(drawn, lambda size: answer_loss(self.model, prompts, kept[size]), reduction="mean")
         self.last = {size: float(term.detach()) for size, term in found.terms.items()}
         return {"loss": found.total}
+
+
+def _learning(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Leave out of a checkpoint what does not learn, most of the model: it is read again from where it came."""
+    for name, weight in module.named_parameters(remove_duplicate=False):
+        if not weight.requires_grad:
+            state.pop(prefix + name, None)
 
 
 def answer_loss(model: NestedVLM, prompts: Sequence[Prompt], kept: torch.Tensor) -> torch.Tensor:
