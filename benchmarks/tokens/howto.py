@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from anysize.backbones.huggingface import pretrained
 from anysize.evaluation.nearest import rank
 from anysize.evaluation.ranking import judge, ndcg
 from anysize.tokens.budget.grid import GridPool
@@ -95,16 +96,16 @@ def encoded(data: Path, models: Path) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-    e5 = AutoModel.from_pretrained(models / "e5", dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(models / "e5")
+    e5 = pretrained(AutoModel, models / "e5", dtype=torch.float32).eval()
+    tokenizer = pretrained(AutoTokenizer, models / "e5")
     vectors, patches = [], []
     with torch.no_grad():
         for text in texts_of(data):
             read = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
             states = e5(input_ids=read["input_ids"], attention_mask=read["attention_mask"]).last_hidden_state
             vectors.append(functional.normalize(states[0].mean(0), dim=0).numpy())
-        tower = AutoModel.from_pretrained(models / "vit", dtype=torch.float32).eval()
-        prepare = AutoImageProcessor.from_pretrained(models / "vit")
+        tower = pretrained(AutoModel, models / "vit", dtype=torch.float32).eval()
+        prepare = pretrained(AutoImageProcessor, models / "vit")
         with zipfile.ZipFile(data / "images.zip") as opened:
             for name in pictures_of(data):
                 with opened.open(name) as file, Image.open(file) as picture:

@@ -46,7 +46,7 @@ def test_the_commands_of_the_docs_run_as_typed(place, tmp_path, capsys, monkeypa
     whole = capsys.readouterr()
     assert main(["run", str(tmp_path / "small"), "0.wav", "0.mkv", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == whole.out.strip()
-    assert "32 of audio and 50 of video tokens for 10 s of speech" in whole.err
+    assert "0.5 seconds of speech, 2 audio tokens, 3 video tokens" in whole.err
     assert main(["run", out, "clips.jsonl", "--out", str(tmp_path / "said.jsonl")]) == 0
     rows = [json.loads(line)["output"] for line in (tmp_path / "said.jsonl").read_text().splitlines()]
     wanted = [json.loads(line)["text"] for line in (place[0] / "clips.jsonl").read_text().splitlines()]
