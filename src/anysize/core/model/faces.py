@@ -100,7 +100,7 @@ class Remembers(Protocol):
     def keep_embeddings(self) -> None:
         """From now on keep there what is embedded, and take from there what this model embedded before."""
 
-    def run(self, texts: list[str], side: Side | None = None) -> np.ndarray:
+    def embed(self, texts: Sequence[str], side: Side | None = None) -> np.ndarray:
         """Embed texts of a side of a search anew, (texts, d), whatever is kept."""
 
 
