@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
-from tests.tiny_vlm import write_questions
+from tests.tiny_vlm import write_howto, write_questions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -75,6 +76,10 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
     write_pairs(tmp_path / "pairs.jsonl")
     if page == "tokens.md":
         write_questions(tmp_path)
+    if page == "interleaved.md":
+        write_howto(tmp_path)
+    if page == "beams.md":
+        shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 

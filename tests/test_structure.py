@@ -24,7 +24,7 @@ FLOORS = (
     ("testing", "extending"),
     ("backbones",),
     ("evaluation",),
-    ("text", "sparse", "quantize", "classify", "search", "tokens"),
+    ("text", "sparse", "quantize", "classify", "search", "tokens", "beams"),
     ("cli",),
     ("__init__",),
     ("benchmarks",),

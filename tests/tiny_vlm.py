@@ -103,3 +103,25 @@ def tiny_qwen(*, seed: int = 0, **text: Any) -> tuple[Any, Any]:
     )  # fmt: skip
     pictures = Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 64, "longest_edge": 1 << 20})
     return Qwen2_5_VLForConditionalGeneration(config).eval(), Prepares(pictures, tiny_tokenizer(image="<|image_pad|>"))
+
+
+def write_howto(folder: Path) -> None:
+    """``vlm``, a model; ``howto``, documents and queries of words and pictures with judgements; and ``photo.png``."""
+    model, processor = tiny_llava()
+    model.save_pretrained(folder / "vlm")
+    processor.save_pretrained(folder / "vlm")
+    (folder / "howto" / "images").mkdir(parents=True)
+    (folder / "howto" / "qrels").mkdir()
+    lines: dict[str, list[str]] = {"corpus": [], "queries": [], "train": ["query-id\tcorpus-id\tscore"]}
+    lines["test"] = [*lines["train"]]
+    for place, (one, other) in enumerate(zip(drawn(20), drawn(20, seed=1), strict=True)):
+        for name, key, shown in (("corpus", f"d{place}", one), ("queries", f"q{place}", other)):
+            shown.save(folder / "howto" / "images" / f"{key}.png")
+            parts = [{"text": ("red", "green", "blue", "one", "two")[place % 5]}, {"image": f"images/{key}.png"}]
+            lines[name].append(json.dumps({"_id": key, "parts": parts}))
+        lines["test" if place % 5 == 0 else "train"].append(f"q{place}\td{place}\t1")
+    for name in ("corpus", "queries"):
+        (folder / "howto" / f"{name}.jsonl").write_text("\n".join(lines[name]))
+    for name in ("train", "test"):
+        (folder / "howto" / "qrels" / f"{name}.tsv").write_text("\n".join(lines[name]))
+    drawn(1, seed=2)[0].save(folder / "photo.png")

@@ -1,3 +1,4 @@
+from anysize import beams as beams
 from anysize import classify as classify
 from anysize import extending as extending
 from anysize import quantize as quantize

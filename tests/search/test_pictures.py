@@ -130,6 +130,14 @@ def test_the_command_line_takes_words_and_pictures_in_order(shop, tmp_path, caps
     assert found("green", "7.png", "--size", "tokens=4") == by_hand(shop, both, asked="tokens=4", stored="tokens=16")
     assert found("7.png") == by_hand(shop, [both[1]], asked="tokens=16", stored="tokens=16")
     assert found("green") == by_hand(shop, "green", asked="tokens=16", stored="tokens=16")
+    asked = [{"_id": "both", "parts": [{"text": "green"}, {"image": "7.png"}]}, {"_id": "one", "text": "green"}]
+    (shop / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    assert run(["search", str(tmp_path / "idx"), "--queries", "queries.jsonl", "--size", "tokens=4", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["query_id"], line["query"]) for line in lines] == [("both", "green [7.png]"), ("one", "green")]
+    for line, query in zip(lines, (both, "green"), strict=True):
+        best = [(hit["id"], hit["score"]) for hit in line["hits"]]
+        assert best == by_hand(shop, query, asked="tokens=4", stored="tokens=16")[:10]
     for words, said in (
         (("green", "blue"), "none of these 2 is a picture"),
         (("green", "no.png"), "no.png does not exist"),

@@ -18,6 +18,7 @@ from anysize.core.verbs import run as run_module
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences
 from tests.kinds import ROWS, models
+from tests.tiny_speech import film, noise
 from tests.tiny_vlm import drawn
 
 TEXTS = sentences(7)
@@ -46,6 +47,9 @@ def items_for(kind):
     if kind in ("vlm", "interleaved"):
         shown = [[{"image": one}, {"text": "how many"}] for one in drawn(3)]
         return Items(["a", "b", "c"], shown, "parts")
+    if kind == "speech":
+        heard = [[{"audio": noise(0.3, seed)}, {"video": film(0.3, seed)}] for seed in range(3)]
+        return Items(["a", "b", "c"], heard, "parts")
     return ROWS if kind in READS_VECTORS else TEXTS
 
 
@@ -55,7 +59,7 @@ def first_two(kind):
 
 
 def options_for(kind):
-    return {"max_new_tokens": 3} if kind.endswith("lm") else {}
+    return {"max_new_tokens": 3} if kind.endswith("lm") or kind == "speech" else {}
 
 
 def test_every_kind_gives_one_output_per_item_at_every_size(kinds):

@@ -37,9 +37,9 @@ class Search:
     vector: str | None = None
     """A .npy file that holds the query as a vector, instead of a text."""
     queries: str | None = None
-    """Many queries, answered in order: a file with one a line, as text or as JSON with "text" (and perhaps "id"), or
-    - to read such lines from standard input; or a .npy file of vectors, (queries, dims). With --json, one object a
-    line."""
+    """Many queries, answered in order: a file with one a line, as text or as JSON with "text" or "parts" (and perhaps
+    "id"), or - to read such lines from standard input; or a .npy file of vectors, (queries, dims). With --json, one
+    object a line."""
     model: str | None = None
     """Where the index's model is now, if it was moved."""
     approximate: Literal["hnsw"] | None = None
@@ -76,7 +76,7 @@ class Search:
                     refused.append((ids[start + row], answer))
                 else:
                     answer, open_ms = replace(answer, load_ms=open_ms + answer.load_ms), 0.0
-                    yield FoundFor(answer, ids[start + row], part[row] if isinstance(part[row], str) else None)
+                    yield FoundFor(answer, ids[start + row], _said(part[row]))
         if refused:
             name, why = refused[0]
             others = f" ({short_list(name for name, _ in refused)})" if len(refused) > 1 else ""
@@ -126,7 +126,7 @@ class FoundFor(Found):
 
     query_id: str
     query: str | None
-    """Its text; None for a vector."""
+    """Its text, of parts the words; None for a vector."""
 
     def text(self) -> str:
         """The query above its hits."""
@@ -155,6 +155,12 @@ def _asked(words: list[str]) -> Any:
     if len(words) > 1:
         raise AnysizeError(f'none of these {len(words)} is a picture; put a text of several words in quotes: "..."')
     return words[0]
+
+
+def _said(query: Any) -> str | None:
+    from anysize.search.intake.parts import in_words, is_parts
+
+    return query if isinstance(query, str) else in_words(query) if is_parts(query) else None
 
 
 def _vector(path: str) -> Any:

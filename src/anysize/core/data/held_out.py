@@ -45,6 +45,6 @@ def _name(cell: Any) -> str:
     if isinstance(cell, os.PathLike):  # never by its name, which other pictures may have in other folders
         return cell.sha256 if isinstance(cell, File) else sha256_of(Path(cell))
     held = np.asarray(cell)  # of an array or a Pillow picture its numbers: as words these are abbreviated
-    if held.dtype.kind not in "biuf":
+    if held.dtype.kind not in "biufc":
         return str(cell)
     return hashlib.sha256(f"{held.shape} {held.dtype} ".encode() + held.tobytes()).hexdigest()

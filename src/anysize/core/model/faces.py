@@ -239,3 +239,11 @@ class Answers(Sized, Protocol):
 
     def first_token(self, rows: Sequence[Any]) -> Any:
         """All that is done until the first token of an answer."""
+
+
+@runtime_checkable
+class Transcribes(Answers, Protocol):
+    """Writes down what is said in clips; what it hears and sees is encoded once for all sizes."""
+
+    def text_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of transcripts, with their ends."""
