@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.beams.channels.channels import Channels
+from anysize.beams.channels.panel import Panel
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
 from anysize.tokens.retrieval.model import Interleaved
@@ -21,12 +23,16 @@ from tests.tiny_speech import film, noise, tiny_speech
 from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
+LINKS = Channels.checked(
+    np.random.default_rng(0).standard_normal((8, 1, 1, 12)).view(complex), Panel(2, 3), np.repeat([0, 1], 4)
+)
 ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
 
 
 def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel], Any]]:
     """Kind -> how to make one, and what its `outputs` reads; `encoder` and `lm` are folders of tiny bases."""
     from anysize.backbones.sentence import Encoder
+    from anysize.beams import Beams
     from anysize.classify import Classifier
     from anysize.quantize import CausalLM
     from anysize.quantize.model.making import finished, prepared
@@ -54,6 +60,10 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
                 weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
         return made.for_task("text-matching")
 
+    def beams(kind: str) -> NestedModel:
+        method = Beams(beams=(2, 4), steps=3, sweep=2, rounds=1, batch_links=16, pool=1, from_=kind)  # type: ignore[arg-type]
+        return method.fit(LINKS.data())
+
     bits = Nesting(bits=(2, 8))
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
@@ -63,6 +73,8 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "codebook": (lambda: beams("channels"), LINKS),
+        "ssb-encoder": (lambda: beams("reports"), LINKS),
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
         "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
