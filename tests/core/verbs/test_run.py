@@ -17,7 +17,7 @@ from anysize.core.errors import AnysizeError, DataError
 from anysize.core.verbs import run as run_module
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences
-from tests.kinds import ROWS, models
+from tests.kinds import LINKS, ROWS, models
 from tests.tiny_speech import film, noise
 from tests.tiny_vlm import drawn
 
@@ -50,6 +50,8 @@ def items_for(kind):
     if kind == "speech":
         heard = [[{"audio": noise(0.3, seed)}, {"video": film(0.3, seed)}] for seed in range(3)]
         return Items(["a", "b", "c"], heard, "parts")
+    if kind in ("codebook", "ssb-encoder"):
+        return LINKS.data().items()
     return ROWS if kind in READS_VECTORS else TEXTS
 
 
@@ -233,6 +235,8 @@ def test_what_is_extracted_of_every_kind_is_of_that_kind_and_is_saved_like_any_o
 
 
 def plain_numbers(outputs):
+    if isinstance(outputs, list) and "index" in outputs[0]:
+        return [[one["index"], one["rsrp_dbm"]] for one in outputs]
     if isinstance(outputs, list):
         return [sorted(one["probability"] for one in row) for row in outputs]
     return outputs if isinstance(outputs, np.ndarray) else outputs.dense()
