@@ -235,6 +235,8 @@ def test_what_is_extracted_of_every_kind_is_of_that_kind_and_is_saved_like_any_o
 
 
 def plain_numbers(outputs):
+    if isinstance(outputs, list) and "index" in outputs[0]:
+        return [[one["index"], one["rsrp_dbm"]] for one in outputs]
     if isinstance(outputs, list):
         return [sorted(one["probability"] for one in row) for row in outputs]
     return outputs if isinstance(outputs, np.ndarray) else outputs.dense()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
 from anysize.core.data.files.rows import lines_of
 from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
+from anysize.core.data.held_out import key_of
 from anysize.core.data.read import is_drawn, read
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
@@ -164,6 +164,6 @@ def held(items: Items, name: str) -> Inputs:
         digest.update(f"{vectors.shape} {vectors.dtype}".encode() + vectors.tobytes())
     else:
         for row in items.rows:
-            said = row if isinstance(row, str) else json.dumps(row, default=str)
+            said = key_of(row)
             digest.update(f"{len(said)}\0{said}".encode("utf-8", "surrogatepass"))
     return Inputs(items, name, digest.hexdigest())
