@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     place = args.out / "finder"
     finder = az.fit(howto, method=method, out=place, resume=unfinished(place))
-    frontier = az.measure(finder, howto, query_sizes=("1",))
+    frontier = az.measure(finder, howto, by="retrieval", query_sizes=("1",))
     print(frontier.table())
     frontier.to_html(args.out / "finder.html")
     data = az.read(howto)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
         write_questions(tmp_path)
     if page == "interleaved.md":
         write_howto(tmp_path)
+    if page == "beams.md":
+        shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 

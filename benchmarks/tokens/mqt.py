@@ -13,6 +13,7 @@ stopped run continues.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ TOKENS = (1, 2, 4, 8, 16)
 PAPER = "Matryoshka Query Transformer for Large Vision-Language Models, arXiv 2405.19315"
 DATA = "scikit-learn digits, 4 x 4 composites; 2,000 test questions about other scans; one base for all seeds"
 COMMAND = "python -m benchmarks.tokens.mqt --cache CACHE"
-ARMS = ("mqt", *(f"single-{tokens}" for tokens in reversed(TOKENS)), "all")
+ARMS = ("mqt", *(f"single-{tokens}" for tokens in reversed(TOKENS)))
+COMMON: dict[str, Any] = {"paper": PAPER, "metric": "accuracy", "data": DATA, "command": COMMAND}
 LOOKED = (
     " The recipe of all arms was changed after a first look at a seed: one pass to align and two to learn at 5e-4 had "
     "taught too little, and became two and eight at 1e-3."
@@ -51,33 +53,38 @@ def run(seed: int, arm: str, cache: Path) -> dict[str, Any]:
     return marks(learnt(method(arm, base(cache / "base-0", 0)), seed, cache / f"mqt-{arm}-{seed}", sizes), seed)
 
 
-def row(cache: Path, seeds: int) -> None:
-    """Write the rows."""
-    runs = {arm: per_seed(cache, f"mqt-{arm}", range(seeds), run, arm, cache) for arm in ARMS}
-    table = {arm: [accuracies(one) for one in found] for arm, found in runs.items()}
-    nested, cut, summed = (
-        {str(size): [one[str(size)]["all"] for one in table[arm]] for size in TOKENS}
-        for arm in ("mqt", "single-16", "all")
-    )
+def tables(cache: Path, seeds: int, arms: Sequence[str]) -> dict[str, list[dict[str, dict[str, float]]]]:
+    """What the runs of these arms answered right, by seed, size and kind of question."""
+    return {
+        arm: [accuracies(one) for one in per_seed(cache, f"mqt-{arm}", range(seeds), run, arm, cache)] for arm in arms
+    }
+
+
+def one_model(name: str, arm: str, how: str, table: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> None:
+    """Write the row of a nested arm beside the models of one budget."""
+    nested = {str(size): [one[str(size)]["all"] for one in table[arm]] for size in TOKENS}
     alone = {str(size): [one[str(size)]["all"] for one in table[f"single-{size}"]] for size in TOKENS}
-    common: dict[str, Any] = {"paper": PAPER, "metric": "accuracy", "data": DATA, "command": COMMAND}
-    for name, arm, how, found in (
-        ("mqt-one-model", "mqt", "at a random number of tokens a step", nested),
-        ("mqt-all-budgets", "all", "at all five budgets at each step, as often as five models of one budget", summed),
-    ):
-        ratios = np.array([np.array(found[size]) / np.array(alone[size]) for size in found]).mean(1)
-        each = [f"{size} tokens {one:.3f}" for size, one in zip(found, ratios, strict=True)]
-        write_row(
-            name,
-            claim=f"one query transformer that learnt {how} has on average at least .97 of the accuracy of one trained "
-            "for each budget from 1 to 16 tokens, and at none below .95",
-            reported="at or above a query transformer trained for each budget, most at small ones (the paper's figure)",
-            arms=[arm, "single"],
-            values={arm: found, "single": alone},
-            outcome="won" if ratios.mean() >= 0.97 and ratios.min() >= 0.95 else "lost",
-            note=f"Ratio {ratios.mean():.3f} on average; " + "; ".join(each) + "." + LOOKED,
-            **common,
-        )
+    ratios = np.array([np.array(nested[size]) / np.array(alone[size]) for size in nested]).mean(1)
+    each = [f"{size} tokens {one:.3f}" for size, one in zip(nested, ratios, strict=True)]
+    write_row(
+        name,
+        claim=f"one query transformer that learnt {how} has on average at least .97 of the accuracy of one trained for "
+        "each budget from 1 to 16 tokens, and at none below .95",
+        reported="at or above a query transformer trained for each budget, most at small ones (the paper's figure)",
+        arms=[arm, "single"],
+        values={arm: nested, "single": alone},
+        outcome="won" if ratios.mean() >= 0.97 and ratios.min() >= 0.95 else "lost",
+        note=f"Ratio {ratios.mean():.3f} on average; " + "; ".join(each) + "." + LOOKED,
+        **COMMON,
+    )
+
+
+def row(table: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> None:
+    """Write the rows of MQT as in the paper."""
+    one_model("mqt-one-model", "mqt", "at a random number of tokens a step", table)
+    nested, cut = (
+        {str(size): [one[str(size)]["all"] for one in table[arm]] for size in TOKENS} for arm in ("mqt", "single-16")
+    )
     above = {size: np.array(nested[size]) - np.array(cut[size]) for size in nested if size != "16"}
     wide = np.mean([above["1"], above["2"]], axis=0)
     write_row(
@@ -92,9 +99,10 @@ def row(cache: Path, seeds: int) -> None:
         + "; ".join(f"{size} tokens {shown(one)}" for size, one in above.items())
         + "."
         + LOOKED,
-        **common,
+        **COMMON,
     )
     kinds = {kind: {str(size): [one[str(size)][kind] for one in table["mqt"]] for size in TOKENS} for kind in KINDS}
+    fine = np.mean([one["16"]["which"] for one in table["single-16"]])
     rise = {kind: np.array(found["16"]) - np.array(found["1"]) for kind, found in kinds.items()}
     write_row(
         "mqt-kinds",
@@ -104,15 +112,24 @@ def row(cache: Path, seeds: int) -> None:
         arms=["mqt"],
         values=kinds,
         outcome="won" if rise["which"].mean() >= 0.15 and rise["which"].mean() > 3 * rise["full"].mean() else "lost",
-        note="From 1 to 16 tokens: " + "; ".join(f"{kind} {shown(one)}" for kind, one in rise.items()) + "." + LOOKED,
-        **common,
+        note="From 1 to 16 tokens: "
+        + "; ".join(f"{kind} {shown(one)}" for kind, one in rise.items())
+        + f". Questions about single cells were learnt by no arm (.2 is chance, {fine:.3f} has the model of 16 tokens "
+        "alone): queries that begin anew did not find where a digit stands in so few steps, so this says little of "
+        "budgets." + LOOKED,
+        **COMMON,
     )
 
 
 def main() -> None:
     """Run what is missing and write the rows."""
     asked = arguments(__doc__, "cache", seeds=3).parse_args()
-    row(asked.cache, asked.seeds)
+    table = tables(asked.cache, asked.seeds, ARMS)
+    row(table)
+    table |= tables(asked.cache, asked.seeds, ["all"])
+    one_model(
+        "mqt-all-budgets", "all", "at all five budgets at each step, as often as five models of one budget", table
+    )
 
 
 if __name__ == "__main__":

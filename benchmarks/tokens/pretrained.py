@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from anysize.backbones.huggingface import pretrained
 from anysize.core.files import new_directory
 
 MARKER = "made.json"
@@ -96,10 +97,10 @@ def _language(file: Path, folder: Path) -> None:
     """Weights of four bits become floats; a plain model takes them, since one read from GGUF cannot be saved."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    read = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
+    read = pretrained(AutoModelForCausalLM, str(file.parent), gguf_file=file.name, dtype=torch.float32)
     config = {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
     model = LlamaForCausalLM(LlamaConfig(**config))
     model.load_state_dict(read.state_dict())
     model.tie_weights()
     model.save_pretrained(str(folder))
-    AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(str(folder))
+    pretrained(AutoTokenizer, str(file.parent), gguf_file=file.name).save_pretrained(str(folder))

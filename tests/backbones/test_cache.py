@@ -30,21 +30,22 @@ def kept(tmp_path, monkeypatch) -> Path:
 def asked(monkeypatch) -> list[str]:
     """The texts that went through any encoder, but for those by which one proves which it is."""
     found: list[str] = []
-    real = Encoder.run
+    real = Encoder.embed
 
-    def run(self, texts, *more, **options):
+    def embed(self, texts, *more, **options):
         found.extend(text for text in texts if text not in PROBES)
         return real(self, texts, *more, **options)
 
-    monkeypatch.setattr(Encoder, "run", run)
+    monkeypatch.setattr(Encoder, "embed", embed)
     monkeypatch.setattr("anysize.core.verbs.measure.timed", lambda records, runs: records)
     return found
 
 
-def test_measure_after_fit_embeds_nothing_again(anysize, tmp_path, encoder_path, kept, asked):
+@pytest.mark.parametrize("precision", [[], ["--bf16"]], ids=["float32", "bfloat16"])
+def test_measure_after_fit_embeds_nothing_again(precision, anysize, tmp_path, encoder_path, kept, asked):
     pairs = write_pairs(tmp_path / "pairs.jsonl", 60)
     words = ["fit", pairs, "--model", encoder_path, "--dims", "4,8", "--epochs", "1", "--out", tmp_path / "mine"]
-    assert anysize(*words).status == 0
+    assert anysize(*words, *precision).status == 0
     lines = [json.loads(line) for line in pairs.read_text().splitlines()]
     fitted, asked[:] = set(asked), []
     assert fitted < {text for line in lines for text in line.values()}
@@ -62,6 +63,18 @@ def test_measure_after_fit_embeds_nothing_again(anysize, tmp_path, encoder_path,
     for first, second in zip(*values, strict=True):
         assert first == pytest.approx(second, abs=1e-6)
     assert not list((tmp_path / "mine").rglob("*.npz"))
+
+
+def test_an_index_holds_the_vectors_that_were_measured(tmp_path, encoder_path, kept, asked):
+    from anysize import Index, fit
+
+    texts = sentences(20)
+    model = fit([{"text": text} for text in texts], model=str(encoder_path), dims=(4, 8), epochs=1, bf16=True)
+    asked.clear()
+    index = Index.build(tmp_path / "index", model, texts)
+    assert not asked
+    (hit,) = index.search(model.encode([texts[3]], side="document", bf16=True)[0], k=1).hits
+    assert (hit.id, hit.score) == ("3", pytest.approx(1, abs=1e-6))
 
 
 def test_codes_are_measured_on_the_embeddings_that_they_were_fitted_on(anysize, tmp_path, encoder_path, kept, asked):

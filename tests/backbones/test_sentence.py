@@ -52,6 +52,23 @@ def test_what_the_store_knows_is_not_embedded_again(encoder, monkeypatch, tmp_pa
     np.testing.assert_array_equal(before[0], after[0])
 
 
+def test_texts_of_as_many_tokens_are_embedded_together_however_long_they_look(encoder, monkeypatch):
+    few, many = ["a-wordless-one", "c-wordless-one"], ["a b c d e f ga", "b b c d e f ga"]
+    assert {len(text) for text in few + many} == {14}
+    batches: list[list[int]] = []
+    real = encoder.model.encode
+
+    def spy(texts, **options):
+        batches.append([len(row) for row in encoder.model.tokenizer(texts)["input_ids"]])
+        return real(texts, **options)
+
+    expected = encoder.model.encode([few[0], many[0], few[1], many[1]])
+    monkeypatch.setattr(encoder.model, "encode", spy)
+    found = encoder.encode([few[0], many[0], few[1], many[1]], batch_size=2)
+    assert batches == [[9, 9], [7, 7]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_work_is_stored_shard_by_shard(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "SHARD", 4)
     encoder.store = FeatureStore(tmp_path)

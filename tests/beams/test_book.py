@@ -13,6 +13,7 @@ from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.model import NestedCodebook
 from anysize.beams.fit import soft_loss
 from anysize.beams.methods import Beams
+from anysize.core.verbs.inputs import inputs_of
 from anysize.testing import check_nested_model
 from tests.beams.conftest import SIZES
 from tests.beams.test_codebooks import plain_gains
@@ -150,3 +151,11 @@ def test_type_1_indices_name_the_nearest_standard_beam(tmp_path):
     assert (said["N1"], said["N2"], said["O1"], said["O2"]) == (4, 2, 4, 4)
     assert [(one["l"], one["m"]) for one in said["beams"]] == wanted
     assert [one["kept_db"] for one in said["beams"]] == pytest.approx([0, 0], abs=1e-3)
+
+
+def test_links_that_differ_in_one_number_are_other_inputs_of_a_run(channels):
+    values = channels.values.copy()
+    values[5, 1, 0, 40] *= 1j
+    one, other = (inputs_of(of.data().items()) for of in (channels, Channels(values, channels.panel, channels.drops)))
+    assert one.fingerprint != other.fingerprint
+    assert one.fingerprint == inputs_of(channels.data().items()).fingerprint

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,7 @@ from anysize.backbones.huggingface import check_tokenizers, opening
 from anysize.backbones.identity import PROBES, identity, weights_digest, written
 from anysize.backbones.kept import FeatureStore
 from anysize.backbones.packaged import packaged
-from anysize.backbones.texts.batching import batches, estimated_lengths, readable
-from anysize.backbones.texts.cut_texts import say_cut
+from anysize.backbones.texts.batching import batches, readable
 from anysize.backbones.texts.prompts import kept_prompts, prompt_in
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, TEXTS, shown, takes, whole
@@ -90,7 +90,7 @@ class Encoder(TwoSided):
 
     def _is_model_of(self, cache: VectorCache) -> bool:
         keys = [hashlib.blake2b(text.encode(), digest_size=16, person=b"probe").digest() for text in PROBES]
-        here, before = self.run(list(PROBES)), cache.take(keys)
+        here, before = self.embed(PROBES), cache.take(keys)
         if len(before) < len(keys):
             cache.add(keys, here)
             return True
@@ -122,7 +122,9 @@ class Encoder(TwoSided):
         same = self._cache is not None and self._written == written(self.model)
         return encode_distinct(
             texts,
-            lambda shard, done: self.run(shard, side, batch_size, bf16=bf16, done=done),
+            lambda batch: self.embed(batch, side, bf16=bf16),
+            replace(self._window(side), limit=self._limit).lengths,
+            batch_size=batch_size,
             apart=self._apart(side) + ("bf16\0" if bf16 else ""),
             store=self.store,
             cache=self._cache if same else None,
@@ -131,12 +133,19 @@ class Encoder(TwoSided):
 
     def say_cut(self, texts: Sequence[str], advice: str = "", *, side: Side | None = None) -> None:
         """Tell on standard error how many texts are longer than the model reads."""
-        prompt = prompt_in(self.model, side)
-        say_cut(texts, self.model.tokenizer, self.model.max_seq_length or math.inf, prompt, advice=advice)
+        self._window(side).say_cut(texts, advice)
 
     def window(self) -> Window:
         """How much of a document it reads."""
-        return Window(self.model.tokenizer, self.model.max_seq_length or math.inf, prompt_in(self.model, "document"))
+        return self._window("document")
+
+    @property
+    def _limit(self) -> float:
+        """The most tokens of a text to reckon with: none for a static model, which reads any length."""
+        return self.model.max_seq_length or 8192
+
+    def _window(self, side: Side | None) -> Window:
+        return Window(self.model.tokenizer, self.model.max_seq_length or math.inf, prompt_in(self.model, side))
 
     @property
     def tells_sides_apart(self) -> bool:
@@ -151,32 +160,18 @@ class Encoder(TwoSided):
         prompt = prompt_in(self.model, side)
         return f"{routed or ''}\0{prompt}\0" if routed or prompt else ""
 
-    def run(
-        self,
-        texts: list[str],
-        side: Side | None = None,
-        batch_size: int = 64,
-        *,
-        bf16: bool = False,
-        done: Callable[[int], Any] = lambda count: None,
-    ) -> np.ndarray:
-        """As `encode`, texts falling in length, past what is kept; ``done(count)`` is called for every part."""
+    def embed(self, texts: Sequence[str], side: Side | None = None, *, bf16: bool = False) -> np.ndarray:
+        """As `encode`, all at once and past what is kept."""
         import torch
 
         # What encode_query and encode_document do: a prompt, and a task that a model with two routes goes by.
         how: dict[str, Any] = {"prompt": prompt_in(self.model, side), **({} if side is None else {"task": side})}
-        length = self.model.max_seq_length or 8192
-        limit = None if math.isinf(length) else int(length)  # a static model reads any length
-        shorter = texts if limit is None else [readable(text, limit) for text in texts]
-        groups = [range(len(texts))] if limit is None else batches(estimated_lengths(shorter, limit), batch_size)
-        found = []
+        limit = self._limit
+        shorter = list(texts) if math.isinf(limit) else [readable(text, int(limit)) for text in texts]
         name = None if self._source is self._model else self.name
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=bf16), _running(name):
-            for rows in groups:
-                part = shorter[rows.start : rows.stop]
-                found.append(self.model.encode(part, batch_size=batch_size, show_progress_bar=False, **how))
-                done(len(part))
-        vectors = np.concatenate(found).astype(np.float32)
+            found = self.model.encode(shorter, batch_size=len(shorter), show_progress_bar=False, **how)
+        vectors = np.asarray(found, np.float32)
         if not np.isfinite(vectors).all():
             raise CheckpointError(f"the model {self.name} gives values that are not finite; it may be damaged")
         return vectors
@@ -191,8 +186,10 @@ class Encoder(TwoSided):
 
 def encode_distinct(
     texts: Sequence[str],
-    run: Callable[[list[str], Callable[[int], Any]], np.ndarray],
+    run: Callable[[list[str]], np.ndarray],
+    lengths: Callable[[list[str]], Sequence[int]],
     *,
+    batch_size: int,
     apart: str = "",
     store: FeatureStore | None = None,
     cache: VectorCache | None = None,
@@ -201,20 +198,26 @@ def encode_distinct(
     """
     Embed each distinct text once, a shard at a time, what `store` or `cache` know not again; rows as `texts` stand.
 
-    ``run(texts, done)`` embeds a shard, and calls ``done(count)`` for every part of it. `apart` goes before the texts
-    in the store, so that a text embedded in two ways is known by both.
+    `run` embeds a batch, of texts about as long as each other: `lengths` says how many tokens they have. `apart` goes
+    before the texts in the store, so that a text embedded in two ways is known by both.
     """
     from anysize.core.progress import bar
 
     store = store if store is not None else FeatureStore()
     if cache is not None:
         store.look_up([apart + text for text in texts], cache)
-    # Longest first: equal lengths share a batch, and one too large for the memory fails at once, not at the end.
+    # Longest first: a batch too large for the memory fails at once, not at the end.
     missing = sorted({text for text in texts if apart + text not in store}, key=lambda text: (-len(text), text))
     with bar(len(missing), "encoding", " texts", show=progress) as shown:
         for start in range(0, len(missing), SHARD):
             shard = missing[start : start + SHARD]
-            store.add([apart + text for text in shard], run(shard, shown.update), cache)
+            tokens = dict(zip(shard, lengths(shard), strict=True))
+            shard.sort(key=tokens.__getitem__, reverse=True)
+            found = []
+            for rows in batches([tokens[text] for text in shard], batch_size):
+                found.append(run(shard[rows.start : rows.stop]))
+                shown.update(len(rows))
+            store.add([apart + text for text in shard], np.concatenate(found), cache)
     return store.take([apart + text for text in texts])
 
 

@@ -160,18 +160,19 @@ class Coder(NestedModel):
         judged = self.judged(text, places, near)
         spans, best = [], dict[str, float]()
         for mention, (start, end, _) in enumerate(places):
-            ranked = sorted(
-                ((self.linker.names.codes[one.code], score) for one, score in judged if one.mention == mention),
-                key=lambda one: -one[1],
-            )
-            ranked = self._backed_off(ranked)
+            mine = [
+                (self.linker.names.codes[one.code], one.share, score) for one, score in judged if one.mention == mention
+            ]
+            for known, _, probable in mine:
+                best[known] = max(best.get(known, 0.0), probable)
+            # The judge knows what documents have; which of a mention's codes is meant the votes say better.
+            votes = sorted(((known, share) for known, share, _ in mine), key=lambda one: -one[1])
+            ranked = self._backed_off(votes)
             if not ranked:
                 spans.append(Span(start, end, text[start:end]))
                 continue
             (code, score), others = ranked[0], tuple(ranked[1:top])
             spans.append(Span(start, end, text[start:end], code, self.dictionary.names.get(code, ""), score, others))
-            for other, value in ranked:
-                best[other] = max(best.get(other, 0.0), value)
         if self.reranker is not None:
             before = [span.code for span in spans]
             spans = reranked(self.reranker, self.dictionary, text, spans, [self._listed(one) for one in near])

@@ -11,10 +11,16 @@ from anysize.core.model.faces import Corpus, Remembers, Searches
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Items
+    from anysize.core.model.contract import NestedModel
     from anysize.core.model.faces import Embeds
     from anysize.core.sides import Side
 
 _ROWS = 1 << 16
+
+
+def precision(model: Embeds | NestedModel) -> dict[str, bool]:
+    """How many texts are embedded with a model: as when it was fitted, which then gave vectors that are kept."""
+    return {"bf16": True} if model.about.get("options", {}).get("bf16") else {}
 
 
 class FeaturesOnce:
@@ -55,7 +61,6 @@ class FeaturesOnce:
             return model.features(given)
         if isinstance(model.encoder, Remembers):
             model.encoder.keep_embeddings()
-        bf16 = bool(model.about.get("options", {}).get("bf16"))
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and model.tasks and model.task is None else {}
-        return model.features(given, side=side, progress=True, bf16=bf16, **chosen)
+        return model.features(given, side=side, progress=True, **precision(model), **chosen)

@@ -77,7 +77,7 @@ class ByVectors:
         if text is None or self.asks.times_encoding:
             return scan
         encoder = self.asks.encoder  # not through `encode`, which may know the text already
-        read = encoder.run if isinstance(encoder, Remembers) else self.asks.features
+        read = encoder.embed if isinstance(encoder, Remembers) else self.asks.features
         encode = partial(read, [text], side=self.side)
         return replace(scan, encode=encode, encoder=self.asks.origin)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
@@ -10,6 +12,7 @@ from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import check_same_data, method_of
 from anysize.core.verbs.rivals import single as one_each
+from anysize.evaluation.once import precision
 from anysize.evaluation.principal import principal_rows
 from anysize.text.embedder.fit import head, training_features
 from anysize.text.embedder.model import Embedder
@@ -27,7 +30,7 @@ def truncate(model: Embedder, data: Data) -> list[NestedModel]:
 
 def pca(model: Embedder, data: Data) -> list[NestedModel]:
     """The principal directions of the untouched base, fitted on `data`'s corpus."""
-    return _cut(model, _principal(_base(model), data))
+    return _cut(model, _principal(_base(model), data, precision(model)))
 
 
 def single(model: Embedder, data: Data) -> list[NestedModel]:
@@ -62,11 +65,13 @@ def _base(model: Embedder) -> Embedder:
     return Embedder(Nesting(dims=(model.in_features,)), model.in_features, encoder=encoder)
 
 
-def _principal(base: Embedder, data: Data) -> Embedder:
+def _principal(base: Embedder, data: Data, how: Mapping[str, bool]) -> Embedder:
     items = data.items()
     if base.encoder is not None and items.vectors is None:
         base.encoder.keep_embeddings()
-    features = base.features(items.texts or [], side="document") if items.vectors is None else items.vectors
+    features = items.vectors
+    if features is None:
+        features = base.features(items.texts or [], side="document", progress=True, **how)
     return Embedder(
         base.nesting, base.in_features, encoder=base.encoder, weight=principal_rows(features, base.in_features)
     )

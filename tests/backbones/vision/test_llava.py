@@ -68,10 +68,14 @@ def test_a_question_that_writes_the_pictures_token_does_not_add_a_picture(vlm):
 def test_what_does_not_fit_is_refused_before_the_library(vlm):
     with pytest.raises(AnysizeError, match="the pictures have 4 tokens, and the questions have room for 1"):
         vlm.logits(vlm.batch([vlm.prompt("what")], [[1]]), [torch.zeros(4, 16)])
-    with pytest.raises(AnysizeError, match=r"takes 61 tokens, 1 of them for pictures, and the model reads 59"):
+    told = r"takes 61 tokens, 1 of them for pictures, with 5 more for its answer, and the model reads 64"
+    with pytest.raises(AnysizeError, match=told):
         vlm.batch([vlm.prompt("what " * 60)], [[1]], room=5)
     with pytest.raises(AnysizeError, match="patches of 8 pixels, the model in 6"):
         VisionLanguage(vlm.model, tiny_processor(24, 8))
+    other = VisionLanguage(vlm.model, tiny_processor(30, 6))
+    with pytest.raises(AnysizeError, match="makes pictures of 30 x 30 pixels, and the model sees 24 x 24"):
+        other.pixels(drawn(1))
     with pytest.raises(AnysizeError, match="cannot load the vision-language model 'nowhere'"):
         open_vlm("nowhere")
 

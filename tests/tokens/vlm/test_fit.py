@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 
+from anysize.backbones.vision.opening import as_vlm
 from anysize.core.data.data import Data
 from anysize.core.data.records import Table
 from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.fit import fit
 from anysize.core.verbs.load import load
 from anysize.core.verbs.measure import measure
+from anysize.evaluation.answers import questions_of
 from anysize.tokens import M3, MQT
 from anysize.tokens.vlm.fit import usual
+from anysize.tokens.vlm.model import NestedVLM
 from tests.tiny_vlm import drawn, tiny_llava
+from tests.tokens.vlm.test_model import POOL
 
 WORDS = ("red", "green", "blue", "one", "two")
 
@@ -79,6 +84,30 @@ def test_the_usual_grids():
     assert usual((24, 24)) == (1, 9, 36, 144, 576)
     assert usual((8, 8)) == (1, 4, 16, 64)
     assert usual((37, 37)) == (1, 1369)
+
+
+def test_a_question_without_words_or_with_too_many_is_named_before_anything_is_learnt(model, tmp_path):
+    def changed(column, value):
+        columns = {name: list(values) for name, values in DATA.table.columns.items()}
+        columns[column][3] = value
+        return Data("changed", f"{column} {value}"[:80], table=Table(columns, {"image": "image"}))
+
+    method = M3(model=model, tokens=(1, 4, 16), batch_size=6)
+    for column, value, told in (
+        ("question", None, "the question about .* is None; expected words"),
+        ("question", " <image>\n", "the question about .*; expected words"),
+        ("question", "what " * 60, "takes 78 tokens, 16 of them for pictures, and the model reads 64; ask in fewer"),
+        ("answer", {"said": "red"}, "the answer about .* expected a text, a number, or several"),
+    ):
+        with pytest.raises(AnysizeError, match=told):
+            fit(changed(column, value), method=method, out=tmp_path / "eye")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(AnysizeError, match="with 16 more for its answer, and the model reads 64"):
+        measure(NestedVLM(Nesting(tokens=(1, 16)), as_vlm(*tiny_llava()), POOL), changed("question", "what " * 60))
+    assert questions_of(changed("answer", 3.0)).answers[3] == ["3"]
+    assert questions_of(changed("answer", 1234567)).answers[3] == ["1234567"]
+    assert questions_of(changed("answer", [2, "two"])).answers[3] == ["2", "two"]
+    assert questions_of(changed("answer", None)).answers[3] == []
 
 
 def test_what_cannot_be_learnt_is_refused(model):

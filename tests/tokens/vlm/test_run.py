@@ -81,7 +81,7 @@ def test_what_each_item_took_is_kept_apart(place):
     first = [one["ms_to_first_token"] for one in ran.took]
     assert len(set(first)) == 3  # batches of 16, 16 and 8
     assert took_in_words([{"tokens": 16, "ms": 2.5}]) == "16 tokens, 2.5 ms"
-    assert took_in_words([{"tokens": 1}, {"tokens": 2, "ms": 1234}]) == "1.5 tokens, 1,234 ms on average"
+    assert took_in_words([{"tokens": 1}, {"tokens": 2, "ms": 1234.5}]) == "1.5 tokens, 1,234 ms on average"
     assert took_in_words([{}]) == ""
 
 

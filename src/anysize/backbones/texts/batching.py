@@ -28,8 +28,3 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[range]:
 def readable(text: str, limit: int) -> str:
     """As much of a text as could make `limit` tokens: tokenising a million characters, only to drop them, is slow."""
     return text[: 20 * limit]
-
-
-def estimated_lengths(texts: Sequence[str], limit: int) -> list[int]:
-    """About how many tokens each text has, rather too many than too few, without tokenising it: for `batches`."""
-    return [min(limit, len(text) // 2 + 2) for text in texts]

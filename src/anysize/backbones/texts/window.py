@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anysize.backbones.texts.batching import readable
 from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.spans import Span, by_sentences, offsets
 from anysize.core.errors import AnysizeError
@@ -27,6 +29,25 @@ class Window:
     def say_cut(self, texts: Sequence[str], advice: str = "") -> None:
         """Tell on standard error how many texts are longer than the model reads; nothing if none is."""
         say_cut(texts, self.tokenizer, self.limit, self.prompt, advice=advice)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """
+        How many tokens it reads of each text, prompt and special ones included; 0 where there is no limit.
+
+        Texts of as many letters differ threefold in that. Where the tokenizer is none of transformers', about so many,
+        rather too many than too few.
+        """
+        from transformers import PreTrainedTokenizerBase
+
+        if math.isinf(self.limit):
+            return [0] * len(texts)
+        limit = int(self.limit)
+        if not isinstance(self.tokenizer, PreTrainedTokenizerBase):
+            return [min(limit, len(text) // 2 + 2) for text in texts]
+        given = [self.prompt + readable(text, limit) for text in texts]
+        bounded = {"truncation": True, "max_length": limit} if limit < sys.maxsize else {"truncation": False}
+        rows = self.tokenizer(given, **bounded, return_attention_mask=False, verbose=False)["input_ids"]
+        return [len(row) for row in rows]
 
     def passages(self, texts: Sequence[str]) -> list[list[Span]]:
         """

@@ -85,6 +85,11 @@ class VisionLanguage:
     def pixels(self, pictures: Sequence[Any]) -> torch.Tensor:
         """Pillow images -> (n, 3, rows, columns), as the tower takes them."""
         values = self.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
+        made, wanted = tuple(values.shape[-2:]), int(self.vision.image_size)
+        if made != (wanted, wanted):
+            raise AnysizeError(
+                f"the processor makes pictures of {made[0]} x {made[1]} pixels, and the model sees {wanted} x {wanted}"
+            )
         found: torch.Tensor = values.to(self.device, self.dtype)
         return found
 
@@ -129,8 +134,7 @@ class VisionLanguage:
 
     def batch(self, prompts: Sequence[Prompt], counts: Sequence[Sequence[int]], *, room: int = 0) -> Batch:
         """Prompts side by side; `room` tokens are left for what is generated."""
-        limit = getattr(self.text, "max_position_embeddings", None)
-        made = batched(prompts, counts, self.placeholder, self.filler, None if limit is None else limit - room)
+        made = batched(prompts, counts, self.placeholder, self.filler, self.longest, room)
         return Batch(*(part.to(self.device) for part in made))
 
     # The language model
@@ -225,6 +229,12 @@ class VisionLanguage:
     def tokenizer(self) -> Any:
         """Of the language model."""
         return self.processor.tokenizer
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens the language model reads; None if any number."""
+        found: int | None = getattr(self.text, "max_position_embeddings", None)
+        return found
 
     @property
     def text(self) -> Any:

@@ -46,10 +46,16 @@ def read_file(path: Path) -> Data | None:
     """
     if path.is_dir():
         return None
-    found = held(path)
+    shared = path.suffix.lower() in (".npy", ".npz")  # of vectors too, whose reader says better what is wrong
+    try:
+        found = held(path)
+    except DataError:
+        if shared:
+            return None
+        raise
     name = _array(found, path)
     if name is None:
-        if path.suffix.lower() in (".npy", ".npz"):
+        if shared:
             return None
         listed = ", ".join(list(found.shapes)[:8]) or "nothing"
         raise DataError(f"{path} holds {listed}; expected complex channels [links, subcarriers, rx, tx] as `channels`")

@@ -12,7 +12,7 @@ import torch
 from anysize.beams.channels.channels import Channels
 from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.gains import decibels, gains
-from anysize.beams.codebooks.reports import Swept, beam_report, index_bits, measured
+from anysize.beams.codebooks.reports import Swept, beam_report, index_bits, measured, told
 from anysize.core.errors import DataError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -49,6 +49,11 @@ class NestedCodebook(NestedModel):
         "single": "anysize.extending:single",
     }
     usual: ClassVar[tuple[str, ...]] = ("dft",)
+    panels: ClassVar[tuple[str, ...]] = (
+        "anysize.beams.measuring.panels:by_bits",
+        "anysize.beams.measuring.panels:by_link",
+        "anysize.beams.measuring.panels:patterns",
+    )
     exports: ClassVar[Mapping[str, str]] = {
         "npz": "anysize.beams.codebooks.export:npz",
         "csv": "anysize.beams.codebooks.export:csv",
@@ -109,8 +114,7 @@ class NestedCodebook(NestedModel):
         found = of_panel(items, self.panel)
         with torch.no_grad():
             report = beam_report(measured(found.rows, found.power, self.beams, tx_dbm))
-        pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
-        return [{"index": index, "rsrp_dbm": power, "bits": report.bits} for index, power in pairs]
+        return told(report)
 
     def cost(self) -> Cost:
         """Bytes of a link's index; the weights of this book; what scoring all its beams on a channel takes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -87,6 +88,12 @@ def quantised(power_dbm: torch.Tensor, low: float = _LOW, high: float = _HIGH, s
 def measured(rows: torch.Tensor, power: torch.Tensor, beams: torch.Tensor, budget_dbm: float) -> torch.Tensor:
     """The powers (links, beams) in dBm that users see of a book: array gain, the power of one element, what is sent."""
     return decibels(gains(rows, beams)) + decibels(power)[:, None] + budget_dbm
+
+
+def told(report: Report) -> list[dict[str, Any]]:
+    """The best beam of each link and what it takes to say so, as plain values."""
+    pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
+    return [{"index": index, "rsrp_dbm": power, "bits": report.bits} for index, power in pairs]
 
 
 def check_indices(index: torch.Tensor, beams: int) -> None:

@@ -20,7 +20,7 @@ from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.gains import decibels, gains
 from anysize.beams.codebooks.hardware import made_of
 from anysize.beams.codebooks.model import TX_DBM, NestedCodebook, of_panel
-from anysize.beams.codebooks.reports import Report, Swept, beam_report, index_bits, measured
+from anysize.beams.codebooks.reports import Report, Swept, beam_report, index_bits, measured, told
 from anysize.beams.encoder.observing import FACTS, GRID, PICTURES, halves, observe
 from anysize.core.errors import SizeError
 from anysize.core.model.contract import NestedModel
@@ -51,6 +51,7 @@ class SSBEncoder(NestedModel):
         "single": "anysize.extending:single",
     }
     usual: ClassVar[tuple[str, ...]] = ("dft",)
+    panels: ClassVar[tuple[str, ...]] = NestedCodebook.panels[:2]
 
     def __init__(self, nesting: Nesting, panel: Panel, hardware: str, sweep: int) -> None:
         super().__init__(nesting)
@@ -126,8 +127,7 @@ class SSBEncoder(NestedModel):
         channels = of_panel(items, self.panel)
         with torch.no_grad():
             report = beam_report(self(channels) + decibels(channels.power)[:, None] + tx_dbm)
-        pairs = zip(report.index[:, 0].tolist(), report.rsrp[:, 0].tolist(), strict=True)
-        return [{"index": index, "rsrp_dbm": power, "bits": report.bits} for index, power in pairs]
+        return told(report)
 
     def cost(self) -> Cost:
         """Bytes of a link's index; the network's weights that this size reads; and what one book takes to make."""

@@ -23,7 +23,6 @@ from anysize.core.model.cost import Cost
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
-
 QUANTILES = (5, 25, 50, 75, 95)
 """Percentiles of the array gain in dB over links, each a metric: ``p5_db`` is that of the worst twentieth."""
 
@@ -46,10 +45,10 @@ class Sweeps(Protocol):
 @dataclass(frozen=True)
 class GainEvaluator(Evaluator):
     """
-    Array gain of the reported beam in dB below the bound (gap), its 5th percentile, misses, rates and slots.
+    Array gain of the reported beam in dB below the bound (gap_db), its percentiles, misses, rates and slots.
 
-    The bound is each link's strongest eigenvector. Rates are of one stream (se) and of several users at once with equal
-    power and LMMSE receivers (sum_rate).
+    The bound is each link's strongest eigenvector. Rates are of one stream (spectral_efficiency) and of several users
+    at once with equal power and LMMSE receivers (sum_rate).
     """
 
     face = Sweeps
@@ -96,7 +95,7 @@ class GainEvaluator(Evaluator):
         units = {
             "gap_db": gain - bound,
             "misses": (gain + snr < self.miss_db).float(),
-            "se": single_user(channels, swept, snr),
+            "spectral_efficiency": single_user(channels, swept, snr),
         }
         metrics = {
             **{f"p{share}_db": float(torch.quantile(gain, share / 100)) for share in QUANTILES},

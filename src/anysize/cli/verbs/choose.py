@@ -84,13 +84,13 @@ class Chosen:
 
 def why(frontier: Frontier, record: Record, metric: str | None = None) -> str:
     """What it keeps of the full size's quality, and how much less it costs: "keeps 97.1 %, 4.1 times fewer bytes"."""
-    from anysize.core.frontier.record import LOWER
+    from anysize.core.frontier.record import is_lower
 
     full, metric = frontier.full(record.arm), metric or frontier.metric
     if record.size == full.size:
         return "the full size"
     before, now = full.metrics[metric], record.metrics[metric]
-    share = before > 0 and metric not in LOWER
+    share = before > 0 and not is_lower(metric)
     kept = f"keeps {100 * now / before:.1f} %" if share else f"{metric} {now:.3f} of {before:.3f}"
     costs = {"bytes": (full.bytes, record.bytes), "parameters": (full.parameters, record.parameters)}
     less = [f"{whole / part:.1f} times fewer {name}" for name, (whole, part) in costs.items() if whole and part]

@@ -40,6 +40,7 @@ def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
         cells=_cells(frontier),
+        legend=_legend(frontier),
         chart=_chart(frontier, cost),
         style="\n".join(dict.fromkeys(panel.style for panel in panels)),
         panels="".join(f"<section><h2>{escape(one.title)}</h2>{one.body}</section>" for one in panels),
@@ -156,6 +157,14 @@ def _chart(frontier: Records, cost: str) -> str:
         place = f'x="{_WIDTH - _RIGHT + 12}" y="{height + 4:.1f}"'
         parts.append(f'<text class="{_kind(arm)}" {place} style="{style}">{escape(arm)}</text>')
     return "".join([*parts, '<circle class="ring" id="ring" r="11"/></svg>'])
+
+
+def _legend(frontier: Records) -> str:
+    """The arms by colour, for a window too narrow to show the chart's right end, where they are named."""
+    palette = colors(frontier.arms)
+    shades = {arm: "var(--accent)" if arm == NESTED else palette[arm] for arm in frontier.arms}
+    named = "".join(f'<span style="--c:{shade}">{escape(arm)}</span>' for arm, shade in shades.items())
+    return f'<p class="legend soft">{named}</p>'
 
 
 def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) -> list[str]:

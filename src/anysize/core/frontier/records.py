@@ -15,7 +15,7 @@ from typing import Any
 
 from anysize.core.arguments import TEXT, instance, number, one_of, takes
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.record import LOWER, Record, goodness
+from anysize.core.frontier.record import Record, goodness, is_lower
 from anysize.core.frontier.tolerance import Decibels, lowest
 from anysize.core.sizes.size import Size
 
@@ -99,7 +99,7 @@ class Records:
         """
         metric = metric or self.metric
         whole = self.full(NESTED if NESTED in self.arms else arm)
-        if not _value(whole, metric) > 0 or metric in LOWER:
+        if not _value(whole, metric) > 0 or is_lower(metric):
             raise AnysizeError(f"{metric} is {_value(whole, metric):.4g} at {whole.size}, so nothing is a share of it")
         best: dict[float, float] = {}
         for record in sorted(self.arm(arm), key=lambda one: _cost(one, cost)):

@@ -17,7 +17,7 @@ _WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "l0": "L0"}
 def title(metric: str) -> str:
     """A metric's name as people write it: ``ndcg@10`` is nDCG@10, and ``-l0``, stored as a negative, is L0."""
     word, at, cutoff = metric.removeprefix("-").partition("@")
-    return _WORDS.get(word, word.replace("_", " ")) + at + cutoff
+    return _WORDS.get(word, f"{word} ".replace("_", " ").replace(" db ", " dB ").rstrip()) + at + cutoff
 
 
 def number(value: float, decimals: int = 3) -> str:

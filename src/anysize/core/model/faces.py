@@ -100,7 +100,7 @@ class Remembers(Protocol):
     def keep_embeddings(self) -> None:
         """From now on keep there what is embedded, and take from there what this model embedded before."""
 
-    def run(self, texts: list[str], side: Side | None = None) -> np.ndarray:
+    def embed(self, texts: Sequence[str], side: Side | None = None) -> np.ndarray:
         """Embed texts of a side of a search anew, (texts, d), whatever is kept."""
 
 
@@ -239,3 +239,11 @@ class Answers(Sized, Protocol):
 
     def first_token(self, rows: Sequence[Any]) -> Any:
         """All that is done until the first token of an answer."""
+
+
+@runtime_checkable
+class Transcribes(Answers, Protocol):
+    """Writes down what is said in clips; what it hears and sees is encoded once for all sizes."""
+
+    def text_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of transcripts, with their ends."""

@@ -37,5 +37,7 @@ def took_in_words(told: Sequence[Mapping[str, float]]) -> str:
     for name in dict.fromkeys(name for one in told for name in one):
         values = [one[name] for one in told if name in one]
         mean = sum(values) / len(values)
-        words.append(f"{f'{mean:,.0f}' if mean.is_integer() else f'{mean:,.3g}'} {name.replace('_', ' ')}")
+        words.append(
+            f"{f'{mean:,.0f}' if mean.is_integer() or mean >= 1000 else f'{mean:.3g}'} {name.replace('_', ' ')}"
+        )
     return ", ".join(words) + (" on average" if words and len(told) > 1 else "")

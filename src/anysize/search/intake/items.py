@@ -13,7 +13,9 @@ import numpy as np
 from anysize.core.arguments import shown
 from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError
+from anysize.core.model.faces import Embeds
 from anysize.core.sides import Side
+from anysize.evaluation.once import precision
 from anysize.search.intake.given import as_array, check_texts, check_vectors, plain
 from anysize.search.intake.ids import id_of
 from anysize.search.intake.parts import check_reads, in_words, is_parts
@@ -74,9 +76,11 @@ def embed(model: Any, rows: Any, side: Side) -> np.ndarray:
     """
     Vectors of queries or of documents.
 
-    Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`.
+    Of a model of sparse codes, what it reads: vectors as they are, and texts as its `features`. Documents are embedded
+    in the precision in which `measure` embeds them.
     """
-    return np.asarray((model.features if model.gives == "codes" else model.encode)(rows, side=side))
+    how = precision(model) if side == "document" and isinstance(model, Embeds) else {}
+    return np.asarray((model.features if model.gives == "codes" else model.encode)(rows, side=side, **how))
 
 
 def batches(

@@ -8,7 +8,8 @@ and loading at a depth reads only the blocks of that depth.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,7 +20,6 @@ from torch.nn import functional
 from anysize.backbones.blocks import check_layers
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import Encoder, encode_distinct
-from anysize.backbones.texts.batching import batches, estimated_lengths
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
@@ -151,19 +151,16 @@ class NestedEncoder(TwoSided, NestedModel):
         if len(texts) == 0:
             return np.zeros((0, len(depths), self.encoder.width), dtype=np.float32)
 
-        def run(shard: list[str], done: Callable[[int], Any]) -> np.ndarray:
-            found = []
-            for rows in batches(estimated_lengths(shard, self.encoder.settings["max_length"]), batch_size):
-                inputs = self.encoder.tokens(shard[rows.start : rows.stop], self.encoder.prompt(side))
-                with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
-                    by_depth = self.encoder(inputs, depths)
-                found.append(torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu())
-                done(len(rows))
-            return torch.cat(found).numpy()
+        def run(batch: list[str]) -> np.ndarray:
+            inputs = self.encoder.tokens(batch, self.encoder.prompt(side))
+            with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
+                by_depth = self.encoder(inputs, depths)
+            return torch.stack([by_depth[depth].float() for depth in depths], dim=1).cpu().numpy()
 
         if progress:
             self.encoder.say_cut(texts, side)
-        return encode_distinct(texts, run, progress=progress)
+        window = replace(self.window(), prompt=self.encoder.prompt(side))
+        return encode_distinct(texts, run, window.lengths, batch_size=batch_size, progress=progress)
 
     def window(self) -> Window:
         """How much of a document it reads."""

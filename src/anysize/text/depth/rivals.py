@@ -8,6 +8,7 @@ from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
+from anysize.evaluation.once import precision
 from anysize.evaluation.principal import principal_rows
 from anysize.text.depth.model import NestedEncoder
 
@@ -28,7 +29,7 @@ def pca(model: NestedEncoder, data: Data) -> list[NestedModel]:
     """The base with fewer blocks, each depth turned to its principal directions, fitted on `data`'s corpus."""
     base = _base(model)
     cut = NestedEncoder(Nesting.pairs(list(model.nesting)), base)
-    features = cut.features(data.texts, side="document", progress=True)
+    features = cut.features(data.texts, side="document", progress=True, **precision(model))
     cut.rotations = {depth: principal_rows(features[:, place], base.width) for place, depth in enumerate(cut.depths)}
     return [cut.at(size) for size in cut.nesting]
 

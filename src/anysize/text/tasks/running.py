@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
-from anysize.backbones.texts.batching import batches, estimated_lengths
-from anysize.backbones.texts.cut_texts import say_cut
 from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.model.contract import NestedModel
@@ -92,25 +90,21 @@ class TaskRunning(TwoSided, NestedModel):
         tasks = self.tasks_of(len(inputs), task, side or side_of(inputs))
         if not len(inputs):
             return np.zeros((0, self.in_features), dtype=np.float32)
-        limit = self.encoder.settings["max_length"]
-        longest = max(map(self.prompt_of, sorted(set(tasks))), key=len)
+        window = replace(self.encoder.window(), prompt=max(map(self.prompt_of, sorted(set(tasks))), key=len))
         if progress:
-            say_cut(inputs, self.encoder.tokenizer, limit, longest)
+            window.say_cut(inputs)
         # A text is known by its task and its words together, so each pair is embedded once.
         keys = [f"{name}{_APART}{text}" for name, text in zip(tasks, inputs, strict=True)]
 
-        def run(shard: list[str], done: Callable[[int], Any]) -> np.ndarray:
-            found = []
-            # Longest first as they come, and no text longer than its key behind the longest instruction.
-            for rows in batches(estimated_lengths([longest + key for key in shard], limit), batch_size):
-                parts = [key.split(_APART, 1) for key in shard[rows.start : rows.stop]]
-                with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
-                    z = self.vectors([text for _, text in parts], [name for name, _ in parts])
-                found.append(z.float().cpu())
-                done(len(parts))
-            return torch.cat(found).numpy()
+        def run(batch: list[str]) -> np.ndarray:
+            names, parts = zip(*(key.split(_APART, 1) for key in batch), strict=True)
+            with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=bf16):
+                return self.vectors(parts, names).float().cpu().numpy()
 
-        return encode_distinct(keys, run, progress=progress)
+        def lengths(keys: list[str]) -> list[int]:
+            return window.lengths([key.split(_APART, 1)[1] for key in keys])
+
+        return encode_distinct(keys, run, lengths, batch_size=batch_size, progress=progress)
 
     @torch.no_grad()
     def project(self, features: np.ndarray, dims: int | None = None, *, normalize: bool = True) -> np.ndarray:

@@ -20,7 +20,7 @@ from anysize.tokens.vlm.training import training_parts
 
 def untrained(method: MME) -> Interleaved:
     """The model that the method starts from, with its budgets. Raises `AnysizeError` if none was named."""
-    vlm = opened(method, method.base_model())
+    vlm = opened(method)
     tokens = method.tokens or usual(vlm.shape)
     return Interleaved(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": "avg"}, method.max_length)
 

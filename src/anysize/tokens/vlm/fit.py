@@ -32,7 +32,7 @@ FEWEST, ASKED = 20, 500
 
 def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
-    vlm = opened(method, method.base_model())
+    vlm = opened(method)
     if isinstance(method, M3):
         tokens = method.tokens or usual(vlm.shape)
         return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
@@ -46,12 +46,13 @@ def untrained(method: M3 | MQT) -> NestedVLM:
     return NestedVLM(nesting, vlm, budget)
 
 
-def opened(method: Budgeted, name: str) -> VisionLanguage:
+def opened(method: Budgeted) -> VisionLanguage:
     """
-    The vision-language model of that name, or the method's tower joined to the language model of that name.
+    The vision-language model that a method starts from, or its tower and language model, joined.
 
-    Raises `AnysizeError` for a layer of a tower where none is named.
+    Raises `AnysizeError` if none was named, or a layer without a tower.
     """
+    name = method.base_model()
     if method.tower is not None:
         return joined(method.tower, name, layer=method.tower_layer)
     if method.tower_layer != -1:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _KIND = "accuracy_"
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _LOW = 360, 230, 32, 96, 10, 36
-_STYLE = """figure.kinds { overflow: visible; max-width: 560px; }
+_STYLE = """figure.kinds { overflow: visible; max-width: 480px; }
 figure.kinds svg { min-width: 0; font-size: 11px; }
 figure.kinds svg circle { stroke: none; }"""
 

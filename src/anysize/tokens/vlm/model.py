@@ -12,6 +12,7 @@ import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.backbones.vision.pictures import picture
+from anysize.backbones.vision.prompts import check_room
 from anysize.core.errors import AnysizeError
 from anysize.core.model.cost import Cost
 from anysize.core.model.reported import Reported
@@ -109,6 +110,8 @@ class NestedVLM(HoldsVLM):
         counts = [self.size.tokens] * len(read.prompts) if tokens is None else list(tokens)
         for count in set(counts):
             self.nesting.resolve(tokens=count)
+        for prompt, count in zip(read.prompts, counts, strict=True):
+            check_room(prompt, [count], self.vlm.longest, max_new_tokens)
         said: list[str] = []
         for start in range(0, len(counts), batch_size):
             rows = range(start, min(start + batch_size, len(counts)))
@@ -138,7 +141,7 @@ class NestedVLM(HoldsVLM):
             if value < 1:
                 raise AnysizeError(f"{name} must be above zero; got {value}")
         for row in items:
-            self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
+            check_room(self.vlm.prompt(asked(row).question), [self.size.tokens], self.vlm.longest, max_new_tokens)
         said = Reported()
         for start in range(0, len(items), batch_size):
             said.add(self._answered(items[start : start + batch_size], max_new_tokens))

@@ -29,7 +29,7 @@ _SIDE = 144
 _STYLE = """.asked { margin: 1rem 0 1.6rem; } .asked h3 { margin: 0; font-size: 1rem; }
 .asked p { margin: .1rem 0 .5rem; }
 .asked ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); }
 .asked svg { max-width: 160px; border-radius: 4px; } .asked svg text { font: inherit; }
 .asked svg path { stroke: #fff; stroke-width: 1.6; vector-effect: non-scaling-stroke; mix-blend-mode: difference; }
 .asked b { overflow-wrap: anywhere; }"""
@@ -57,7 +57,7 @@ def pictures(model: NestedVLM, data: Data, frontier: Frontier) -> Panel | None:
         name, found = f"picture-{place}", [seen(view, opened) for view in views]
         cells = "".join(
             f"<li>{_drawn(name, one)}<p><b>{escape(each[place]) or '(no words)'}</b><br>"
-            f'<span class="soft">{"✓ right" if good[place] else "✗ wrong"} · {view.size.tokens} tokens</span></p></li>'
+            f'<span class="soft">{"✓" if good[place] else "✗"} {counted(int(view.size.tokens))}</span></p></li>'
             for view, one, each, good in zip(views, found, said, marks, strict=True)
         )
         wanted = escape(" / ".join(dict.fromkeys(asked.answers[there[place]])))
@@ -65,7 +65,7 @@ def pictures(model: NestedVLM, data: Data, frontier: Frontier) -> Panel | None:
             f'{_embedded(name, model.vlm.seen(opened))}<article class="asked"><h3>{escape(question)}</h3>'
             f'<p class="soft">Expected: {wanted}</p><ol>{cells}</ol></article>'
         )
-    body = f'<p class="soft">{SAYS[model.spec.get("mode", "queries")]}</p>{"".join(parts)}'
+    body = f'<p class="soft">{SAYS[model.spec.get("mode", "queries")]} ✓ marks right answers.</p>{"".join(parts)}'
     return Panel(f"{len(parts)} questions at each budget", body, _STYLE)
 
 
@@ -86,6 +86,11 @@ def chosen(marks: np.ndarray, shown: Sequence[Any]) -> list[int]:
             group.remove(found[-1])
     found = found[:SHOWN]
     return sorted(found, key=lambda place: (fewest[place], place))
+
+
+def counted(tokens: int) -> str:
+    """``1 token``, ``4 tokens``."""
+    return f"{tokens} token{'' if tokens == 1 else 's'}"
 
 
 def _embedded(name: str, shown: Any) -> str:

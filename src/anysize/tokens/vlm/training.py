@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from anysize.backbones.vision.pictures import picture
-from anysize.backbones.vision.prompts import IGNORED, Prompt
+from anysize.backbones.vision.prompts import IGNORED, Prompt, check_room
 from anysize.core.losses.nested import nested_loss
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -87,9 +87,11 @@ def learn(
 ) -> list[dict[str, float]]:
     """
     Train these parts of a model in place, the language model through adapters of rank `lora` if that is not 0; they are
-    added to its weights at the end. Returns the losses on the way.
+    added to its weights at the end. Returns the losses on the way. Raises `AnysizeError` if a question is too long.
     """
     prompts = [model.vlm.prompt(one.question, answer=one.answer) for one in questions]
+    for prompt in prompts:  # before anything is learnt
+        check_room(prompt, [model.nesting.full.tokens], model.vlm.longest)
 
     def collate(rows: Sequence[int]) -> dict[str, Any]:
         shown = [picture(questions[row].picture) for row in rows]
