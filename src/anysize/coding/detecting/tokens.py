@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from anysize.backbones.huggingface import check_tokenizers, opening, pretrained
 from anysize.coding.detecting.crf import Place
 from anysize.coding.records.documents import Document, trimmed, without_overlaps
 from anysize.core.errors import AnysizeError
@@ -53,9 +54,10 @@ class TokenDetector:
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
         torch.manual_seed(seed)
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForTokenClassification.from_pretrained(name, num_labels=len(TAGS), dtype=torch.float32)
+        with opening("encoder", name):
+            tokenizer = pretrained(AutoTokenizer, name)
+            options = {"num_labels": len(TAGS), "dtype": torch.float32}
+            model = pretrained(AutoModelForTokenClassification, name, **options)
         if not tokenizer.is_fast:
             raise AnysizeError(f"{name} has no fast tokenizer, so its tokens cannot be found in the text; take another")
         longest = getattr(model.config, "max_position_embeddings", length)
@@ -163,9 +165,10 @@ class TokenDetector:
         """What `save` wrote."""
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        with opening("detector", folder):
+            check_tokenizers(folder)
+            tokenizer = pretrained(AutoTokenizer, folder)
+            model = pretrained(AutoModelForTokenClassification, folder, dtype=torch.float32).eval()
         return cls(model, tokenizer, int((folder / "length.txt").read_text()))
 
 

@@ -19,6 +19,7 @@ from anysize.core.files import read_object, write_json
 from anysize.core.sizes.nesting import Nesting
 from anysize.search.index import Index
 from anysize.search.scoring.scan import Scorer, merge
+from anysize.search.store.lock import LOCK
 
 SHORT = 32
 """Coordinates that shortlist, where the vectors have more."""
@@ -97,6 +98,7 @@ class Names:
         }
         write_json(folder / "names.json", held)
         _built(folder / "names", self.vectors(dims[-1]), dims)
+        (folder / "names" / LOCK).unlink(missing_ok=True)  # nothing is added to what is saved
 
     @classmethod
     def load(cls, folder: Path) -> Names:

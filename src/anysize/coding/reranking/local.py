@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from anysize.backbones.huggingface import opening, pretrained
 from anysize.coding.reranking.choosing import Row
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.progress import bar
-from anysize.core.quiet import quiet
 
 TARGETS = (("q_proj", "v_proj"), ("q", "v"), ("qkv_proj",))
 """Projections that are adapted: the first of these that a model has."""
@@ -34,8 +34,8 @@ class LocalModel:
         """A folder or a hub name."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        with quiet():
-            return cls(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name))
+        with opening("language model", name):
+            return cls(pretrained(AutoModelForCausalLM, name), pretrained(AutoTokenizer, name))
 
     @torch.no_grad()
     def __call__(self, prompt: str) -> str:
