@@ -7,7 +7,7 @@ import json
 import pytest
 
 import anysize as az
-from anysize.cli.main import main
+from anysize.cli.main import run as command
 from anysize.coding.reading.data import read_folder
 
 
@@ -18,10 +18,8 @@ def saved(coder, tmp_path_factory):
     return path
 
 
-def run(*words: object) -> object:
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in words])
-    return stop.value.code
+def run(*words: object) -> int:
+    return command([str(word) for word in words])
 
 
 def test_a_text_is_coded_in_lines_and_as_json(saved, capsys):
