@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for note in data.notes:
         print(f"note: {note}")
     coder = az.fit(data, method=method, out=given.out / "coder")
-    frontier = az.measure(coder, data)
+    frontier = az.measure(coder, data, arms=["tf-idf", "plain"])
     print(frontier.table())
     size = frontier.cheapest(within=0.02).size
     print(f"cheapest within 2 %: {size}")

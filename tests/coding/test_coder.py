@@ -118,6 +118,19 @@ def test_measured_end_to_end_and_on_gold_spans(coder, clinic):
     assert full.metrics["accuracy@1"] == pytest.approx(np.mean(right))
 
 
+def test_the_rival_without_vectors_is_a_vote_by_tf_idf_and_needs_no_data(coder, clinic):
+    from anysize.coding.rivals import tfidf
+
+    (rival,) = tfidf(coder, None)
+    names, ngrams = coder.names, coder.linker.ngrams
+    (near,) = rival.candidates(["холецист"])
+    scores = (ngrams.rows(["холецист"]) @ ngrams.rows(names.texts).T).toarray()[0]
+    assert near.names.tolist() == sorted(np.argsort(-scores, kind="stable")[:20].tolist())
+    assert near.similar(coder.linker.how) == pytest.approx(scores[near.names])
+    frontier = az.measure(coder, read_folder(clinic), sizes=[coder.nesting.full])
+    assert list(frontier.arms) == ["nested", "tf-idf"]
+
+
 def test_the_plain_rival_is_trained_for_the_full_size_and_cut(coder, clinic):
     frontier = az.measure(coder, read_folder(clinic), arms=["plain"], sizes=[coder.nesting[0], coder.nesting.full])
     assert [one.size for one in frontier.arm("plain")] == [coder.nesting[0], coder.nesting.full]

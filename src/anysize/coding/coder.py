@@ -73,10 +73,11 @@ class Coder(NestedModel):
     writes = "anysize.coding.reading.brat:write_folder"
     panels = ("anysize.coding.scoring.panel:browser",)
     rivals: ClassVar[Mapping[str, str]] = {
+        "tf-idf": "anysize.coding.rivals:tfidf",
         "plain": "anysize.coding.rivals:plain",
         "single": "anysize.core.verbs.rivals:single",
     }
-    usual = ("plain",)
+    usual = ("tf-idf",)
 
     def __init__(self, nesting: Nesting, encoder: MentionEncoder, settings: Mapping[str, Any]) -> None:
         super().__init__(nesting)

@@ -74,7 +74,7 @@ class Linker:
         rows = self.ngrams.rows(texts) if lexical else None
         by_text = {}
         for place, (text, (names, dense)) in enumerate(zip(texts, near, strict=True)):
-            same = np.zeros(len(names)) if rows is None else (self._lexical[names] @ rows[place].T).toarray()[:, 0]
+            same = np.zeros(len(names)) if rows is None else (self.lexical[names] @ rows[place].T).toarray()[:, 0]
             by_text[text] = Candidates(names, dense.astype(np.float64), same.astype(np.float64))
         return [_joined([by_text[text] for text in variants[mention]]) for mention in mentions]
 
@@ -87,7 +87,8 @@ class Linker:
         return self.names.ballot.shares(found.names, found.similar(self.how), self.how)
 
     @property
-    def _lexical(self) -> Any:
+    def lexical(self) -> Any:
+        """What the tf-idf term reads of all names, a CSR matrix (names, buckets)."""
         if self._rows is None:
             self._rows = self.ngrams.rows(self.names.texts)
         return self._rows
