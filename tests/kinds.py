@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recipes.coding_sample import CODES, documents
 
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.beams.channels.channels import Channels
@@ -64,6 +65,18 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         method = Beams(beams=(2, 4), steps=3, sweep=2, rounds=1, batch_links=16, pool=1, from_=kind)  # type: ignore[arg-type]
         return method.fit(LINKS.data())
 
+    def coder() -> NestedModel:
+        from anysize.coding import ICD, Document, Span
+        from anysize.coding.reading.data import data_of
+        from anysize.coding.records.dictionary import CodeDictionary
+
+        found = [
+            Document(str(place), text, tuple(Span(a, b, text[a:b], code) for a, b, code in spans))
+            for place, (text, spans) in enumerate(documents(12, 0))
+        ]
+        method = ICD(dims=(4, 8), candidates=(5, 10), folds=0, epochs=1, iterations=5)
+        return method.fit(data_of("clinic", found, CodeDictionary.of(CODES)))
+
     bits = Nesting(bits=(2, 8))
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
@@ -73,6 +86,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "coder": (coder, TEXTS),
         "codebook": (lambda: beams("channels"), LINKS),
         "ssb-encoder": (lambda: beams("reports"), LINKS),
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),

@@ -25,6 +25,7 @@ FLOORS = (
     ("backbones",),
     ("evaluation",),
     ("text", "sparse", "quantize", "classify", "search", "tokens", "beams"),
+    ("coding",),
     ("cli",),
     ("__init__",),
     ("benchmarks",),

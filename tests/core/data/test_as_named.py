@@ -204,7 +204,7 @@ def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, m
     made = tmp_path / place
     if place == "study":
         made.mkdir()
-        (made / "notes.ann").write_text("T1")
+        (made / "notes.stand").write_text("T1")
     else:
         made.write_bytes(b"sig")
     reader = "channels"
@@ -212,7 +212,7 @@ def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, m
     def entry_points(*, group, name=None):
         listed = [
             importlib.metadata.EntryPoint(marker, f"{__name__}:{reader}", "anysize.readers")
-            for marker in ("*.ann", "*.sig")
+            for marker in ("*.stand", "*.sig")
             if group == "anysize.readers" and name in (None, marker)
         ]
         return importlib.metadata.EntryPoints(listed)
@@ -222,7 +222,7 @@ def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, m
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     assert read(made).table["channel"] == [[1.0, 2.0]]
     reader = "broken"
-    with pytest.raises(DataError, match=r"cannot be read as \*\.(ann|sig) \('gain'\)"):
+    with pytest.raises(DataError, match=r"cannot be read as \*\.(stand|sig) \('gain'\)"):
         read(made)
     reader = "nothing"
     with pytest.raises(DataError, match=r"holds no corpus\.jsonl|cannot tell what"):

@@ -42,7 +42,8 @@ class Run:
     """Where in a search the texts stand, to a model that embeds queries and documents differently."""
     out: Annotated[Path | None, "FILE"] = None
     """Write the outputs here instead: vectors to .npy, .npz, .safetensors or .jsonl, codes to the last three, labels
-    and texts to .jsonl. A run that was stopped goes on when the same command is given again."""
+    and texts to .jsonl; spans to .jsonl, or to a folder of brat files. A run that was stopped goes on when the same
+    command is given again."""
     batch_size: int | None = None
     """Items at once; more are faster and take more memory."""
     max_new_tokens: int | None = None
@@ -54,7 +55,9 @@ class Run:
     stop: Annotated[list[str], "WORDS"] = field(default_factory=list)
     """Of a language model: words that end a text."""
     top: int | None = None
-    """Of a classifier: how many of the most probable labels (5 unless given)."""
+    """Of a classifier: how many of the most probable labels (5 unless given); of a coder: codes of each span (1)."""
+    llm: Annotated[str | None, "URL"] = None
+    """Of a coder: an endpoint in OpenAI's form, such as http://localhost:8000/v1, that chooses among its candidates."""
 
     def run(self) -> Any:
         """Load, run, and write or tell."""
@@ -63,9 +66,9 @@ class Run:
         from anysize.core.files import check_file
         from anysize.core.verbs.run import job
 
-        if self.out is not None:
+        if self.out is not None and self.out.suffix:
             check_file(self.out)
-        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top")
+        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm")
         options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [])}
         running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
         tell(running.inputs.notes)
@@ -143,6 +146,8 @@ def shown(output: Any) -> str:
         more = " ..." if len(pairs) > _SHOWN else ""
         listed = ", ".join(f"{latent}: {value:.3g}" for value, latent in pairs[:_SHOWN])
         return f"{len(pairs)} active: {listed}{more}" if pairs else "none active"
+    if isinstance(output, dict) and "spans" in output:
+        return _spans(output)
     if isinstance(output, list) and output and all(isinstance(one, dict) and "label" in one for one in output):
         return printable(", ".join(f"{one['label']} {one['probability']:.3f}" for one in output))
     if isinstance(output, list) and all(isinstance(one, float) for one in output):
@@ -151,6 +156,16 @@ def shown(output: Any) -> str:
     import json
 
     return printable(json.dumps(output, ensure_ascii=False))
+
+
+def _spans(output: dict[str, Any]) -> str:
+    """A line for each span: its place, what stands there, its code with the score, the code's name, and other codes."""
+    lines = []
+    for one in output["spans"]:
+        more = "".join(f"; {other['code']} {other['score']:.2f}" for other in one.get("others", ()))
+        code = "no code" if one["code"] is None else f"{one['code']} {one['score']:.2f} {one['name']}"
+        lines.append(f"{one['start']}-{one['end']}  {one['mention']}  ->  {code}{more}")
+    return "\n".join(map(printable, lines)) or "no span"
 
 
 def _each(running: Job) -> Iterator[Output]:

@@ -48,6 +48,10 @@ class ModelHooks(torch.nn.Module):
     """Objects of other libraries that a view can become in memory: a name -> ``"module:function"``, ``function(view)``,
     which makes one of a view at its size and shares nothing with it. The first is the default."""
 
+    writes: ClassVar[str | None] = None
+    """What writes its outputs into a folder, where `run` is given one: ``"module:function"``, ``function(folder, ids,
+    outputs)`` with an iterable of outputs in the order of the ids."""
+
     panels: ClassVar[tuple[str, ...]] = ()
     """What the page of its frontier shows besides: ``"module:function"``, ``function(model, data, frontier)`` -> a
     `Panel`, or None where there is nothing to show."""
