@@ -41,7 +41,7 @@ def _head(method: MRL, data: Data, workdir: Path, resume: bool, judge: Judge | N
     columns = training_features(method, data, encoder, workdir)
     model = head(method, columns, workdir, resume, judge=judge, encoder=encoder)
     if encoder is not None and encoder.store is not None:
-        encoder.store.folder = None  # the working folder goes; what was computed stays in memory
+        encoder.store.leave_folder()
     model.encoder = encoder
     return model
 
