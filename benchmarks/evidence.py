@@ -26,6 +26,7 @@ RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "evidence.md"
 OUTCOMES = ("won", "tied", "lost", "mixed")
 PACKAGES = (
     "anysize", "torch", "numpy", "transformers", "sentence-transformers", "faiss-cpu", "qdrant-client", "scikit-learn",
+    "sionna-no-rt",
 )  # fmt: skip
 _SIZE = re.compile(r"\d+|\w+=\d+(,\w+=\d+)*")
 

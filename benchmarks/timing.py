@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,3 +27,15 @@ def taking_turns(
 def ratio(found: dict[str, list[float]], arm: str, base: str) -> float:
     """Median over turns of one arm's time by another's."""
     return float(np.median(np.array(found[arm]) / np.array(found[base])))
+
+
+def latency_ms(run: Callable[[], object], *, repeats: int) -> float:
+    """Median wall time of `run()` in milliseconds, after three calls that warm it up."""
+    for _ in range(3):
+        run()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - begin))
+    return statistics.median(times)

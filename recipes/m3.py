@@ -21,6 +21,7 @@ from benchmarks.tokens.digits import write
 
 import anysize as az
 from anysize.core.verbs.fit import unfinished
+from anysize.core.verbs.panels import panels
 from anysize.tokens import M3
 
 
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
     eye = az.fit(digits / "train.jsonl", method=method, out=args.out / "eye", resume=unfinished(args.out / "eye"))
     frontier = az.measure(eye, digits / "test.jsonl")
     print(frontier.table())
-    frontier.to_html(args.out / "eye.html")
+    frontier.to_html(args.out / "eye.html", panels=panels(eye, digits / "test.jsonl", frontier))
     print(eye.at(tokens=4).export(args.out / "llava4").how)
 
 

@@ -22,6 +22,7 @@ from benchmarks.tokens.digits import write
 
 import anysize as az
 from anysize.core.verbs.fit import unfinished
+from anysize.core.verbs.panels import panels
 from anysize.tokens import MQT
 
 
@@ -46,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> None:
     queries = az.fit(digits / "train.jsonl", method=method, out=place, resume=unfinished(place))
     frontier = az.measure(queries, digits / "test.jsonl")
     print(frontier.table())
-    frontier.to_html(args.out / "queries.html")
+    frontier.to_html(args.out / "queries.html", panels=panels(queries, digits / "test.jsonl", frontier))
     question = [{"image": digits / "test" / "test0.png"}, {"text": "how full"}]
     print("at 5 tokens:", queries.at(tokens=5).generate([question], max_new_tokens=2))
 

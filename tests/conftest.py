@@ -215,9 +215,21 @@ def flips(path: Path, count: int = 40) -> Iterator[int]:
     path.write_bytes(whole)
 
 
+def neighbour_overlap(reference: np.ndarray, other: np.ndarray, k: int = 10) -> float:
+    """The mean share of each row's k nearest rows by cosine that `other`, row by row the same items, has too."""
+
+    def nearest(vectors: np.ndarray) -> list[set[int]]:
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        orders = np.argsort(-(unit @ unit.T), axis=1, kind="stable")
+        return [set([row for row in order.tolist() if row != own][:k]) for own, order in enumerate(orders)]
+
+    return float(np.mean([len(one & two) / k for one, two in zip(nearest(reference), nearest(other), strict=True)]))
+
+
 def undigested(folder: Path) -> Path:
     """Make a saved model one whose manifest can be changed: as it was saved before files were recorded."""
     manifest = json.loads((folder / "anysize.json").read_text("utf-8"))
-    kept = {name: value for name, value in manifest.items() if name not in ("sha256", "files", "header")}
-    (folder / "anysize.json").write_text(json.dumps(kept), encoding="utf-8")
+    later = ("sha256", "files", "header", "facts")
+    kept = {name: value for name, value in manifest.items() if name not in later}
+    (folder / "anysize.json").write_text(json.dumps({**kept, "format": 1}), encoding="utf-8")
     return folder

@@ -8,23 +8,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from recipes.coding_sample import CODES, documents
 
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.beams.channels.channels import Channels
+from anysize.beams.channels.panel import Panel
 from anysize.core.model.contract import NestedModel
 from anysize.core.sizes.nesting import Nesting
 from anysize.tokens.retrieval.model import Interleaved
+from anysize.tokens.speech.clips import Clip
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
 from tests.conftest import WIDTH, WORDS, sentences
+from tests.tiny_speech import film, noise, tiny_speech
 from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
+LINKS = Channels.checked(
+    np.random.default_rng(0).standard_normal((8, 1, 1, 12)).view(complex), Panel(2, 3), np.repeat([0, 1], 4)
+)
 ROWS = np.random.default_rng(0).standard_normal((4, 12)).astype(np.float32)
 
 
 def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel], Any]]:
     """Kind -> how to make one, and what its `outputs` reads; `encoder` and `lm` are folders of tiny bases."""
     from anysize.backbones.sentence import Encoder
+    from anysize.beams import Beams
     from anysize.classify import Classifier
     from anysize.quantize import CausalLM
     from anysize.quantize.model.making import finished, prepared
@@ -52,6 +61,22 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
                 weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
         return made.for_task("text-matching")
 
+    def beams(kind: str) -> NestedModel:
+        method = Beams(beams=(2, 4), steps=3, sweep=2, rounds=1, batch_links=16, pool=1, from_=kind)  # type: ignore[arg-type]
+        return method.fit(LINKS.data())
+
+    def coder() -> NestedModel:
+        from anysize.coding import ICD, Document, Span
+        from anysize.coding.reading.data import data_of
+        from anysize.coding.records.dictionary import CodeDictionary
+
+        found = [
+            Document(str(place), text, tuple(Span(a, b, text[a:b], code) for a, b, code in spans))
+            for place, (text, spans) in enumerate(documents(12, 0))
+        ]
+        method = ICD(dims=(4, 8), candidates=(5, 10), folds=0, epochs=1, iterations=5)
+        return method.fit(data_of("clinic", found, CodeDictionary.of(CODES)))
+
     bits = Nesting(bits=(2, 8))
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
@@ -61,7 +86,11 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "classifier": (lambda: Classifier(Nesting(dims=(3, 12)), 12, ["cat", "dog"]), ROWS),
         "sae": (random_sae, torch.from_numpy(ROWS)),
         "quantized-encoder": (lambda: finished(prepared(layered(dims=(WIDTH,)), bits)), TEXTS),
+        "coder": (coder, TEXTS),
+        "codebook": (lambda: beams("channels"), LINKS),
+        "ssb-encoder": (lambda: beams("reports"), LINKS),
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
+        "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),

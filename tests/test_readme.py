@@ -6,14 +6,16 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from recipes.coding_sample import write as write_clinic
 
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
-from tests.tiny_vlm import write_questions
+from tests.tiny_vlm import write_howto, write_questions
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -75,6 +77,13 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
     write_pairs(tmp_path / "pairs.jsonl")
     if page == "tokens.md":
         write_questions(tmp_path)
+    if page == "interleaved.md":
+        write_howto(tmp_path)
+    if page == "coding.md":
+        write_clinic(tmp_path / "ruccod", train=60, test=20)
+        (tmp_path / "notes.txt").write_text("ИБС\n", encoding="utf-8")
+    if page == "beams.md":
+        shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 

@@ -14,15 +14,17 @@ WORDS = [
 ]
 
 
-def tiny_tokenizer(words: list[str] = WORDS) -> Any:
+def tiny_tokenizer(words: list[str] = WORDS, image: str = "<image>") -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    made = Tokenizer(
+        models.WordLevel({word.replace("<image>", image): place for place, word in enumerate(words)}, unk_token="<unk>")
+    )
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        extra_special_tokens={"image_token": "<image>"},
+        extra_special_tokens={"image_token": image},
     )  # fmt: skip
 
 
@@ -78,3 +80,48 @@ def write_questions(folder: Path) -> None:
         word = ("red", "green", "blue", "one", "two")[place % 5]
         rows.append({"image": f"pictures/{place}.png", "question": f"what is there {word}", "answer": word})
     (folder / "vqa.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def tiny_qwen(*, seed: int = 0, **text: Any) -> tuple[Any, Any]:
+    """A Qwen2.5-VL and its processor; a token is a square of 8 pixels, and windows have 2 x 2 tokens."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
+
+    from anysize.backbones.vision.qwen import Prepares
+
+    torch.manual_seed(seed)
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4,
+              "window_size": 16, "out_hidden_size": 16, "fullatt_block_indexes": [1],
+              "initializer_range": 0.3}  # fmt: skip
+    language = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "num_key_value_heads": 1, "vocab_size": len(WORDS), "max_position_embeddings": 64, "pad_token_id": 0,
+                "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.3,
+                "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+                } | text  # fmt: skip
+    config = Qwen2_5_VLConfig(
+        vision_config=vision, text_config=language, image_token_id=4, video_token_id=3, vision_start_token_id=3,
+        vision_end_token_id=3,
+    )  # fmt: skip
+    pictures = Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 64, "longest_edge": 1 << 20})
+    return Qwen2_5_VLForConditionalGeneration(config).eval(), Prepares(pictures, tiny_tokenizer(image="<|image_pad|>"))
+
+
+def write_howto(folder: Path) -> None:
+    """``vlm``, a model; ``howto``, documents and queries of words and pictures with judgements; and ``photo.png``."""
+    model, processor = tiny_llava()
+    model.save_pretrained(folder / "vlm")
+    processor.save_pretrained(folder / "vlm")
+    (folder / "howto" / "images").mkdir(parents=True)
+    (folder / "howto" / "qrels").mkdir()
+    lines: dict[str, list[str]] = {"corpus": [], "queries": [], "train": ["query-id\tcorpus-id\tscore"]}
+    lines["test"] = [*lines["train"]]
+    for place, (one, other) in enumerate(zip(drawn(20), drawn(20, seed=1), strict=True)):
+        for name, key, shown in (("corpus", f"d{place}", one), ("queries", f"q{place}", other)):
+            shown.save(folder / "howto" / "images" / f"{key}.png")
+            parts = [{"text": ("red", "green", "blue", "one", "two")[place % 5]}, {"image": f"images/{key}.png"}]
+            lines[name].append(json.dumps({"_id": key, "parts": parts}))
+        lines["test" if place % 5 == 0 else "train"].append(f"q{place}\td{place}\t1")
+    for name in ("corpus", "queries"):
+        (folder / "howto" / f"{name}.jsonl").write_text("\n".join(lines[name]))
+    for name in ("train", "test"):
+        (folder / "howto" / "qrels" / f"{name}.tsv").write_text("\n".join(lines[name]))
+    drawn(1, seed=2)[0].save(folder / "photo.png")

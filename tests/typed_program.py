@@ -5,6 +5,7 @@
 from typing import assert_type
 
 import anysize as az
+from anysize.core.model.faces import Pretrained
 from anysize.text import MRL, Embedder
 
 
@@ -12,6 +13,7 @@ def frontiers(path: str) -> az.Size:
     assert_type(az.__version__, str)
     data = assert_type(az.read(path), az.Data)
     assert_type(az.fit(path, method="mrl", out="made"), az.NestedModel)
+    assert_type(az.fit(path, method="smae", model=path), Pretrained).save("made")
     model = assert_type(az.load(path), az.NestedModel)
     assert_type(model.nesting, az.Nesting)
     assert_type(model.cost(), az.Cost)

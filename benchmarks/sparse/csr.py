@@ -26,7 +26,6 @@ from anysize.backbones.sentence import Encoder
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.data.records import Items, Retrieval
-from anysize.core.model.cost import latency_ms
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.nearest import rank, unit
 from anysize.evaluation.ranking import evaluate
@@ -37,6 +36,7 @@ from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments, kept, per_seed
 from benchmarks.evidence import write_row
+from benchmarks.timing import latency_ms
 
 PAPER = "Wen et al. 2025, Beyond Matryoshka: Revisiting Sparse Coding for Adaptive Representation, arXiv 2503.01776"
 COMMAND = "python -m benchmarks.sparse.csr --data DATA_DIR --cache CACHE_DIR"

@@ -8,6 +8,7 @@ several questions about a picture in one sequence, with all tokens.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: 
         return folder
     torch.manual_seed(seed)
     made = composites(pictures, test=False, seed=seed)
-    model = _model()
+    model = model_of()
     _warm(model, made, warm, seed)
     losses = _learn(model, made, steps, batch, seed)
     with new_directory(folder, marker=MARKER) as target:
@@ -42,12 +43,12 @@ def base(folder: Path, seed: int, *, warm: int = 150, steps: int = 1500, batch: 
     return folder
 
 
-def processor() -> Any:
-    """What prepares composites and their questions, a token a word."""
+def processor(ids: Mapping[str, int] = IDS) -> Any:
+    """What prepares pictures of `SIDE` pixels and texts of known words, a token a word."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
-    words = Tokenizer(models.WordLevel(IDS, unk_token="<unk>"))
+    words = Tokenizer(models.WordLevel(dict(ids), unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
@@ -59,19 +60,20 @@ def processor() -> Any:
     )
 
 
-def _model() -> Any:
+def model_of(ids: Mapping[str, int] = IDS) -> Any:
+    """A LLaVA of random weights that knows these words."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     common: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": BLOCKS,
               "num_attention_heads": HEADS}  # fmt: skip
     vision = CLIPVisionConfig(**common, image_size=SIDE, patch_size=PIXELS)
     language = LlamaConfig(
-        **common, num_key_value_heads=HEADS, vocab_size=len(WORDS), max_position_embeddings=512, pad_token_id=0,
+        **common, num_key_value_heads=HEADS, vocab_size=len(ids), max_position_embeddings=512, pad_token_id=0,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     joint: dict[str, Any] = {"image_seq_length": CELLS**2, "initializer_range": WIDTH**-0.5}
     config = LlavaConfig(
-        vision_config=vision.to_dict(), text_config=language.to_dict(), image_token_index=IDS["<image>"],
+        vision_config=vision.to_dict(), text_config=language.to_dict(), image_token_index=ids["<image>"],
         vision_feature_layer=-1, **joint,
     )  # fmt: skip
     return LlavaForConditionalGeneration(config)

@@ -37,11 +37,19 @@ class Asked(NamedTuple):
 
 
 @cache
-def _scans() -> tuple[np.ndarray, np.ndarray]:
+def scans() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 8, 8) scans, uint8, and which digit each is."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
     return (found.images * (255 / 16)).astype(np.uint8), found.target
+
+
+def of_digits(*, test: bool) -> list[np.ndarray]:
+    """For each digit, which scans of training or of the test show it; every fifth scan is for the test."""
+    _, labels = scans()
+    own = np.flatnonzero((np.arange(len(labels)) % 5 == 0) == test)
+    return [own[labels[own] == digit] for digit in range(10)]
 
 
 class Composites(NamedTuple):
@@ -54,17 +62,15 @@ class Composites(NamedTuple):
 
 
 def composites(count: int, *, test: bool, seed: int) -> Composites:
-    """Pictures of training or of test digits, every fifth of which is for the test."""
-    images, labels = _scans()
-    own = np.flatnonzero((np.arange(len(labels)) % 5 == 0) == test)
+    """Pictures of training or of test digits."""
+    images, labels = scans()
     rng = np.random.default_rng([seed, int(test)])
     allowed = rng.permuted(np.tile(np.arange(10), (count, 1)), axis=1)[:, :5]
     classes = np.take_along_axis(allowed, rng.integers(0, 5, (count, CELLS * CELLS)), 1).reshape(count, CELLS, CELLS)
-    of = [own[labels[own] == digit] for digit in range(10)]
     drawn = rng.random((count, CELLS, CELLS))
     chosen = np.zeros((count, CELLS, CELLS), dtype=np.intp)
-    for digit, scans in enumerate(of):
-        chosen = np.where(classes == digit, scans[(drawn * len(scans)).astype(np.intp)], chosen)
+    for digit, own in enumerate(of_digits(test=test)):
+        chosen = np.where(classes == digit, own[(drawn * len(own)).astype(np.intp)], chosen)
     there = rng.random((count, CELLS, CELLS)) < rng.uniform(0.4, 1.0, (count, 1, 1))
     tiles = images[chosen] * there[..., None, None]  # n, row, column, 8, 8
     pictures = tiles.transpose(0, 1, 3, 2, 4).reshape(count, SIDE, SIDE)

@@ -95,18 +95,18 @@ def test_codes_are_measured_on_the_embeddings_that_they_were_fitted_on(anysize, 
 def test_it_can_be_turned_off(tmp_path, encoder, kept, asked, monkeypatch):
     monkeypatch.setenv("ANYSIZE_CACHE_MB", "0")
     for _ in range(2):
-        encoder.keep()
+        encoder.keep_embeddings()
         encoder.encode(["ba"])
     assert asked == ["ba", "ba"]
     assert not kept.exists()
     monkeypatch.setenv("ANYSIZE_CACHE_MB", "much")
     with pytest.raises(AnysizeError, match="ANYSIZE_CACHE_MB is 'much'"):
-        Encoder(encoder.name).keep()
+        Encoder(encoder.name).keep_embeddings()
 
 
 def kept_by(path) -> Encoder:
     encoder = Encoder(str(path))
-    encoder.keep()
+    encoder.keep_embeddings()
     return encoder
 
 
@@ -145,7 +145,7 @@ def test_a_model_that_is_trained_on_is_another(encoder_path, kept):
         next(encoder.model.parameters()).mul_(1.5)
     after = encoder.encode(texts)
     assert np.abs(after - before).max() > 1e-3
-    encoder.keep()
+    encoder.keep_embeddings()
     assert np.array_equal(encoder.encode(texts), after)
     assert np.array_equal(kept_by(encoder_path).encode(texts), before)
 
@@ -158,7 +158,7 @@ def test_what_claims_to_be_this_model_and_gives_other_vectors_is_not_believed(en
     with torch.no_grad():
         next(other.model.parameters()).mul_(1.5)
     asked.clear()
-    other.keep()
+    other.keep_embeddings()
     other.encode(texts)
     assert sorted(asked) == sorted(texts)
 

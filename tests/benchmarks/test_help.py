@@ -13,7 +13,9 @@ PROGRAMS = sorted(
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
     for top in ("benchmarks", "recipes")
     for file in (ROOT / top).rglob("*.py")
-    if "parse_args(" in file.read_text("utf-8") and not file.name.endswith("_worker.py")
+    if '__name__ == "__main__"' in (text := file.read_text("utf-8"))
+    and (top == "recipes" or "parse_args(" in text)
+    and not file.name.endswith("_worker.py")
 )
 
 

@@ -75,3 +75,13 @@ def test_bash_takes_the_script_and_completes_with_it(tmp_path):
         "measure methods\n--gamma\n\ncomplete -o bashdefault -o default -F _anysize anysize\n",
         "",
     )
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
+def test_fish_asks_for_it_so(tmp_path):
+    (tmp_path / "anysize").write_text(f'#!/bin/sh\nexec {sys.executable} -m anysize "$@"\n')
+    (tmp_path / "anysize").chmod(0o755)
+    (tmp_path / "anysize.fish").write_text(SCRIPTS["fish"])
+    asked = f'set -x PATH {tmp_path} $PATH; source {tmp_path}/anysize.fish; complete -C "anysize measure --id"'
+    done = subprocess.run(["fish", "--no-config", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "--identical\n"

@@ -68,6 +68,7 @@ def filled(*words: str) -> Every:
         (["--tune", "full"], {"tune": "full"}),
         (["--task", "a=b", "--task=c=d"], {"task": ["a=b", "c=d"]}),
         (["--resume"], {"resume": True}),
+        (["--resume", "--resume"], {"resume": True}),  # said twice it says no more
         (["--no-symmetric"], {"symmetric": False}),
     ],
 )
@@ -88,7 +89,8 @@ def test_every_kind_of_field_is_filled(words, change):
         ([*GIVEN, "--batchsize", "4"], "there is no option --batchsize; did you mean --batch-size?"),
         ([*GIVEN, "--batch", "4"], "there is no option --batch; did you mean --batch-size?"),
         ([*GIVEN, "--jsn"], "there is no option --jsn; did you mean --json?"),
-        ([*GIVEN, "-x"], "there is no option -x"),
+        ([*GIVEN, "-x"], "there is no option -x; where it is a word, write -- before it"),
+        (["d", "--out", "-o"], "--out needs a value; one that begins with a hyphen is written --out=-o"),
         ([*GIVEN, "--resume=yes"], "--resume takes no value; got 'yes'"),
         ([*GIVEN, "-k", "x"], "--k: 'x' is not a whole number"),
         ([*GIVEN, "--rate", "fast"], "--rate: 'fast' is not a number"),

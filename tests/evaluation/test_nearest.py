@@ -5,7 +5,7 @@ import pytest
 
 from anysize.core.errors import AnysizeError
 from anysize.evaluation import nearest as neighbours
-from anysize.evaluation.nearest import directions, largest, neighbour_overlap, rank, unit
+from anysize.evaluation.nearest import directions, largest, rank, unit
 
 
 def plain_rank(queries, documents, k):
@@ -50,29 +50,6 @@ def test_rank_refuses_what_cannot_be_ranked():
         rank(np.zeros((1, 2)), np.zeros((1, 2)), 0)
     with pytest.raises(AnysizeError, match="best 1 of 0"):
         rank(np.zeros((1, 2)), np.zeros((0, 2)), 1)
-
-
-def test_overlap_is_the_plain_share():
-    random = np.random.default_rng(4)
-    reference = random.standard_normal((30, 8))
-    prefix = reference[:, :3]
-
-    def near(vectors, row):
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        order = np.argsort(-(vectors @ vectors[row]))
-        return {n for n in order.tolist() if n != row and n in order[order != row][:5]}
-
-    rows = [3, 7, 11]
-    expected = np.mean([len(near(reference, row) & near(prefix, row)) / 5 for row in rows])
-    assert neighbour_overlap(reference, prefix, 5, rows=rows) == pytest.approx(expected)
-    assert 0 < neighbour_overlap(reference, prefix, 5) < 1
-
-
-def test_overlap_with_itself_is_whole_even_among_copies():
-    copies = np.ones((6, 2))  # a row is not always its own first neighbour here
-    assert neighbour_overlap(copies, copies, 2) == 1.0
-    with pytest.raises(AnysizeError, match="more than k=6"):
-        neighbour_overlap(copies, copies, 6)
 
 
 def test_unit_leaves_zeros_alone():

@@ -92,6 +92,20 @@ def test_what_cannot_be_watched_is_refused(options, words, encoder_path, tmp_pat
         az.fit(str(write_pairs(tmp_path / "pairs.jsonl")), model=str(encoder_path), **options)
 
 
+def test_tensorboard_reads_the_losses_of_training(encoder_path, tmp_path, monkeypatch):
+    """Read back by TensorBoard's own reader: every loss that the model tells, and no other."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    data = str(write_pairs(tmp_path / "pairs.jsonl"))
+    made = az.fit(data, model=str(encoder_path), dims=(8, 32), **FULL, report_to=("tensorboard",), out=tmp_path / "m")
+    (folder,) = {file.parent for file in tmp_path.rglob("events.out.tfevents*")}
+    seen = events.EventAccumulator(str(folder))
+    seen.Reload()
+    (tag,) = (name for name in seen.Tags()["scalars"] if name.endswith("/loss"))
+    told = [one["loss"] for one in made.about["losses"]]
+    assert [one.value for one in seen.Scalars(tag)] == pytest.approx(told, rel=1e-5)
+
+
 def test_a_file_of_someone_else_is_not_replaced_by_what_was_seen(tmp_path):
     np.save(tmp_path / "v.npy", np.eye(16, 8, dtype=np.float32))
     (tmp_path / "m.watched.jsonl").write_text("mine")

@@ -29,6 +29,10 @@ class FeatureStore:
                     keys, vectors = shard["keys"], shard["vectors"]
                 self._rows.update(zip((key.tobytes() for key in keys), vectors, strict=True))
 
+    def leave_folder(self) -> None:
+        """Write no more there, for example since it goes; what was computed stays in memory."""
+        self.folder = None
+
     def look_up(self, texts: Sequence[str], cache: VectorCache) -> None:
         """Bring here what another process has of these texts in the cache."""
         self._rows.update(cache.take({_key(text) for text in texts} - self._rows.keys()))

@@ -77,7 +77,7 @@ class Encoder(TwoSided):
         """SHA-256 over its weights."""
         return weights_digest(self.model)
 
-    def keep(self) -> None:
+    def keep_embeddings(self) -> None:
         """
         From now on keep in the user's cache what is embedded, and take from there what this model embedded before.
 

@@ -51,10 +51,15 @@ class Option:
 
     @property
     def name(self) -> str:
-        """As it is typed: ``--batch-size``, ``--no-symmetric``; of a positional one, as it is shown."""
+        """
+        As it is typed: ``--batch-size``, ``--no-symmetric``, of a field ``from_`` ``--from``; of a positional one, as
+        it is shown.
+        """
         if self.positional:
             return str(self.metavar)
-        return f"--{'no-' if self.kind is bool and self.default is True else ''}{self.field.replace('_', '-')}"
+        return (
+            f"--{'no-' if self.kind is bool and self.default is True else ''}{self.field.rstrip('_').replace('_', '-')}"
+        )
 
     @property
     def value(self) -> str:

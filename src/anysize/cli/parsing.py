@@ -79,6 +79,12 @@ def _given(known: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, lis
     given, unknown = _read(words, valued, [named.get(name, (name,)) for name in flags])
     if unknown:
         name = unknown[0].partition("=")[0]
+        before = words[words.index(unknown[0]) - 1] if unknown[0] in words[1:] else ""
+        if any(before in names for names in valued):
+            written = f"{before}={unknown[0]}"
+            raise AnysizeError(f"{before} needs a value; one that begins with a hyphen is written {written}")
+        if not name.startswith("--"):
+            raise AnysizeError(f"there is no option {name}; where it is a word, write -- before it")
         like = nearest(name, [*named, "--json", "--help"])
         # Where none is like it, all of them would be too many to name.
         raise AnysizeError(f"there is no option {name}" + (f"; {like}" if like.endswith("?") else ""))

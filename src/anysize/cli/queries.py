@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anysize.core.data.beir import PARTS
+from anysize.core.data.files.media import Files
 from anysize.core.errors import DataError
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Texts, or vectors (q, d), and what each is called: its id, or its number from 1."""
+    """Texts and lists of parts, or vectors (q, d), and what each is called: its id, or its number from 1."""
 
     ids: list[str]
     queries: Any
@@ -39,19 +41,22 @@ def read_queries(source: str, what: str = "query") -> Queries:
         raise DataError(f"{name} holds no {what}; expected one a line")
     if not isinstance(_json(lines[0][1]), dict):
         return Queries([str(number) for number, _ in lines], [line.strip() for _, line in lines])
-    found = [_query(line, number, name, what) for number, line in lines]
-    return Queries([one for one, _ in found], [text for _, text in found])
+    files = Files(None if source == "-" else Path(source).parent)
+    found = [_query(line, f"{name} line {number}", number, what, files) for number, line in lines]
+    return Queries([one for one, _ in found], [query for _, query in found])
 
 
-def _query(line: str, number: int, name: str, what: str) -> tuple[str, str]:
+def _query(line: str, where: str, number: int, what: str, files: Files) -> tuple[str, Any]:
     values = _json(line)
-    text = values.get("text", values.get("query")) if isinstance(values, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f'{name} line {number} is no {what}; expected a JSON object with a "text" that is not empty')
-    own = values.get("_id", values.get("id", number))
+    values = values if isinstance(values, dict) else {}
+    parts = next((values[name] for name in PARTS if what == "query" and name in values), None)
+    query = values.get("text", values.get("query")) if parts is None else files.cell("parts", parts, where)
+    if parts is None and (not isinstance(query, str) or not query.strip()):
+        raise DataError(f'{where} is no {what}; expected a JSON object with a "text" that is not empty')
+    own = values.get("_id", values.get("query_id", values.get("id", number)))
     if isinstance(own, bool) or not isinstance(own, (str, int)):
-        raise DataError(f"{name} line {number} has the id {own!r}; expected text or a whole number")
-    return str(own), text
+        raise DataError(f"{where} has the id {own!r}; expected text or a whole number")
+    return str(own), query
 
 
 def _lines(source: str, name: str) -> Iterator[tuple[int, str]]:

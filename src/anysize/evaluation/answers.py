@@ -55,8 +55,11 @@ def questions_of(data: Data, part: Literal["all", "learn", "held out"] = "all") 
         ]
     else:
         found = list(zip(table["image"], table["question"], table["answer"], strict=True))
+    for image, question, _ in found:
+        if not isinstance(question, str) or not question.replace("<image>", "").strip():
+            raise DataError(f"the question about {shown(image)} is {shown(question)}; expected words")
     rows = [[{"image": image}, {"text": question}] for image, question, _ in found]
-    answers: list[Sequence[str]] = [[one] if isinstance(one, str) else list(one or ()) for _, _, one in found]
+    answers = [_answers(image, one) for image, _, one in found]
     return Questions(rows, answers, list(table["kind"]) if "kind" in table and "question" in table else None)
 
 
@@ -70,6 +73,16 @@ def _turns(turns: Any) -> Iterator[tuple[str, str]]:
     if len(said) % 2 or not all(isinstance(one, str) for one in said):
         raise DataError(f"a conversation is {shown(turns)}; expected turns of human and gpt, each with a value")
     yield from zip(said[::2], said[1::2], strict=True)
+
+
+def _answers(image: Any, said: Any) -> Sequence[str]:
+    """What a table says is right: a text or a number, several of these, or nothing."""
+    listed = [said] if isinstance(said, (str, int, float)) else list(said) if isinstance(said, (list, tuple)) else said
+    if listed is None:
+        return []
+    if not isinstance(listed, list) or not all(isinstance(one, (str, int, float)) for one in listed):
+        raise DataError(f"the answer about {shown(image)} is {shown(said)}; expected a text, a number, or several")
+    return [str(int(one)) if isinstance(one, float) and one.is_integer() else str(one) for one in listed]
 
 
 def plain(answer: str) -> str:

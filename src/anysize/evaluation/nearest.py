@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Num
@@ -76,26 +76,6 @@ def rank_by(
     return indices, scores
 
 
-def neighbour_overlap(
-    reference: Num[np.ndarray, "n d"],
-    other: Num[np.ndarray, "m e"],
-    k: int = 10,
-    *,
-    rows: Sequence[int] | np.ndarray | None = None,
-) -> float:
-    """
-    Mean share of each row's k nearest rows by cosine, itself left out, that `other` finds as `reference` does.
-
-    `reference` is (n, d), `other` (n, m), row by row the same items; `rows` are the positions to ask for, all unless
-    given. Raises `AnysizeError` if the counts differ or there are not k other rows.
-    """
-    if len(reference) != len(other) or len(reference) <= k:
-        raise AnysizeError(f"{len(reference)} and {len(other)} rows; expected as many in both, and more than k={k}")
-    chosen = np.arange(len(reference)) if rows is None else np.asarray(rows)
-    before, after = (_others(unit(vectors), chosen, k) for vectors in (reference, other))
-    return float((before[:, :, None] == after[:, None, :]).any(axis=2).mean())
-
-
 def unit(vectors: Num[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     """Rows scaled to length 1, float32, whatever their magnitude; a row of zeros stays zeros."""
     rows = _float32(vectors)
@@ -134,13 +114,6 @@ def _lengths(rows: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
 def _check_count(k: int, documents: int) -> None:
     if k < 1 or not documents:
         raise AnysizeError(f"cannot rank the best {k} of {documents} documents; expected at least 1 of 1")
-
-
-def _others(vectors: Float32[np.ndarray, "n d"], rows: Num[np.ndarray, " m"], k: int) -> Int64[np.ndarray, "m {k}"]:
-    """The nearest rows other than the row itself, which need not be its own first neighbour."""
-    found, _ = rank(vectors[rows], vectors, k + 1)
-    order = np.argsort(found == rows[:, None], axis=1, kind="stable")  # the row itself last, if it is there
-    return np.take_along_axis(found, order, axis=1)[:, :k]
 
 
 def _best(scores: Float32[np.ndarray, "batch n"], k: int) -> Int64[np.ndarray, "batch {k}"]:

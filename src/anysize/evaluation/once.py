@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.backbones.sentence import Encoder
-from anysize.core.model.faces import Corpus, Searches
+from anysize.core.model.faces import Corpus, Remembers, Searches
 
 if TYPE_CHECKING:
     from anysize.core.data.records import Items
@@ -60,8 +59,8 @@ class FeaturesOnce:
         given = part.rows if part.texts is None else part.texts
         if model.encoder is None:
             return model.features(given)
-        if isinstance(model.encoder, Encoder):
-            model.encoder.keep()
+        if isinstance(model.encoder, Remembers):
+            model.encoder.keep_embeddings()
         # A view that was made for one task keeps it.
         chosen: dict[str, Any] = {"task": task} if task and model.tasks and model.task is None else {}
         return model.features(given, side=side, progress=True, **precision(model), **chosen)

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from anysize.core.data.identical import without_itself
 from anysize.core.data.records import Judgements, Retrieval
 from anysize.core.errors import AnysizeError
+from anysize.evaluation.identical import without_itself
 
 Normalizer = Literal["relevant", "min", "k"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from anysize.core.data.identical import say, spare
 from anysize.core.errors import AnysizeError
 from anysize.core.model.faces import Embeds
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
+from anysize.evaluation.identical import say, spare
 from anysize.evaluation.neighbourhoods import kept, nearest_others
 from anysize.evaluation.once import FeaturesOnce
 from anysize.evaluation.ranking import evaluate_each

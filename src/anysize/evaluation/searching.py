@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from anysize.backbones.sentence import Encoder
 from anysize.core.frontier.timing import Scan
-from anysize.core.model.faces import Searches
+from anysize.core.model.faces import Remembers, Searches
 from anysize.evaluation.nearest import rank, rank_by
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class ByVectors:
         if text is None or self.asks.times_encoding:
             return scan
         encoder = self.asks.encoder  # not through `encode`, which may know the text already
-        read = encoder.embed if isinstance(encoder, Encoder) else self.asks.features
+        read = encoder.embed if isinstance(encoder, Remembers) else self.asks.features
         encode = partial(read, [text], side=self.side)
         return replace(scan, encode=encode, encoder=self.asks.origin)
 

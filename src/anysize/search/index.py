@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 
 from anysize.core.arguments import FLAG, PATH, TEXT, instance, many, one_of, takes, whole
-from anysize.core.errors import CheckpointError, DataError
+from anysize.core.errors import CheckpointError
 from anysize.core.shortly import shortly
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.sizes.size import Size
 from anysize.search.asking.results import Results
 from anysize.search.asking.stages import Stage
-from anysize.search.intake.given import check_vectors, items_of, many_queries, one_query
+from anysize.search.intake.encoding import Models
+from anysize.search.intake.given import items_of, many_queries, one_query
 from anysize.search.intake.ids import ids_of
-from anysize.search.intake.items import Encoder, embed
-from anysize.search.intake.models import at_size, check_model, load_model, model_of
+from anysize.search.intake.items import Encoder
+from anysize.search.intake.models import at_size, check_model, model_of
 from anysize.search.intake.passages import say_cut
-from anysize.search.intake.queries import check_queries
 from anysize.search.scoring.searcher import Searcher
 from anysize.search.store.manifest import Manifest, in_words, read_manifest
 from anysize.search.store.segment import Segment, open_segments
@@ -35,6 +36,7 @@ from anysize.search.store.sparse import codes_of
 from anysize.search.writing.build import METRICS, IndexOptions, build
 from anysize.search.writing.changes import Opened, append, compact, remove
 
+SIZE = TEXT | instance(Size, words="a Size")
 STAGES = TEXT | many(instance(Stage, words="a Stage"), "a list of stages")
 
 
@@ -46,8 +48,7 @@ class Index:
 
     def __init__(self, directory: Path, model: Any = None, opened: Opened | None = None) -> None:
         self.path = directory
-        self._model = model
-        self._reads_texts = False
+        self._models = Models(directory, model)
         self.segments = ()
         if opened is None:
             self.refresh()
@@ -95,8 +96,9 @@ class Index:
             path: Directory of the index.
             model: What encodes the items and later queries, or the path of one. None: the items are vectors and are
                 stored as they are.
-            items: Texts, vectors (n, d), `Items`, or an iterable of batches of these; or a table with a column of texts
-                or vectors (rows as dicts, a DataFrame, a `datasets.Dataset`) and perhaps ids.
+            items: Texts, lists of parts (texts and pictures), vectors (n, d), `Items`, or an iterable of batches of
+                these; or a table with a column of any of them (rows as dicts, a DataFrame, a `datasets.Dataset`) and
+                perhaps ids.
             ids: One id an item; without them, an `Items`' own, or consecutive numbers.
             block: Least width of a coordinate block; blocks end at sizes of the nesting.
             codes: Keep 4-bit codes of the first stage's prefix, for a faster shortlist.
@@ -142,7 +144,7 @@ class Index:
         if model is not None:
             encoder = at_size(model_of(model)[0], index.manifest)
             check_model(encoder, index.manifest, index.path)
-            index._model = encoder
+            index._models = Models(index.path, encoder)
         return index
 
     def refresh(self) -> None:
@@ -175,28 +177,29 @@ class Index:
     @property
     def model(self) -> Any:
         """The model that the index was built with, loaded at the first use."""
-        if self._model is None:
-            self._model = load_model(self.manifest, self.path)
-        return self._model
+        return self._models.at(self.manifest)
 
     @property
     def bytes(self) -> int:
         """Bytes of all files of the segments."""
         return self.manifest.bytes
 
-    @takes(k=whole(), stages=STAGES, approximate=TEXT)
+    @takes(k=whole(), stages=STAGES, approximate=TEXT, size=SIZE)
     def search(
         self,
-        query: str | np.ndarray,
+        query: str | Sequence[Mapping[str, Any]] | np.ndarray,
         k: int = 10,
         stages: Sequence[Stage] | str | None = None,
         approximate: str | None = None,
+        size: Size | str | None = None,
     ) -> Results:
         """
-        The `k` best items for a text, or for a vector (d,) or (1, d); all items if there are fewer.
+        The `k` best items for a text, a list of parts, or a vector (d,) or (1, d); all items if there are fewer.
 
-        A text is encoded by the index's model. A vector is what the items were: one before encoding if vectors were
-        encoded, else one as they are stored. Its length may be any that float64 holds.
+        A text is encoded by the index's model; so are parts, ``[{"text": ...}, {"image": ...}]``, if it reads such. A
+        vector is what the items were: one before encoding if vectors were encoded, else one as they are stored. Its
+        length may be any that float64 holds. `size` encodes the query at another size than the items were, by a model
+        whose vectors of both compare: fewer tokens a picture, fewer layers.
 
         Without `stages`, each segment runs the plan that its check at build found to lose nothing (`anysize info` says
         which), or whole rows are scanned. The answer for k hits is the beginning of that for more: hits up to 10, to
@@ -204,20 +207,23 @@ class Index:
         hits, whatever its score; of equal scores the earlier row is first. `approximate="hnsw"` shortlists with the
         graph where its check passed. With `stages`, each stage keeps what it says.
 
-        Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, and for bad stages.
+        Raises `AnysizeError` for a query of NaN, infinite values or zeros, or another width, for bad stages, and for a
+        size that the model does not offer or does not compare.
         """
-        return self.search_many(one_query(query), k, stages, approximate)[0]
+        return self.search_many(one_query(query), k, stages, approximate, size)[0]
 
-    @takes(k=whole(), stages=STAGES, approximate=TEXT)
+    @takes(k=whole(), stages=STAGES, approximate=TEXT, size=SIZE)
     def search_many(
         self,
-        queries: Sequence[str] | np.ndarray,
+        queries: Sequence[Any] | np.ndarray,
         k: int = 10,
         stages: Sequence[Stage] | str | None = None,
         approximate: str | None = None,
+        size: Size | str | None = None,
     ) -> list[Results]:
         """
-        `search` for several texts, or vectors (q, d), whose first stage is scanned together; `ms` is their mean.
+        `search` for several texts or lists of parts, or vectors (q, d), whose first stage is scanned together; `ms` is
+        their mean.
 
         Raises as `search` does, naming the query by its place; of no queries there are no results.
         """
@@ -225,10 +231,9 @@ class Index:
         if len(queries) == 0:
             return []
         opened = time.perf_counter()
-        if self.manifest.source != "vectors":
-            self._load(isinstance(queries, list))
+        self._models.ready(self.manifest, queries, size)
         begin = time.perf_counter()
-        vectors = self._encode(queries)
+        vectors = self._models.vectors(self.manifest, queries, size)
         encoded = time.perf_counter()
         encode = partial(codes_of, self.model) if self.manifest.sparse else None
         answers = self._searcher.search(vectors, int(k), stages, approximate, encode)
@@ -282,19 +287,3 @@ class Index:
         """Read every byte and compare checksums. Raises `CheckpointError`, naming the file that was altered."""
         for segment in self.segments:
             segment.verify()
-
-    def _load(self, texts: bool) -> None:
-        """Load the model, and what it loads at its first text, before the clock starts: paid once, by no query."""
-        model = self.model
-        if texts and not self._reads_texts:
-            embed(model, ["a"], "query")
-            self._reads_texts = True
-
-    def _encode(self, queries: list[str] | np.ndarray) -> np.ndarray:
-        if isinstance(queries, list):
-            if self.manifest.source == "vectors":
-                raise DataError(f"{self.path} was built from vectors; search it with a vector, not a text")
-            queries = embed(self.model, queries, "query")
-        elif self.manifest.source == "encoded":
-            queries = np.asarray(self.model.encode(check_vectors(queries, "query")))
-        return check_queries(queries, self.manifest.nesting.full.dims, self.manifest.metric)

@@ -68,7 +68,7 @@ def _base(model: Embedder) -> Embedder:
 def _principal(base: Embedder, data: Data, how: Mapping[str, bool]) -> Embedder:
     items = data.items()
     if base.encoder is not None and items.vectors is None:
-        base.encoder.keep()
+        base.encoder.keep_embeddings()
     features = items.vectors
     if features is None:
         features = base.features(items.texts or [], side="document", progress=True, **how)

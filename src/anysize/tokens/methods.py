@@ -16,12 +16,16 @@ class Budgeted(Method):
     """What all have in common: a vision-language model that learns at several budgets of tokens a picture."""
 
     axes: ClassVar[tuple[str, ...]] = ("tokens",)
+    example: ClassVar[str] = "llava-hf/llava-1.5-7b-hf"
     extra: ClassVar[str | None] = "vision"
 
     model: str | None = None
-    """The vision-language model to start from (LLaVA), or a language model beside --tower: a folder or a hub name."""
+    """The vision-language model to start from (LLaVA; for grids also Qwen2.5-VL), or a language model beside --tower: a
+    folder or a hub name."""
     tower: str | None = None
     """A vision tower to put before a language model; what joins the two learns first (see align-epochs)."""
+    tower_layer: int = -1
+    """Which of that tower's hidden states is read: -1 the last, -2 the one before it, as LLaVA does."""
     tokens: tuple[int, ...] | None = None
     """Tokens a picture to train, increasing, for example 1,4,16,64."""
     train: Literal["projector", "language", "all"] = "all"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anysize.backbones.vision.join import joined
-from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.errors import AnysizeError
 from tests.tiny_vlm import WORDS, drawn, tiny_processor, tiny_tokenizer
 
@@ -55,7 +55,7 @@ def test_the_parts_are_the_models_that_were_joined(folders, tower, tmp_path):
         assert int((both.ids == vlm.placeholder).sum()) == 16
         vlm.model.save_pretrained(tmp_path / "vlm")
         vlm.processor.save_pretrained(tmp_path / "vlm")
-        again = VisionLanguage.open(tmp_path / "vlm")
+        again = open_vlm(tmp_path / "vlm")
         tokens = vlm.encode(pixels)[:1]
         torch.testing.assert_close(again.logits(both, list(tokens)), vlm.logits(both, list(tokens)))
         inputs = again.processor(images=drawn(1), text="<image> how many", return_tensors="pt")
@@ -67,3 +67,14 @@ def test_what_cannot_be_opened_is_named(folders):
         joined("nowhere", folders / "lm")
     with pytest.raises(AnysizeError, match="cannot load the language model"):
         joined(folders / "dino", "nowhere")
+
+
+def test_the_layer_of_the_tower_that_is_named_is_read(folders):
+    pixels = torch.randn(1, 3, 24, 24)
+    vlm = joined(folders / "dino", folders / "lm", layer=-2)
+    with torch.no_grad():
+        seen = vlm.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        torch.testing.assert_close(vlm.encode(pixels), vlm.projector(seen[1][:, 1:]))  # after the first of two blocks
+    for layer in (-4, 3):
+        with pytest.raises(AnysizeError, match="of a tower of 2 blocks; expected -3 to 2"):
+            joined(folders / "dino", folders / "lm", layer=layer)

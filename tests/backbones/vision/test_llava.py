@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.errors import AnysizeError, DataError
 from tests.tiny_vlm import drawn, tiny_llava, tiny_processor
 
@@ -67,12 +68,16 @@ def test_a_question_that_writes_the_pictures_token_does_not_add_a_picture(vlm):
 def test_what_does_not_fit_is_refused_before_the_library(vlm):
     with pytest.raises(AnysizeError, match="the pictures have 4 tokens, and the questions have room for 1"):
         vlm.logits(vlm.batch([vlm.prompt("what")], [[1]]), [torch.zeros(4, 16)])
-    with pytest.raises(AnysizeError, match=r"takes 61 tokens, 1 of them for pictures, and the model reads 59"):
+    told = r"takes 61 tokens, 1 of them for pictures, with 5 more for its answer, and the model reads 64"
+    with pytest.raises(AnysizeError, match=told):
         vlm.batch([vlm.prompt("what " * 60)], [[1]], room=5)
     with pytest.raises(AnysizeError, match="patches of 8 pixels, the model in 6"):
         VisionLanguage(vlm.model, tiny_processor(24, 8))
+    other = VisionLanguage(vlm.model, tiny_processor(30, 6))
+    with pytest.raises(AnysizeError, match="makes pictures of 30 x 30 pixels, and the model sees 24 x 24"):
+        other.pixels(drawn(1))
     with pytest.raises(AnysizeError, match="cannot load the vision-language model 'nowhere'"):
-        VisionLanguage.open("nowhere")
+        open_vlm("nowhere")
 
 
 def test_a_chat_template_that_shows_no_picture_is_refused(vlm):
@@ -89,11 +94,11 @@ def test_opening_a_folder(tmp_path):
     model, processor = tiny_llava()
     model.save_pretrained(tmp_path / "vlm")
     processor.save_pretrained(tmp_path / "vlm")
-    opened = VisionLanguage.open(tmp_path / "vlm")
+    opened = open_vlm(tmp_path / "vlm")
     assert opened.shape == (4, 4)
     with torch.no_grad():
         pixels = opened.pixels(drawn(1))
         assert torch.equal(opened.encode(pixels), VisionLanguage(model, processor).encode(pixels))
     model.model.language_model.save_pretrained(tmp_path / "lm")
     with pytest.raises(AnysizeError, match="is of type 'llama'"):
-        VisionLanguage.open(tmp_path / "lm")
+        open_vlm(tmp_path / "lm")

@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from anysize.cli.parsing import parse
-from anysize.cli.verbs.choose import Choose, bytes_of, fraction, why
+from anysize.cli.verbs.choose import Choose, bytes_of, why
 from anysize.core.errors import AnysizeError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.record import Record
+from anysize.core.frontier.tolerance import tolerance, usual
 from anysize.core.sizes.size import Size
 
 
@@ -93,14 +94,26 @@ def test_no_demand_is_refused(measured):
 
 
 @pytest.mark.parametrize(("text", "share"), [("1%", 0.01), ("0.01", 0.01), (" 7 % ", 0.07), ("0", 0.0), (".5%", 0.005)])
-def test_fraction(text, share):
-    assert fraction(text) == pytest.approx(share)
+def test_tolerance(text, share):
+    assert tolerance(text) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("text", ["100%", "1", "-1%", "one", "1%%", "nan", ""])
 def test_not_a_fraction(text):
     with pytest.raises(AnysizeError, match="is not a share"):
-        fraction(text)
+        tolerance(text)
+
+
+def test_a_metric_in_decibels_may_lose_so_many_of_them():
+    sizes = {8: -3.0, 16: -1.4, 32: -1.0}
+    records = [Record(Size(beams=k), "nested", {"gap_db": gap, "se": 5 + gap}, k) for k, gap in sizes.items()]
+    frontier = Frontier(tuple(records), "gap_db")
+    assert frontier.cheapest(within=tolerance("0.5dB")).size.beams == 16
+    assert frontier.cheapest(within=tolerance("2.0 db")).size.beams == 8
+    assert frontier.cheapest(within=0.5).size.beams == 16  # a half of 1 dB, by the value's size
+    assert "<- cheapest within 0.5 dB" in frontier.table(within=usual("gap_db"))
+    with pytest.raises(AnysizeError, match="se is not in dB"):
+        frontier.cheapest(within=tolerance("1dB"), metric="se")
 
 
 @pytest.mark.parametrize(("text", "count"), [("256", 256), ("8KB", 8000), ("8 kib", 8192), ("1.5MB", 1_500_000)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +163,13 @@ def test_modules_that_are_none_are_told_or_one_sentence(tmp_path, anysize, conte
     said = anysize("info", tmp_path)
     if said.status:
         said.refused(str(tmp_path))
+
+
+def test_an_older_quantised_model_says_how_its_codes_are_kept_without_torch():
+    older = Path(__file__).parents[2] / "data" / "made-before-shares" / "quantized-lm"
+    assert "facts" not in json.loads((older / "anysize.json").read_text("utf-8"))
+    program = f"import sys; from anysize.cli.about.model import about_model; import pathlib; \
+print(about_model(pathlib.Path({str(older)!r})).text()); assert 'torch' not in sys.modules"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "codes" in told
+    assert "trained at 8, 4, 2, stored as planes" in told

@@ -199,20 +199,20 @@ def nothing(path: Path) -> None:
     return None
 
 
-@pytest.mark.parametrize("place", ["study", "links.h5"])
+@pytest.mark.parametrize("place", ["study", "links.sig"])
 def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, monkeypatch):
     made = tmp_path / place
     if place == "study":
         made.mkdir()
-        (made / "notes.ann").write_text("T1")
+        (made / "notes.stand").write_text("T1")
     else:
-        made.write_bytes(b"hdf")
+        made.write_bytes(b"sig")
     reader = "channels"
 
     def entry_points(*, group, name=None):
         listed = [
             importlib.metadata.EntryPoint(marker, f"{__name__}:{reader}", "anysize.readers")
-            for marker in ("*.ann", "*.h5")
+            for marker in ("*.stand", "*.sig")
             if group == "anysize.readers" and name in (None, marker)
         ]
         return importlib.metadata.EntryPoints(listed)
@@ -222,11 +222,11 @@ def test_what_is_no_table_is_read_by_whoever_registers_for_it(place, tmp_path, m
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     assert read(made).table["channel"] == [[1.0, 2.0]]
     reader = "broken"
-    with pytest.raises(DataError, match=r"cannot be read as \*\.(ann|h5) \('gain'\)"):
+    with pytest.raises(DataError, match=r"cannot be read as \*\.(stand|sig) \('gain'\)"):
         read(made)
     reader = "nothing"
-    with pytest.raises(DataError, match="gave None; expected Data"):
-        read(made)
+    with pytest.raises(DataError, match=r"holds no corpus\.jsonl|cannot tell what"):
+        read(made)  # it is not for this reader after all
 
 
 def test_what_is_held_out_goes_by_what_files_hold_and_not_by_their_names(folder):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from anysize.core.data.data import Data
-from anysize.core.data.identical import say, spare
 from anysize.core.data.records import Items, Table
 from anysize.core.errors import AnysizeError
+from anysize.evaluation.identical import say, spare
 from anysize.evaluation.ranking import evaluate_each
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from anysize.core.data.data import Data
+from anysize.core.data.held_out import key_of
+from anysize.core.data.read import read
 from anysize.core.data.records import Items, Table
 from anysize.core.errors import DataError
 
@@ -200,3 +204,41 @@ def test_data_says_what_it_is_in_a_line():
         "Data('none': nothing)",
     ]  # fmt: skip
     assert repr(Items(["0", "1"], ["a.wav", "b.wav"], "audio")) == "Items(2 sounds)"
+
+
+def test_pictures_in_memory_are_told_apart_by_all_of_their_content():
+    one = np.zeros((40, 40, 3), np.uint8)
+    other = one.copy()
+    other[20, 20, 1] = 7  # where an array written in words has dots
+    keys = [key_of([{"image": picture}]) for picture in (one, one.copy(), other, Image.fromarray(other), one[:20])]
+    assert keys[0] == keys[1]
+    assert keys[2] == keys[3]
+    assert len({*keys}) == 3
+    assert key_of([{"image": b"abc"}]) == json.dumps([{"image": hashlib.sha256(b"abc").hexdigest()}])
+
+
+def test_files_are_held_out_by_what_they_hold_whatever_they_are_called(tmp_path):
+    """Thirty folders with a picture 1.jpg each, no two the same, and every picture once more under another name."""
+    names = []
+    for place in range(30):
+        folder = tmp_path / f"folder {place}"
+        folder.mkdir()
+        for name in ("1.jpg", f"copy {place}.jpg"):
+            (folder / name).write_bytes(b"picture %d" % place)
+            names.append(f"{folder.name}/{name}")
+    rows = [json.dumps({"image": name, "question": "what?", "answer": str(row)}) for row, name in enumerate(names)]
+    (tmp_path / "asked.jsonl").write_text("\n".join(rows))
+    table = read(tmp_path / "asked.jsonl").table
+    kept, out = table.held_out("image")
+    sides = [{int(answer) // 2 for answer in side["answer"]} for side in (kept, out)]
+    assert not sides[0] & sides[1]
+    assert len(kept) == 2 * len(sides[0])
+    assert len(out) == 2 * len(sides[1])
+
+    hashes = {place: json.dumps(hashlib.sha256(b"picture %d" % place).hexdigest()) for place in range(30)}
+    below = {place for place, key in hashes.items() if 10 * int.from_bytes(
+        hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") < 2**64}  # fmt: skip
+    assert below
+    assert sides[1] == below
+    paths = [tmp_path / name for name in names]  # as a table that was made by hand may hold them
+    assert [key_of(path) for path in paths] == [key_of(cell) for cell in table["image"]]

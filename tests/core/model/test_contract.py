@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anysize.core import digests
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.core.files import read_json, write_json
 from anysize.core.model import checkpoint
@@ -138,9 +139,36 @@ def test_another_kind(saved):
 
 
 def test_a_newer_format(saved):
-    edit(saved, format=2)
-    with pytest.raises(CheckpointError, match="has format 2; this version reads 1"):
+    edit(saved, format=3)
+    with pytest.raises(CheckpointError, match="newer anysize, in format 3; this one reads up to 2, so update"):
         Projection.load(saved)
+
+
+def test_what_a_newer_version_says_besides_is_no_alteration(saved):
+    known = {name: value for name, value in read_json(saved / MANIFEST, "a model").items() if name != "sha256"}
+    write_json(saved / MANIFEST, digests.signed({**known, "moods": ["calm"]}))
+    with pytest.raises(CheckpointError, match=r"newer anysize: anysize\.json says moods, .* so update anysize"):
+        Projection.load(saved)
+    edit(saved, moods=["cross"])
+    with pytest.raises(CheckpointError, match="was altered"):
+        Projection.load(saved)
+
+
+@pytest.mark.parametrize("given", [0, True, "2", 1.0], ids=str)
+def test_a_format_that_is_none(saved, given):
+    edit(saved, format=given)
+    with pytest.raises(CheckpointError, match=r"its format is .*; it may be damaged"):
+        Projection.load(saved)
+
+
+def test_a_manifest_without_its_checksum_is_only_of_the_first_format(saved, model):
+    whole = read_json(saved / MANIFEST, "a model")
+    edit(undigested(saved), format=2)
+    with pytest.raises(CheckpointError, match="was altered"):
+        Projection.load(saved)
+    rest = {name: value for name, value in whole.items() if name not in ("facts", "sha256")}
+    write_json(saved / MANIFEST, digests.signed({**rest, "format": 1}))
+    assert torch.equal(Projection.load(saved)(EXAMPLE), model(EXAMPLE))
 
 
 def test_saving_refuses_a_foreign_directory(model, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, CheckpointError, DataError, SizeError
 from anysize.core.files import lock, write_json
+from anysize.core.registry import find, names
 from anysize.core.training import trainer as training
 from anysize.core.training.checkpoints import last_checkpoint
-from anysize.core.verbs.fit import fit
+from anysize.core.verbs.fit import Pretraining, fit
 from anysize.core.verbs.load import load
 from anysize.text.embedder.fit import encoder_of
 from anysize.text.embedder.method import MRL
@@ -325,3 +327,8 @@ def test_an_altered_checkpoint_is_named_and_the_one_before_it_serves(unfinished,
             fit(vectors, method=METHOD, out=unfinished, resume=True)
         file.write_bytes(whole)
     fit(vectors, method=METHOD, out=unfinished, resume=True)
+
+
+def test_type_checkers_are_told_of_every_method_that_gives_no_nested_model():
+    others = {name for name in names("methods") if find("methods", name).loads != "anysize.core.verbs.load:load"}
+    assert others == set(get_args(Pretraining))

@@ -5,12 +5,12 @@ import torch
 from torch.nn import functional
 
 import anysize as az
+from anysize.backbones.texts.token_windows import texts_of, windows
 from anysize.core.data.read import read
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.losses.tokens import divergence, next_token_loss
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.evaluation.next_token import texts_of, windows
 from anysize.quantize import CausalLM, MatQuant, QuantizedLM, Scheme
 from anysize.quantize.model.making import finished, prepared
 from anysize.quantize.model.mixing import average_bits, blocks, by_pattern, by_sensitivity, sensitivity

@@ -22,7 +22,7 @@ from anysize.quantize.training.objective import CodesTraining
 from anysize.quantize.training.omniquant import Call, _first_inputs, _sample, real_tokens
 from anysize.quantize.training.widths import widths
 from anysize.testing import check_nested_model
-from tests.conftest import WIDTH, WORDS, sentences, write_pairs
+from tests.conftest import WIDTH, WORDS, neighbour_overlap, sentences, write_pairs
 from tests.text.bases import SIDED, Kind, make
 
 
@@ -340,8 +340,6 @@ def test_every_verb(anysize, options, pairs, tmp_path):
 
 
 def test_with_texts_alone_a_width_keeps_the_neighbours_of_the_float_model(options, texts):
-    from anysize.evaluation.nearest import neighbour_overlap
-
     method = MatQuant(**{**options, "base": "minmax"})
     model = method.fit(read(texts))
     frontier = az.measure(model, texts)

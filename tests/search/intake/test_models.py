@@ -12,6 +12,7 @@ from anysize.core.errors import AnysizeError, CheckpointError, DataError
 from anysize.core.sizes.nesting import Nesting
 from anysize.search import Index
 from anysize.search import index as index_module
+from anysize.search.intake import encoding
 from anysize.search.intake.models import load_model
 from anysize.text.embedder.model import Embedder
 from tests.search.helpers import NESTING, HashModel, scores, vectors
@@ -51,7 +52,7 @@ def test_loading_the_model_is_no_part_of_a_query_s_time(tmp_path, embedder, monk
         clock[0] += 5
         return load_model(*given)
 
-    monkeypatch.setattr(index_module, "load_model", slowly)
+    monkeypatch.setattr(encoding, "load_model", slowly)
     monkeypatch.setattr(index_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     assert Index.open(tmp_path / "i").search(vectors(1, 32)[0]).encode_ms == 0
     assert clock == [5.0]

@@ -224,7 +224,7 @@ def test_stages_that_cannot_run_are_refused(tmp_path):
         Index.build(tmp_path / "none", SparseModel(), corpus, vectors=False, hnsw=True)
     with pytest.raises(SizeError, match="give one of the two"):
         Stage(24, active=8)
-    codes._model = SilentModel()
+    codes = Index.open(codes.path, model=SilentModel())
     with pytest.raises(DataError, match="no latent is active"):
         codes.search(query)
 

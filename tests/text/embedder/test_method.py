@@ -11,10 +11,10 @@ from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.sizes.widths import default_dims
-from anysize.evaluation.nearest import neighbour_overlap, rank
+from anysize.evaluation.nearest import rank
 from anysize.text.embedder.fit import encoder_of, head, training_features
 from anysize.text.embedder.method import MRL
-from tests.conftest import WIDTH, sentences, spread_vectors, write_pairs
+from tests.conftest import WIDTH, neighbour_overlap, sentences, spread_vectors, write_pairs
 
 
 def vectors_data(count: int = 400) -> Data:

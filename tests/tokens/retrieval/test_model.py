@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.backbones.vision.prompts import Batch
@@ -119,3 +120,15 @@ def test_an_item_that_cannot_be_read_is_named(tmp_path):
         made().encode([tmp_path / "broken.png"])
     with pytest.raises(AnysizeError, match="at least 2"):
         made(max_length=1)
+
+
+def test_a_picture_for_print_an_animation_and_a_wide_one_are_embedded_as_people_see_them(tmp_path):
+    wide = Image.new("RGB", (90, 20), (200, 30, 30))
+    wide.convert("CMYK").save(tmp_path / "print.tif")
+    wide.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("RGB", (90, 20), (0, 0, 255))])
+    view = made().at(tokens=4)
+    expected = np.repeat(view.encode([wide]), 2, 0)
+    found = view.encode([tmp_path / "print.tif", [{"image": tmp_path / "moving.gif"}]])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(DataError, match="has 300 x 2 pixels"):
+        view.encode([Image.new("RGB", (300, 2))])

@@ -162,3 +162,33 @@ def test_a_training_that_stopped_goes_on_to_the_same_weights(howto, tmp_path):
     shutil.rmtree(last)
     again = whole.fit(data, workdir=tmp_path / "b", resume=True)
     assert again.fingerprint == straight.fingerprint
+
+
+def test_what_a_training_does_not_read_whole_is_told_and_kept(howto, capfd):
+    method = MME(model=str(howto / "vlm"), tokens=(1, 16), epochs=1, batch_size=16, max_length=12)
+    model = method.fit(read(howto), workdir=howto / "short")
+    assert model.about["items_cut"] == {"tokens=16": 32}  # a word, 16 tokens and the end
+    assert "at tokens=16, 32 of 32 items are longer than the 12 tokens" in capfd.readouterr().err
+
+
+def test_texts_find_pictures_and_pictures_texts(howto, tmp_path):
+    pictures = [howto / "images" / f"{row}.png" for row in range(4)]
+    rows = [{"anchor": [{"text": WORDS[row]}], "positive": [{"image": pictures[row]}]} for row in range(4)]
+    method = MME(model=str(howto / "vlm"), tokens=(1, 4), epochs=40, batch_size=4, learning_rate=3e-3)
+    model = method.fit(read(rows), workdir=tmp_path / "a")
+    there = [row for row in range(4) if [{"text": WORDS[row]}] in read(rows).training_pairs()["anchor"]]
+    scores = model.encode([WORDS[row] for row in there]) @ model.encode([pictures[row] for row in there]).T
+    assert (scores.argmax(1) == scores.argmax(0)).all()
+    assert (scores.argmax(1) == np.arange(len(there))).all()
+    with pytest.raises(DataError, match=r"positive 1 \(from 0\): an item has neither words nor a picture"):
+        method.fit(read([rows[0], {**rows[1], "positive": [{"text": " "}]}, rows[2]]), workdir=tmp_path / "b")
+
+
+def test_judgements_of_items_that_are_not_there_are_counted(howto, tmp_path):
+    for name in ("docs.jsonl", "queries.jsonl"):
+        (tmp_path / name).write_text((howto / name).read_text())
+    shutil.copytree(howto / "images", tmp_path / "images")
+    (tmp_path / "qrels.tsv").write_text("query-id\tdoc-id\tscore\nq1\td1\t1\nq2\tgone\t1\nnobody\td3\t1\n")
+    data = read(tmp_path)
+    assert sum("not in the corpus" in note for note in data.notes) == 1
+    assert data.judged().queries.ids == ["q1", "q2"]

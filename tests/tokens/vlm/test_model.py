@@ -96,7 +96,7 @@ def test_budgets_that_the_grid_has_not_are_refused():
         NestedVLM(Nesting(tokens=(1, 9)), vlm, QUERIES)
     with pytest.raises(SizeError, match="trained for tokens 1, 4, 16"):
         pooled().answers(pooled().read(ASKED), tokens=[1, 2])
-    with pytest.raises(AnysizeError, match="takes 79 tokens, 16 of them for pictures, and the model reads 60"):
+    with pytest.raises(AnysizeError, match="takes 79 tokens, 16 of them for pictures, with 4 more for its answer, and"):
         pooled().generate([Asked(ASKED[0].picture, "what " * 63)], max_new_tokens=4)
 
 

@@ -5,9 +5,12 @@ import shlex
 
 import numpy as np
 import pytest
+import torch
 
+import anysize as az
 from anysize.cli.main import run
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.model.reported import took_in_words
 from anysize.core.verbs.inputs import inputs_of, together
 from anysize.tokens.chooser import Chooser
 from tests.tiny_vlm import write_questions
@@ -38,8 +41,12 @@ def test_a_picture_and_a_question(place, capsys):
             .at(tokens=tokens)
             .generate([[{"image": place / "pictures" / "3.png"}, {"text": "what is there"}]], max_new_tokens=3)
         )
-        assert json.loads(out)["output"] == expected[0]
-        assert err.startswith(f"{tokens} tokens a picture, {kept} bytes of keys and values; ran in")
+        told = json.loads(out)
+        assert told["output"] == expected[0]
+        assert (told["tokens"], told["cache_bytes"]) == (tokens, int(kept.replace(",", "")))
+        assert told["ms_to_first_token"] > 0
+        assert err.startswith(f"{tokens} tokens, {kept} cache bytes, ")
+        assert " ms to first token; ran in " in err
 
 
 def test_a_table_of_pictures_and_questions(place, tmp_path, capsys):
@@ -49,6 +56,33 @@ def test_a_table_of_pictures_and_questions(place, tmp_path, capsys):
     assert len(lines) == 40
     first = pooled().generate(inputs_of(place / "vqa.jsonl").items.rows[:1], max_new_tokens=2)
     assert json.loads(lines[0])["output"] == first[0]
+
+
+def test_an_answer_without_words_is_said(place, tmp_path, capsys):
+    model = pooled()
+    with torch.no_grad():
+        model.net.lm_head.weight.zero_()  # all words are equally likely, so the first is taken: the filler
+    model.save(tmp_path / "mute")
+    words = f"run {tmp_path}/mute AT/pictures/3.png 'what is there' --max-new-tokens 2"
+    assert said(place, words, capsys)[1] == "(nothing: the model ended its text at once)\n"
+    assert json.loads(said(place, f"{words} --json", capsys)[1])["output"] == ""
+    refused = said(place, words.replace("tokens 2", "tokens 0"), capsys)[2]
+    assert refused.endswith("max-new-tokens must be above zero; got 0\n")
+
+
+def test_what_each_item_took_is_kept_apart(place):
+    rows = inputs_of(place / "vqa.jsonl").items
+    model = pooled()
+    read = model.read(rows.rows)
+    model.chooser = Chooser((1, 4, 16), (20.0, 0.0, 0.0), (-20.0 * float(np.median(model.margins(read))), -5.0, 0.0))
+    ran = az.run(model, rows, size="auto", max_new_tokens=2, batch_size=16)
+    assert [one["tokens"] for one in ran.took] == model.chooser.pick(model.margins(read))
+    assert [one["cache_bytes"] for one in ran.took] == [128 * one["tokens"] for one in ran.took]
+    first = [one["ms_to_first_token"] for one in ran.took]
+    assert len(set(first)) == 3  # batches of 16, 16 and 8
+    assert took_in_words([{"tokens": 16, "ms": 2.5}]) == "16 tokens, 2.5 ms"
+    assert took_in_words([{"tokens": 1}, {"tokens": 2, "ms": 1234.5}]) == "1.5 tokens, 1,234 ms on average"
+    assert took_in_words([{}]) == ""
 
 
 def test_what_lacks_a_part_is_refused(place, capsys):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from anysize.core.sizes.nesting import Nesting
@@ -100,11 +101,12 @@ def test_only_the_parts_that_are_named_learn(parts, lora, what, tmp_path):
     assert all(weight.requires_grad for weight in model.parameters())
 
 
-def test_a_resumed_run_is_the_undisturbed_one(tmp_path):
+@pytest.mark.parametrize(("parts", "lora"), [("all", 0), ("projector", 0), ("language", 2)], ids=str)
+def test_a_resumed_run_is_the_undisturbed_one(parts, lora, tmp_path):
     def run(place, epochs, resume):
         model = queried()
         plan = TrainingPlan(epochs=epochs, batch_size=3, learning_rate=1e-2, checkpoints=4)
-        learn(model, LEARNT, plan, place, draw=Draw("log-uniform"), resume=resume)
+        learn(model, LEARNT, plan, place, draw=Draw("log-uniform"), parts=parts, lora=lora, resume=resume)
         return model.saved_state()
 
     whole = run(tmp_path / "whole", 4, False)
@@ -112,3 +114,6 @@ def test_a_resumed_run_is_the_undisturbed_one(tmp_path):
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "checkpoint-8")
     for name, value in run(tmp_path / "cut", 4, True).items():
         assert torch.equal(value, whole[name]), name
+    kept = load_file(next((tmp_path / "cut" / "checkpoints").glob("*/model.safetensors")))
+    assert any("vision_tower" in name for name in kept) == (parts == "all")
+    assert any("lora" in name for name in kept) == (lora > 0)

@@ -20,8 +20,8 @@ def joined(tower: str | os.PathLike[str], language: str | os.PathLike[str], *, l
     """
     A tower and a causal language model, each by folder or hub name, as one LLaVA; `layer` of the tower's hidden states.
 
-    Of a two-tower model (CLIP, SigLIP) the vision half is taken. Raises `AnysizeError` if either cannot be opened, or
-    the tower has no square patches.
+    Of a two-tower model (CLIP, SigLIP) the vision half is taken. Raises `AnysizeError` if either cannot be opened, the
+    tower has no square patches, or no such layer.
     """
     from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer, LlavaProcessor
 
@@ -34,6 +34,9 @@ def joined(tower: str | os.PathLike[str], language: str | os.PathLike[str], *, l
         tokenizer = pretrained(AutoTokenizer, language)
     if not isinstance(getattr(seer.config, "patch_size", None), int):
         raise AnysizeError(f"{os.fspath(tower)} does not see in square patches; expected a vision transformer")
+    depth = int(seer.config.num_hidden_layers)
+    if not -depth - 1 <= layer <= depth:
+        raise AnysizeError(f"layer {layer} of a tower of {depth} blocks; expected {-depth - 1} to {depth}")
     tokenizer.add_special_tokens({"extra_special_tokens": [IMAGE]})
     placeholder = tokenizer.convert_tokens_to_ids(IMAGE)
     if placeholder >= speaker.get_input_embeddings().num_embeddings:

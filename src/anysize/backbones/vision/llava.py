@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 
-from anysize.backbones.huggingface import opening, pretrained
+from anysize.backbones.huggingface import pretrained
 from anysize.backbones.vision.prompts import Batch, Prompt, batched, read_prompt
 from anysize.core.errors import AnysizeError, refused_as_damaged
+from anysize.core.model.cost import wait_for_gpu
 from anysize.core.quiet import quiet
 
 PROCESSOR = "processor"
 """Folder, beside our weights, of what prepares texts and pictures, in its own format."""
-
-KNOWN = ("llava",)
-"""Model types that can be opened."""
 
 QUESTION = "<image>\n{question}\n"
 """How a question is put to a model that says nothing itself."""
@@ -38,37 +36,42 @@ class VisionLanguage:
     Raises `AnysizeError` for another type of model, or a processor that was made for other patches.
     """
 
+    model_type = "llava"
+    """The type of model, as transformers names it."""
+
+    any_grid = False
+    """Whether the tower reads pictures of any size, so that `set_grid` says of which."""
+
     def __init__(self, model: Any, processor: Any = None) -> None:
-        if model.config.model_type not in KNOWN:
-            raise AnysizeError(
-                f"pictures of a model of type {model.config.model_type!r} have no budget; expected {' or '.join(KNOWN)}"
-            )
+        if model.config.model_type != self.model_type:
+            raise AnysizeError(f"a model of type {model.config.model_type!r} is no {self.model_type}")
         self.model = model
-        side = int(model.config.vision_config.image_size) // int(model.config.vision_config.patch_size)
-        self.shape: tuple[int, ...] = (side, side)
+        self.shape = self._shape()
         """How the tokens of a picture lie before any budget: rows and columns."""
         self.processor: Any = None
         if processor is not None:
             self.attach(processor)
 
-    @classmethod
-    def open(cls, name: str | os.PathLike[str]) -> Self:
-        """
-        A model by folder or hub name, in float32, with its processor; no code of it runs.
+    @staticmethod
+    def prepares(folder: str | os.PathLike[str], **options: Any) -> Any:
+        """What prepares texts and pictures, of a folder or hub name."""
+        from transformers import AutoProcessor
 
-        Raises `AnysizeError` if there is none that can be opened.
-        """
-        from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
+        return pretrained(AutoProcessor, folder, **options)
 
-        with opening("vision-language model", name):
-            kind = pretrained(AutoConfig, name).model_type
-            if kind not in KNOWN:
-                raise AnysizeError(
-                    f"{name} is of type {kind!r}; a vision-language model of type {' or '.join(KNOWN)} is expected"
-                )
-            model = pretrained(LlavaForConditionalGeneration, name, dtype=torch.float32)
-            processor = pretrained(AutoProcessor, name)
-        return cls(model.eval(), processor)
+    def read_processor(self, directory: Path) -> None:
+        """Attach the processor of a saved model. Raises `CheckpointError` if it cannot be read."""
+        with refused_as_damaged(f"what prepares pictures and texts in {directory} cannot be read"):
+            found = self.prepares(directory / PROCESSOR, local_files_only=True)
+        self.attach(found)
+
+    def _shape(self) -> tuple[int, ...]:
+        side = int(self.vision.image_size) // int(self.vision.patch_size)
+        return (side, side)
+
+    def set_grid(self, tokens: int) -> None:
+        """Scale every picture to so many tokens. Raises `AnysizeError` where the tower has one size of pictures."""
+        raise AnysizeError(f"a {self.model_type} sees pictures of one size, in {math.prod(self.shape)} tokens")
 
     def attach(self, processor: Any) -> None:
         """Give it what prepares texts and pictures. Raises `AnysizeError` if that was made for other patches."""
@@ -82,6 +85,11 @@ class VisionLanguage:
     def pixels(self, pictures: Sequence[Any]) -> torch.Tensor:
         """Pillow images -> (n, 3, rows, columns), as the tower takes them."""
         values = self.processor.image_processor(list(pictures), return_tensors="pt")["pixel_values"]
+        made, wanted = tuple(values.shape[-2:]), int(self.vision.image_size)
+        if made != (wanted, wanted):
+            raise AnysizeError(
+                f"the processor makes pictures of {made[0]} x {made[1]} pixels, and the model sees {wanted} x {wanted}"
+            )
         found: torch.Tensor = values.to(self.device, self.dtype)
         return found
 
@@ -98,6 +106,16 @@ class VisionLanguage:
                 'a class token is left out by vision_feature_select_strategy="default"'
             )
         return torch.stack(list(found))
+
+    def seen(self, shown: Any) -> Any:
+        """A Pillow image as the tower is given it, cut and scaled: a Pillow image again."""
+        from PIL import Image
+
+        prepare, values = self.processor.image_processor, self.pixels([shown])[0].float().cpu()
+        if prepare.do_normalize:
+            values = values * torch.tensor(prepare.image_std)[:, None, None]
+            values = values + torch.tensor(prepare.image_mean)[:, None, None]
+        return Image.fromarray((values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
 
     # Questions
 
@@ -116,8 +134,7 @@ class VisionLanguage:
 
     def batch(self, prompts: Sequence[Prompt], counts: Sequence[Sequence[int]], *, room: int = 0) -> Batch:
         """Prompts side by side; `room` tokens are left for what is generated."""
-        limit = getattr(self.text, "max_position_embeddings", None)
-        made = batched(prompts, counts, self.placeholder, self.filler, None if limit is None else limit - room)
+        made = batched(prompts, counts, self.placeholder, self.filler, self.longest, room)
         return Batch(*(part.to(self.device) for part in made))
 
     # The language model
@@ -129,8 +146,8 @@ class VisionLanguage:
         Raises `AnysizeError` if the pictures' tokens are not as many as their placeholders.
         """
         found = self.model(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
-            mm_encoder_outputs=self._given(batch, kept), logits_to_keep=last,
+            input_ids=batch.ids, attention_mask=batch.mask, use_cache=False, logits_to_keep=last,
+            mm_encoder_outputs=self._given(batch, kept), **self._where(batch, kept),
         )  # fmt: skip
         logits: torch.Tensor = found.logits
         return logits
@@ -138,23 +155,34 @@ class VisionLanguage:
     def hidden(self, batch: Batch, kept: Sequence[torch.Tensor]) -> torch.Tensor:
         """(n, tokens, width): what the language model's last block gives at each token; `kept` as for `logits`."""
         found = self.model.model(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
-            mm_encoder_outputs=self._given(batch, kept),
+            input_ids=batch.ids, attention_mask=batch.mask, use_cache=False,
+            mm_encoder_outputs=self._given(batch, kept), **self._where(batch, kept),
         )  # fmt: skip
         hidden: torch.Tensor = found.last_hidden_state
         return hidden
 
     @torch.no_grad()
-    def generate(self, batch: Batch, kept: Sequence[torch.Tensor], max_new_tokens: int) -> list[str]:
-        """What it answers, the likeliest token first at every step."""
+    def generate(
+        self,
+        batch: Batch,
+        kept: Sequence[torch.Tensor],
+        max_new_tokens: int,
+        first: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """What it answers, the likeliest token at every step; `first` is called once there is one of each answer."""
         with quiet():
             ids = self.model.generate(
                 input_ids=batch.ids, attention_mask=batch.mask, mm_encoder_outputs=self._given(batch, kept),
                 max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.filler,
-                eos_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id, stopping_criteria=[] if first is None else [_telling(first)],
+                **self._where(batch, kept, generating=True),
             )  # fmt: skip
         new = ids[:, batch.ids.shape[1] :]
         return [text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)]
+
+    def _where(self, batch: Batch, kept: Sequence[torch.Tensor], *, generating: bool = False) -> dict[str, Any]:
+        """What says where tokens stand: their positions, which the library counts by itself when it generates."""
+        return {} if generating else {"position_ids": batch.positions}
 
     def _given(self, batch: Batch, kept: Sequence[torch.Tensor]) -> dict[str, Any] | None:
         """What stands for the pictures; made anew for each call, since the library writes into it."""
@@ -169,11 +197,28 @@ class VisionLanguage:
 
     # What it is made of
 
+    def reads(self) -> tuple[int, int, int]:
+        """Tokens that the tower reads, pairs that attend to each other over all blocks, and what it gives on."""
+        patches = (int(self.vision.image_size) // int(self.vision.patch_size)) ** 2
+        return patches + 1, int(self.vision.num_hidden_layers) * (patches + 1) ** 2, patches
+
+    @property
+    def tower(self) -> nn.Module:
+        """What sees the pictures."""
+        module: nn.Module = self.model.model.vision_tower
+        return module
+
     @property
     def projector(self) -> nn.Module:
         """What makes the tower's patches tokens of the language model."""
         module: nn.Module = self.model.model.multi_modal_projector
         return module
+
+    @property
+    def patch_width(self) -> int:
+        """How wide the patches are that a projector is given. Raises `AnysizeError` if there cannot be another one."""
+        layers = self.model.config.vision_feature_layer
+        return int(self.vision.hidden_size) * (1 if isinstance(layers, int) else len(layers))
 
     def set_projector(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         """Put another projector in its place, whose tokens lie as `shape` says."""
@@ -184,6 +229,12 @@ class VisionLanguage:
     def tokenizer(self) -> Any:
         """Of the language model."""
         return self.processor.tokenizer
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens the language model reads; None if any number."""
+        found: int | None = getattr(self.text, "max_position_embeddings", None)
+        return found
 
     @property
     def text(self) -> Any:
@@ -219,12 +270,23 @@ class VisionLanguage:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the tower."""
-        return next(iter(self.model.model.vision_tower.parameters())).dtype
+        return next(iter(self.tower.parameters())).dtype
 
 
-def read_processor(directory: Path) -> Any:
-    """The processor of a saved model. Raises `CheckpointError` if it cannot be read."""
-    from transformers import AutoProcessor
+def _telling(first: Callable[[], None]) -> Any:
+    """What stops no answer, and is asked after each token whether to: it calls `first` after the first."""
+    from transformers import StoppingCriteria
 
-    with refused_as_damaged(f"what prepares pictures and texts in {directory} cannot be read"):
-        return pretrained(AutoProcessor, directory / PROCESSOR, local_files_only=True)
+    class Telling(StoppingCriteria):
+        """Knows whether it has told."""
+
+        told = False
+
+        def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+            if not self.told:
+                wait_for_gpu()
+                first()
+                self.told = True
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    return Telling()

@@ -83,21 +83,38 @@ def read_prompt(tokenizer: Any, text: str, placeholder: int, *, pictures: int, a
     return Prompt(tuple(pieces), tuple(wanted))
 
 
+def check_room(prompt: Prompt, counts: Sequence[int], limit: int | None, room: int = 0) -> None:
+    """
+    Raise `AnysizeError` if a prompt and `room` tokens of an answer to come are longer than `limit` tokens.
+
+    Nothing is cut: with its end a prompt would lose its question or its answer.
+    """
+    length = prompt.length(counts)
+    if limit is None or length + room <= limit:
+        return
+    written = f", with {room} more for its answer" if room else ""
+    raise AnysizeError(
+        f"a question takes {length} tokens, {sum(counts)} of them for pictures{written}, and the model reads {limit}; "
+        "ask in fewer words or at fewer tokens a picture"
+    )
+
+
 def batched(
-    prompts: Sequence[Prompt], counts: Sequence[Sequence[int]], placeholder: int, filler: int, limit: int | None = None
+    prompts: Sequence[Prompt],
+    counts: Sequence[Sequence[int]],
+    placeholder: int,
+    filler: int,
+    limit: int | None = None,
+    room: int = 0,
 ) -> Batch:
     """
     Prompts with their answers at `counts[row][picture]` tokens a picture.
 
-    Raises `AnysizeError` if one is longer than `limit` tokens: cut, it would lose its answer.
+    Raises `AnysizeError` as `check_room` does.
     """
     rows = []
     for prompt, row in zip(prompts, counts, strict=True):
-        if limit is not None and prompt.length(row) > limit:
-            raise AnysizeError(
-                f"a question takes {prompt.length(row)} tokens, {sum(row)} of them for pictures, and the model reads "
-                f"{limit}; ask at fewer tokens a picture"
-            )
+        check_room(prompt, row, limit, room)
         rows.append((prompt.ids(row, placeholder), list(prompt.answer)))
     longest = max(len(ids) + len(answer) for ids, answer in rows)
     shape = (len(rows), longest)

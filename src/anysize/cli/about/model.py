@@ -29,7 +29,7 @@ def about_model(path: Path) -> About:
         "made_by": made_by,
         "method": about.get("method"),
         "base": about.get("options", {}).get("model"),
-        **as_object(manifest.get("facts")),
+        **(as_object(manifest["facts"]) if "facts" in manifest else _facts_of_older(path, manifest["config"])),
         **prompts(_settings_of_model(path, manifest)),
         "learnt_from": about.get("data", {}).get("name"),
         "measured": measured,
@@ -40,6 +40,17 @@ def about_model(path: Path) -> About:
         "bytes_on_disk": bytes_on_disk(path),
     }
     return About(path, "model", facts, sizes, f"anysize {'choose' if measured else 'measure'} {path} ...")
+
+
+def _facts_of_older(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """What a model that was saved before manifests said it would have said of itself."""
+    from anysize.core.errors import CheckpointError
+    from anysize.quantize.model.plan import Plan
+
+    try:
+        return {"codes": Plan.from_json(config).text()} if "quantization" in config else {}
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / 'anysize.json'} was changed by hand: {error}") from None
 
 
 def _settings_of_model(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Choose:
     frontier: Annotated[Path, Positional("MODEL_OR_FRONTIER")]
     """A model that `anysize measure` has measured, or a frontier as JSON."""
     within: str | None = None
-    """The quality that may be lost, as a share of that at full size: 1% or 0.01."""
+    """The quality that may be lost, as a share of that at full size: 1% or 0.01; of a metric in dB also 0.5dB."""
     as_good_as: str | None = None
     """An arm that the size must be as good as, for example original."""
     max_bytes: str | None = None
@@ -44,12 +44,13 @@ class Choose:
         from anysize.cli.notes import tell
         from anysize.core.errors import AnysizeError
         from anysize.core.frontier.table import no_slower
+        from anysize.core.frontier.tolerance import tolerance
 
         frontier = read_frontier(self.frontier)
         if all(given is None for given in (self.within, self.as_good_as, self.max_bytes, self.max_ms)):
             raise AnysizeError("say what to choose by: --within, --as-good-as, --max-bytes or --max-ms")
         record = frontier.cheapest(
-            within=None if self.within is None else fraction(self.within),
+            within=None if self.within is None else tolerance(self.within),
             as_good_as=self.as_good_as,
             max_bytes=None if self.max_bytes is None else bytes_of(self.max_bytes),
             max_ms=self.max_ms,
@@ -83,13 +84,13 @@ class Chosen:
 
 def why(frontier: Frontier, record: Record, metric: str | None = None) -> str:
     """What it keeps of the full size's quality, and how much less it costs: "keeps 97.1 %, 4.1 times fewer bytes"."""
-    from anysize.core.frontier.record import LOWER
+    from anysize.core.frontier.record import is_lower
 
     full, metric = frontier.full(record.arm), metric or frontier.metric
     if record.size == full.size:
         return "the full size"
     before, now = full.metrics[metric], record.metrics[metric]
-    share = before > 0 and metric not in LOWER
+    share = before > 0 and not is_lower(metric)
     kept = f"keeps {100 * now / before:.1f} %" if share else f"{metric} {now:.3f} of {before:.3f}"
     costs = {"bytes": (full.bytes, record.bytes), "parameters": (full.parameters, record.parameters)}
     less = [f"{whole / part:.1f} times fewer {name}" for name, (whole, part) in costs.items() if whole and part]
@@ -108,17 +109,6 @@ def read_frontier(path: Path) -> Frontier:
     if path.is_dir():
         raise AnysizeError(f"{path} has not been measured; run: anysize measure {path} DATA")
     raise AnysizeError(f"{path} does not exist; expected a measured model, or a frontier as JSON")
-
-
-def fraction(text: str) -> float:
-    """A share as people type it: ``1%`` or ``0.01``. Raises `AnysizeError` if it is not from 0 to below 1."""
-    from anysize.core.errors import AnysizeError
-
-    found = re.fullmatch(r"(\d*\.?\d+)\s*(%?)", text.strip())
-    share = float(found[1]) / (100 if found[2] else 1) if found else 1.0
-    if not share < 1:
-        raise AnysizeError(f"{text!r} is not a share of quality; write it like 1% or 0.01, below 100%")
-    return share
 
 
 def bytes_of(text: str) -> int:

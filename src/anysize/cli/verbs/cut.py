@@ -24,9 +24,8 @@ class Cut:
     out: Annotated[str, "PATH"]
     """Where to write it."""
     format: str | None = None
-    """Of a quantised model: safetensors (ordinary, with float weights; the default), onnx, gguf or
-    compressed-tensors (with the codes). Of a sparse autoencoder: saelens (the default) or sparse-encoder (with the
-    encoder of texts that it was fitted on)."""
+    """One of the formats that models of this kind have, for example onnx, gguf, saelens or csv; the first unless given.
+    A name that is none of them lists them."""
     task: str | None = None
     """Of a model with an adapter per task: the task to cut out."""
 

@@ -44,8 +44,8 @@ class Measure:
     identical: Literal["drop", "ids", "keep"] = "drop"
     """A document that is the query itself: drop it from that ranking, unless judged relevant; go by ids alone, as BEIR
     does; or keep it, as trec_eval does."""
-    within: str = "1%"
-    """Mark the cheapest size that loses at most this much."""
+    within: str | None = None
+    """Mark the cheapest size that loses at most this much: 1% unless given, of a metric in dB 0.5dB."""
     json: Path | None = None
     """Write the frontier here as JSON; without a file, print it and nothing else."""
     html: Path | None = None
@@ -58,18 +58,19 @@ class Measure:
     def run(self) -> Measured:
         """Measure, write what was asked for, and leave the frontier beside the model for `choose`."""
         from anysize.cli.notes import read_told, tell
-        from anysize.cli.verbs.choose import fraction
         from anysize.core.digests import signed
         from anysize.core.errors import AnysizeError
         from anysize.core.files import README, as_json, check_file, theirs, write_together
         from anysize.core.frontier.page import page
         from anysize.core.frontier.plot import drawn
+        from anysize.core.frontier.tolerance import tolerance, usual
         from anysize.core.model.manifest import MANIFEST
         from anysize.core.verbs.card import model_card
         from anysize.core.verbs.load import load
         from anysize.core.verbs.measure import measure
+        from anysize.core.verbs.panels import panels
 
-        within = fraction(self.within)
+        within = None if self.within is None else tolerance(self.within)
         folder = Path(self.model)
         beside = folder / "frontier.json"
         for file in (self.json, self.html, self.png, beside if folder.is_dir() else None):
@@ -82,12 +83,13 @@ class Measure:
         data = read_told(self.data)
         more = {} if self.options is None else vars(self.options)
         frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, **more)
+        within = usual(frontier.metric) if within is None else within
         tell(note for note in frontier.meta.get("notes", ()) if note not in data.notes)
         files = {beside: as_json(signed(frontier.to_json()))}
         if self.json:
             files[self.json] = files[beside]
         if self.html:
-            files[self.html] = page(frontier).encode()
+            files[self.html] = page(frontier, panels(model, data, frontier)).encode()
         if self.png:
             files[self.png] = drawn(frontier, self.png, chosen=frontier.cheapest(within=within).size)
         card = {}
@@ -128,12 +130,16 @@ class Measured:
 
     def text(self) -> str:
         """The table, what it was measured on, and the next command."""
+        from anysize.core.frontier.tolerance import tolerated
+
         lines = [
             f"{self.frontier.meta['task']}, {self.frontier.metric}",
             self.frontier.table(within=self.within),
         ]
         lines += [f"wrote {file}" for file in self.written]
-        return "\n".join([*lines, f"next: anysize choose {self.model} --within {100 * self.within:g}%"])
+        return "\n".join(
+            [*lines, f"next: anysize choose {self.model} --within {tolerated(self.within).replace(' ', '')}"]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All records, and what to know before trusting them."""

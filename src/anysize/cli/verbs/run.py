@@ -42,7 +42,8 @@ class Run:
     """Where in a search the texts stand, to a model that embeds queries and documents differently."""
     out: Annotated[Path | None, "FILE"] = None
     """Write the outputs here instead: vectors to .npy, .npz, .safetensors or .jsonl, codes to the last three, labels
-    and texts to .jsonl. A run that was stopped goes on when the same command is given again."""
+    and texts to .jsonl; spans to .jsonl, or to a folder of brat files. A run that was stopped goes on when the same
+    command is given again."""
     batch_size: int | None = None
     """Items at once; more are faster and take more memory."""
     max_new_tokens: int | None = None
@@ -54,7 +55,9 @@ class Run:
     stop: Annotated[list[str], "WORDS"] = field(default_factory=list)
     """Of a language model: words that end a text."""
     top: int | None = None
-    """Of a classifier: how many of the most probable labels (5 unless given)."""
+    """Of a classifier: how many of the most probable labels (5 unless given); of a coder: codes of each span (1)."""
+    llm: Annotated[str | None, "URL"] = None
+    """Of a coder: an endpoint in OpenAI's form, such as http://localhost:8000/v1, that chooses among its candidates."""
 
     def run(self) -> Any:
         """Load, run, and write or tell."""
@@ -63,9 +66,9 @@ class Run:
         from anysize.core.files import check_file
         from anysize.core.verbs.run import job
 
-        if self.out is not None:
+        if self.out is not None and self.out.suffix:
             check_file(self.out)
-        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top")
+        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm")
         options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [])}
         running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
         tell(running.inputs.notes)
@@ -97,6 +100,8 @@ class Output:
     """As JSON has it."""
     alone: bool
     """Whether it is the only one, which needs no name."""
+    took: dict[str, float] = field(default_factory=dict)
+    """What the model tells of it: tokens, milliseconds to the first."""
 
     def text(self) -> str:
         """One line: a text as it is, of numbers the first."""
@@ -104,8 +109,8 @@ class Output:
         return found if self.alone else f"{printable(self.id)}  {found}"
 
     def to_json(self) -> dict[str, Any]:
-        """Id and output."""
-        return {"id": self.id, "output": self.output}
+        """Id, output, and what it took."""
+        return {"id": self.id, "output": self.output, **self.took}
 
 
 @dataclass(frozen=True)
@@ -135,12 +140,14 @@ class Written:
 def shown(output: Any) -> str:
     """An output in one line."""
     if isinstance(output, str):
-        return printable(output)
+        return printable(output) if output.strip() else "(nothing: the model ended its text at once)"
     if isinstance(output, dict) and output.keys() == {"latents", "values"}:
         pairs = sorted(zip(output["values"], output["latents"], strict=True), reverse=True)
         more = " ..." if len(pairs) > _SHOWN else ""
         listed = ", ".join(f"{latent}: {value:.3g}" for value, latent in pairs[:_SHOWN])
         return f"{len(pairs)} active: {listed}{more}" if pairs else "none active"
+    if isinstance(output, dict) and "spans" in output:
+        return _spans(output)
     if isinstance(output, list) and output and all(isinstance(one, dict) and "label" in one for one in output):
         return printable(", ".join(f"{one['label']} {one['probability']:.3f}" for one in output))
     if isinstance(output, list) and all(isinstance(one, float) for one in output):
@@ -151,18 +158,31 @@ def shown(output: Any) -> str:
     return printable(json.dumps(output, ensure_ascii=False))
 
 
+def _spans(output: dict[str, Any]) -> str:
+    """A line for each span: its place, what stands there, its code with the score, the code's name, and other codes."""
+    lines = []
+    for one in output["spans"]:
+        more = "".join(f"; {other['code']} {other['score']:.2f}" for other in one.get("others", ()))
+        code = "no code" if one["code"] is None else f"{one['code']} {one['score']:.2f} {one['name']}"
+        lines.append(f"{one['start']}-{one['end']}  {one['mention']}  ->  {code}{more}")
+    return "\n".join(map(printable, lines)) or "no span"
+
+
 def _each(running: Job) -> Iterator[Output]:
     import sys
     import time
 
+    from anysize.core.model.reported import took, took_in_words
     from anysize.core.verbs.run import each
 
     begin, ids = time.perf_counter(), running.inputs.items.ids
+    told: list[dict[str, float]] = []
     for part, found in each(running):
-        for name, output in zip(ids[part], running.shape.listed(found), strict=True):
-            yield Output(name, output, len(ids) == 1)
-    paid = f"{running.view.paid()}; " if running.view.paid() else ""
-    sys.stderr.write(f"{paid}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
+        told += took(found)
+        for name, output, cost in zip(ids[part], running.shape.listed(found), took(found), strict=True):
+            yield Output(name, output, len(ids) == 1, cost)
+    paid = took_in_words(told)
+    sys.stderr.write(f"{paid}{'; ' if paid else ''}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
 
 
 def _written(running: Job, out: Path) -> Written:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,23 +18,28 @@ _TOGETHER = 128
 
 @dataclass
 class Search:
-    """Find the items nearest to a text, or to a vector: a shortlist with a short prefix, then true scores."""
+    """Find the items nearest to a text, a picture, both or a vector: a shortlist by a prefix, then true scores."""
 
     index: Annotated[str, Positional("INDEX")]
     """An index that `anysize index` wrote."""
     query: Annotated[str | None, Positional("TEXT")] = None
-    """What to look for."""
+    """What to look for: a text, or the file of a picture."""
+    beside: Annotated[list[str], Positional("MORE")] = field(default_factory=list)
+    """What belongs to the query too, in order: pictures beside a text, texts beside a picture."""
     k: int = 10
     """How many hits."""
     stages: str | None = None
     """Stages as dims=SIZE:KEEP, ending with the full size, for example dims=64:200,dims=384; the first of an index of
     sparse codes may be active=32:200."""
+    size: str | None = None
+    """Size to encode the query at, where a model's vectors of two sizes compare: tokens=4 of an index at tokens=16.
+    Without it, the size of the index."""
     vector: str | None = None
     """A .npy file that holds the query as a vector, instead of a text."""
     queries: str | None = None
-    """Many queries, answered in order: a file with one a line, as text or as JSON with "text" (and perhaps "id"), or
-    - to read such lines from standard input; or a .npy file of vectors, (queries, dims). With --json, one object a
-    line."""
+    """Many queries, answered in order: a file with one a line, as text or as JSON with "text" or "parts" (and perhaps
+    "id"), or - to read such lines from standard input; or a .npy file of vectors, (queries, dims). With --json, one
+    object a line."""
     model: str | None = None
     """Where the index's model is now, if it was moved."""
     approximate: Literal["hnsw"] | None = None
@@ -55,8 +60,8 @@ class Search:
         open_ms = 1000 * (time.perf_counter() - begin)
         if asked is not None:
             return Several(self._each(index, asked.ids, asked.queries, open_ms))
-        query = self.query if self.query is not None else _vector(str(self.vector))
-        found = index.search(query, k=self.k, stages=self.stages, approximate=self.approximate)
+        query = _asked([self.query, *self.beside]) if self.query is not None else _vector(str(self.vector))
+        found = index.search(query, k=self.k, stages=self.stages, approximate=self.approximate, size=self.size)
         return Found(replace(found, load_ms=open_ms + found.load_ms))
 
     def _each(self, index: Any, ids: list[str], queries: Any, open_ms: float) -> Iterator[FoundFor]:
@@ -71,7 +76,7 @@ class Search:
                     refused.append((ids[start + row], answer))
                 else:
                     answer, open_ms = replace(answer, load_ms=open_ms + answer.load_ms), 0.0
-                    yield FoundFor(answer, ids[start + row], part[row] if isinstance(part[row], str) else None)
+                    yield FoundFor(answer, ids[start + row], _said(part[row]))
         if refused:
             name, why = refused[0]
             others = f" ({short_list(name for name, _ in refused)})" if len(refused) > 1 else ""
@@ -81,7 +86,7 @@ class Search:
         """Results for each query, or what it is refused for: one that cannot be asked takes no other's answer."""
         from anysize.core.errors import DataError
 
-        ask = partial(index.search_many, k=self.k, stages=self.stages, approximate=self.approximate)
+        ask = partial(index.search_many, k=self.k, stages=self.stages, approximate=self.approximate, size=self.size)
         try:
             return list(ask(part))
         except DataError:
@@ -121,7 +126,7 @@ class FoundFor(Found):
 
     query_id: str
     query: str | None
-    """Its text; None for a vector."""
+    """Its text, of parts the words; None for a vector."""
 
     def text(self) -> str:
         """The query above its hits."""
@@ -137,6 +142,25 @@ def _shown(text: str | None) -> str:
         return ""
     line = printable(" ".join(text.split()))
     return "  " + (line if len(line) <= 100 else line[:99] + "…")
+
+
+def _asked(words: list[str]) -> Any:
+    """A text, or the parts that words and pictures are. Raises `AnysizeError` for several words without a picture."""
+    from anysize.core.data.files.media import kind_of_file
+    from anysize.core.errors import AnysizeError
+    from anysize.core.verbs.inputs import together
+
+    if any(kind_of_file(word) for word in words) and (len(words) > 1 or Path(words[0]).exists()):
+        return together(words).items.rows[0]
+    if len(words) > 1:
+        raise AnysizeError(f'none of these {len(words)} is a picture; put a text of several words in quotes: "..."')
+    return words[0]
+
+
+def _said(query: Any) -> str | None:
+    from anysize.search.intake.parts import in_words, is_parts
+
+    return query if isinstance(query, str) else in_words(query) if is_parts(query) else None
 
 
 def _vector(path: str) -> Any:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from anysize.core.data.files.media import File
+import numpy as np
+
+from anysize.core.data.files.media import File, sha256_of
 from anysize.core.errors import DataError
 
 
@@ -31,11 +35,16 @@ def stable_hash(text: str) -> int:
 
 
 def key_of(cell: Any) -> str:
-    """A text by which a cell is told from others: a text itself, of a file its content, of a list of parts theirs."""
+    """A text that tells a cell from others: a text itself, what a file or picture holds, of a list of parts theirs."""
     return cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, ensure_ascii=False, default=_name)
 
 
 def _name(cell: Any) -> str:
     if isinstance(cell, bytes):
         return hashlib.sha256(cell).hexdigest()
-    return cell.sha256 if isinstance(cell, File) else str(cell)
+    if isinstance(cell, os.PathLike):  # never by its name, which other pictures may have in other folders
+        return cell.sha256 if isinstance(cell, File) else sha256_of(Path(cell))
+    held = np.asarray(cell)  # of an array or a Pillow picture its numbers: as words these are abbreviated
+    if held.dtype.kind not in "biufc":
+        return str(cell)
+    return hashlib.sha256(f"{held.shape} {held.dtype} ".encode() + held.tobytes()).hexdigest()

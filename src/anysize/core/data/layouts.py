@@ -31,7 +31,7 @@ SIDES = (
 )  # fmt: skip
 SCORES = ("score", "similarity_score", "similarity", "label", "relatedness_score", "is_duplicate")
 TEXTS = ("text", "sentence", "content", "document", "passage", "body", "contents", "doc")
-LABELS = ("label", "category", "class", "intent", "label_text")
+LABELS = ("label", "category", "class", "intent", "label_text", "code")
 IDS = ("_id", "id", "docid", "doc_id", "pid", "document_id")
 VECTORS = ("vectors", "vector", "embeddings", "embedding")
 EXPECTED = (

@@ -55,7 +55,7 @@ def _read(source: str | Path) -> Data:
         return _file(path)
     if isinstance(source, Path) or _looks_like_a_path(source):
         raise DataError(f"{source} does not exist")
-    return _hub(source)
+    return _registered(source) or _hub(source)
 
 
 def _folder(path: Path) -> Data:
@@ -66,25 +66,44 @@ def _folder(path: Path) -> Data:
     return read_beir(path)
 
 
-def _registered(path: Path) -> Data | None:
-    """What a reader of the group ``anysize.readers`` makes of a folder, or of a file that has no suffix of ours."""
+def _registered(source: Path | str) -> Data | None:
+    """
+    What a reader of the group ``anysize.readers`` makes of a folder, a file, or a name that is neither (``uma:2000``).
+
+    A pattern of a name has a colon. A reader gives None for what is not for it after all: most .npz hold vectors.
+    """
     for marker in names("readers"):
-        if any(path.glob(marker)) if path.is_dir() else fnmatch(path.name, marker):
-            try:
-                data = find("readers", marker)(path)
-            except (AnysizeError, MemoryError, ImportError):
-                raise
-            except Exception as error:  # a stranger's reader, over a stranger's file
-                raise DataError(f"{path} cannot be read as {marker} ({reason_of(error)})") from error
-            if not isinstance(data, Data):
-                raise DataError(f"the reader of {marker} gave {shown(data)}; expected Data")
+        if not _matches(source, marker):
+            continue
+        try:
+            data = find("readers", marker)(source)
+        except (AnysizeError, MemoryError, ImportError):
+            raise
+        except Exception as error:  # a stranger's reader, over a stranger's file
+            raise DataError(f"{source} cannot be read as {marker} ({reason_of(error)})") from error
+        if isinstance(data, Data):
             return data
+        if data is not None:
+            raise DataError(f"the reader of {marker} gave {shown(data)}; expected Data")
     return None
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a name stands for data that a registered reader draws, as ``uma:2000`` does."""
+    return any(_matches(name, marker) for marker in names("readers"))
+
+
+def _matches(source: Path | str, marker: str) -> bool:
+    if isinstance(source, str):
+        return ":" in marker and fnmatch(source, marker)
+    return any(source.glob(marker)) if source.is_dir() else fnmatch(source.name, marker)
 
 
 def _file(path: Path) -> Data:
     kind = rows.kind_of(path)
     packed = path.name.lower().endswith(".gz")
+    if kind in (".npy", ".npz") and not packed and (registered := _registered(path)) is not None:
+        return registered
     if kind in vectors.SUFFIXES and not packed:
         data = data_from_vectors(path.stem, vectors.vectors_of(path), str(path))
         labels, said = vectors.labels_of(path, len(data.items()))

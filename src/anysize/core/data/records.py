@@ -147,7 +147,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A retrieval task: queries, the documents to search, and which documents answer which query."""
+    """
+    A retrieval task: queries, the documents to search, and which documents answer which query.
+
+    It stands here, below what measures by it, because training learns from it too (`Data.training_pairs`), and what is
+    told of overlap compares its queries.
+    """
 
     queries: Items
     """Those that are judged. One without a relevant document scores 0, as trec_eval has it."""

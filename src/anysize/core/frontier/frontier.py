@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from anysize.core.digests import check_signature, signed
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import read_object, write_bytes, write_json
 from anysize.core.frontier.page import page
+from anysize.core.frontier.panel import Panel
 from anysize.core.frontier.plot import draw
 from anysize.core.frontier.record import Record, renamed
 from anysize.core.frontier.records import Records
@@ -47,9 +48,13 @@ class Frontier(Records):
         draw(self, Path(path), chosen=chosen)
 
     @takes(path=PATH)
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write one self-contained page: a chart, every metric in a sortable table, a budget to pick by."""
-        write_bytes(Path(path), page(self).encode())
+    def to_html(self, path: str | os.PathLike[str], *, panels: Sequence[Panel] = ()) -> None:
+        """
+        Write one self-contained page: a chart, every metric in a sortable table, a budget to pick by.
+
+        `panels` are what `anysize.core.verbs.panels.panels` makes of a model and data: what more its kind shows.
+        """
+        write_bytes(Path(path), page(self, panels).encode())
 
     @takes(path=PATH)
     def to_json(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import Records
+from anysize.core.frontier.records import NESTED, ORIGINAL, Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
 from anysize.core.sizes.menu import Value, written
 from anysize.core.sizes.size import Size
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def is_grid(frontier: Records) -> bool:
     """Whether the nested arm varies along exactly two axes."""
-    return "nested" in frontier.arms and len(axes_of(frontier)) == 2
+    return NESTED in frontier.arms and len(axes_of(frontier)) == 2
 
 
 def axes_of(frontier: Records) -> dict[str, list[Value]]:
     """The axes along which the nested arm varies, with their values, increasing."""
     found: dict[str, set[Value]] = {}
-    for record in frontier.arm("nested"):
+    for record in frontier.arm(NESTED):
         for axis, value in record.size.items():
             found.setdefault(axis, set()).add(value)
     return {axis: sorted(several) for axis, several in found.items() if len(several) > 1}
@@ -40,7 +40,7 @@ def draw_grid(figure: Figure, frontier: Records, *, chosen: Size | None) -> None
 
 def _cells(axes: Any, frontier: Records, chosen: Size | None) -> None:
     (down, rows), (across, columns) = axes_of(frontier).items()
-    records = {(one.size[down], one.size[across]): one for one in frontier.arm("nested")}
+    records = {(one.size[down], one.size[across]): one for one in frontier.arm(NESTED)}
     values = [one.metrics[frontier.metric] for one in records.values()]
     low, wide = min(values), max(max(values) - min(values), 1e-9)
     for y, row in enumerate(rows):
@@ -74,10 +74,10 @@ def _square(x: float, y: float, color: str, alpha: float, edge: str, width: floa
 
 def _times(axes: Any, frontier: Records, chosen: Size | None) -> None:
     """Every size as a dot as large as its bytes; those that no other beats are joined and named."""
-    records = frontier.arm("nested")
+    records = frontier.arm(NESTED)
     cost = "ms" if all(record.ms for record in records) else "bytes"
     most = max(record.bytes for record in records)
-    best = frontier.pareto("nested", cost)
+    best = frontier.pareto(NESTED, cost)
     for record in records:
         axes.scatter(
             getattr(record, cost), record.metrics[frontier.metric], s=24 + 150 * record.bytes / most, color=ACCENT,
@@ -92,10 +92,10 @@ def _times(axes: Any, frontier: Records, chosen: Size | None) -> None:
             xytext=(7, -11), textcoords="offset points", fontsize=9,
             color=INK if record.size == chosen else SOFT, fontweight="bold" if record.size == chosen else "normal",
         )  # fmt: skip
-    if "original" in frontier.arms:
-        whole = frontier.full("original").metrics[frontier.metric]
+    if ORIGINAL in frontier.arms:
+        whole = frontier.full(ORIGINAL).metrics[frontier.metric]
         axes.axhline(whole, color=SOFT, linewidth=1.2, linestyle=(0, (5, 4)), zorder=1)
-        axes.annotate("original", (0.01, whole), xycoords=("axes fraction", "data"), xytext=(0, 4),
+        axes.annotate(ORIGINAL, (0.01, whole), xycoords=("axes fraction", "data"), xytext=(0, 4),
                       textcoords="offset points", color=SOFT, fontsize=9)  # fmt: skip
     names = ":".join(records[0].size)
     axes.set_xlabel(UNITS[cost], color=SOFT, fontsize=10)

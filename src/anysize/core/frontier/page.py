@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from html import escape
 
 from anysize.core.frontier.grid import axes_of, is_grid
 from anysize.core.frontier.html import filled
+from anysize.core.frontier.panel import Panel
 from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import NESTED, Records, cheapness
+from anysize.core.frontier.records import NESTED, ORIGINAL, Records, cheapness
 from anysize.core.frontier.style import (
     UNITS,
     apart,
@@ -28,8 +30,8 @@ from anysize.core.sizes.menu import written
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
 
 
-def page(frontier: Records) -> str:
-    """The page as text. It loads nothing, and every word that came from data is escaped."""
+def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
+    """The page as text, with what more a family shows. It loads nothing; every word that came from data is escaped."""
     cost = drawn_cost(frontier)
     return filled(
         "anysize.core.frontier",
@@ -38,7 +40,10 @@ def page(frontier: Records) -> str:
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
         cells=_cells(frontier),
+        legend=_legend(frontier),
         chart=_chart(frontier, cost),
+        style="\n".join(dict.fromkeys(panel.style for panel in panels)),
+        panels="".join(f"<section><h2>{escape(one.title)}</h2>{one.body}</section>" for one in panels),
         table=_table(frontier),
         data=_data(frontier),
     )
@@ -89,7 +94,7 @@ def _cells(frontier: Records) -> str:
     if not is_grid(frontier):
         return ""
     (down, rows), (across, columns) = axes_of(frontier).items()
-    found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm("nested")}
+    found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm(NESTED)}
     low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
     lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
     lines += [*(f"<th>{written(column)}</th>" for column in columns), "</tr>"]
@@ -105,7 +110,7 @@ def _cells(frontier: Records) -> str:
 
 def _drawn(frontier: Records) -> str:
     """The arm whose intervals are drawn."""
-    return "nested" if "nested" in frontier.arms else frontier.arms[0]
+    return NESTED if NESTED in frontier.arms else frontier.arms[0]
 
 
 class _Scale:
@@ -148,25 +153,33 @@ def _chart(frontier: Records, cost: str) -> str:
             ends.append((scale.point(known[-1])[1], arm))
     ends.sort()
     for (_, arm), height in zip(ends, apart([height for height, _ in ends], 17), strict=True):
-        style = "font-weight:700" if arm == "nested" else f"fill:{palette[arm]}"
+        style = "font-weight:700" if arm == NESTED else f"fill:{palette[arm]}"
         place = f'x="{_WIDTH - _RIGHT + 12}" y="{height + 4:.1f}"'
         parts.append(f'<text class="{_kind(arm)}" {place} style="{style}">{escape(arm)}</text>')
     return "".join([*parts, '<circle class="ring" id="ring" r="11"/></svg>'])
 
 
+def _legend(frontier: Records) -> str:
+    """The arms by colour, for a window too narrow to show the chart's right end, where they are named."""
+    palette = colors(frontier.arms)
+    shades = {arm: "var(--accent)" if arm == NESTED else palette[arm] for arm in frontier.arms}
+    named = "".join(f'<span style="--c:{shade}">{escape(arm)}</span>' for arm, shade in shades.items())
+    return f'<p class="legend soft">{named}</p>'
+
+
 def _arm(frontier: Records, records: list[Record], scale: _Scale, color: str) -> list[str]:
     """One arm: its unbeaten sizes joined, a dot for each record; a lone original is a dashed line across."""
     parts, name = [], records[0].arm
-    if name == "original" and len(records) == 1:
+    if name == ORIGINAL and len(records) == 1:
         height = scale.point(records[0])[1]
         across = f"M{_LEFT} {height:.1f}H{_WIDTH - _RIGHT}"
         parts.append(f'<path d="{across}" stroke="{color}" stroke-width="1.4" stroke-dasharray="7 6"/>')
     best = records if _single(frontier) else frontier.pareto(name, scale.cost)
     joined = [scale.point(record) for record in best]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in joined)
-    width = 3.2 if name == "nested" else 2
+    width = 3.2 if name == NESTED else 2
     parts.append(f'<path class="{_kind(name)}" d="{path}" stroke="{color}" stroke-width="{width}"/>')
-    if name == "nested":
+    if name == NESTED:
         parts += [_whisker(record, frontier.metric, scale) for record in records if frontier.metric in record.intervals]
     for record in records:
         (x, y), row = scale.point(record), frontier.records.index(record)
@@ -188,7 +201,7 @@ def _whisker(record: Record, metric: str, scale: _Scale) -> str:
 def _size_names(frontier: Records, scale: _Scale) -> list[str]:
     """Below each cost, the size that has it: the nested arm's if there are several. Crowded ones are left out."""
     names: dict[float, Record] = {}
-    for record in sorted(frontier.records, key=lambda one: (one.arm == "nested", one.metrics[frontier.metric])):
+    for record in sorted(frontier.records, key=lambda one: (one.arm == NESTED, one.metrics[frontier.metric])):
         if getattr(record, scale.cost):
             names[getattr(record, scale.cost)] = record
     parts: list[str] = []
@@ -209,7 +222,7 @@ def _text(x: float, y: float, word: str, *, anchor: str = "middle") -> str:
 
 def _kind(arm: str) -> str:
     """The nested arm takes its colour from the page, which knows whether it is dark."""
-    return "a0" if arm == "nested" else ""
+    return "a0" if arm == NESTED else ""
 
 
 def _single(frontier: Records) -> bool:

@@ -11,7 +11,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.files import write_bytes
 from anysize.core.frontier.grid import draw_grid, is_grid
 from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import Records
+from anysize.core.frontier.records import NESTED, ORIGINAL, Records
 from anysize.core.frontier.style import (
     ACCENT,
     GRID,
@@ -72,13 +72,13 @@ def picture(frontier: Records, *, chosen: Size | None = None) -> Figure:
             text.set_parse_math(False)
         return figure
     palette, cost = colors(frontier.arms), drawn_cost(frontier)
-    lines = [arm for arm in frontier.arms if arm != "original" or len(frontier.arm(arm)) > 1]
+    lines = [arm for arm in frontier.arms if arm != ORIGINAL or len(frontier.arm(arm)) > 1]
     right = 0.985 - max(0.105, 0.0135 * max(map(len, lines), default=0))  # room for the names at the ends
     axes = figure.add_axes((0.075, 0.14, right - 0.075, 0.7))
     for arm in reversed(lines):
         _line(axes, frontier, arm, cost, palette[arm], MARKERS[lines.index(arm) % len(MARKERS)])
-    if "original" in frontier.arms and "original" not in lines:
-        _original(axes, frontier, palette["original"])
+    if ORIGINAL in frontier.arms and ORIGINAL not in lines:
+        _original(axes, frontier, palette[ORIGINAL])
     _frame(axes, frontier, cost)
     _name_ends(axes, [(_joined(frontier, arm, cost)[-1].metrics[frontier.metric], arm, palette[arm]) for arm in lines])
     if chosen is not None:
@@ -91,7 +91,7 @@ def picture(frontier: Records, *, chosen: Size | None = None) -> Figure:
 
 def _line(axes: Any, frontier: Records, arm: str, cost: str, color: str, marker: str) -> None:
     """The arm's sizes that no other of its sizes beats, joined; the rest as faint dots."""
-    nested, metric = arm == "nested", frontier.metric
+    nested, metric = arm == NESTED, frontier.metric
     best = _joined(frontier, arm, cost)
     rest = [record for record in frontier.arm(arm) if record not in best]
     costs, values = _points(best, cost, metric)
@@ -150,7 +150,7 @@ def _frame(axes: Any, frontier: Records, cost: str) -> None:
 
 def _original(axes: Any, frontier: Records, color: str) -> None:
     """The untouched model as a dashed line across, named where it begins."""
-    whole = frontier.full("original")
+    whole = frontier.full(ORIGINAL)
     value = whole.metrics[frontier.metric]
     axes.axhline(value, color=color, linewidth=1.3, linestyle=(0, (5, 4)), zorder=2)
     axes.annotate(
@@ -177,15 +177,15 @@ def _name_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
             xytext=(6, 0),
             textcoords="offset points",
             color=color,
-            fontsize=12 if arm == "nested" else 10.5,
-            fontweight="bold" if arm == "nested" else "normal",
+            fontsize=12 if arm == NESTED else 10.5,
+            fontweight="bold" if arm == NESTED else "normal",
             va="center",
             annotation_clip=False,
         )
 
 
 def _nested(frontier: Records, chosen: Size) -> Record:
-    found = [record for record in frontier.arm("nested") if record.size == chosen]
+    found = [record for record in frontier.arm(NESTED) if record.size == chosen]
     if not found:
         raise AnysizeError(f"{chosen} is not in the nested arm, so it cannot be marked")
     return found[0]
@@ -245,7 +245,7 @@ def _one_axis(frontier: Records) -> bool:
 def _widest_first(frontier: Records, cost: str) -> list[Record]:
     """Records that know the cost; the best nested one of each cost last, so that its name is the one that stays."""
     known = [record for record in frontier.records if getattr(record, cost)]
-    return sorted(known, key=lambda record: (record.arm == "nested", record.metrics[frontier.metric]))
+    return sorted(known, key=lambda record: (record.arm == NESTED, record.metrics[frontier.metric]))
 
 
 def _points(records: Iterable[Record], cost: str, metric: str) -> tuple[list[float], list[float]]:

@@ -17,8 +17,8 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
-LOWER = frozenset({"l0"})
-"""Metrics that are better when they are lower; of every other metric more is better."""
+LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor"})
+"""Metrics that are better when they are lower, also of a part (``wer_CORPUS``); of every other more is better."""
 
 _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
 """What an earlier version wrote -> what it is called; a name that began with a minus held the negative of its value."""
@@ -26,7 +26,12 @@ _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
 
 def goodness(metric: str, value: float) -> float:
     """The value, or its negative where lower is better, so that more is better."""
-    return -value if metric in LOWER else value
+    return -value if is_lower(metric) else value
+
+
+def is_lower(metric: str) -> bool:
+    """Whether lower values of it are better."""
+    return metric in LOWER or metric.partition("_")[0] in LOWER
 
 
 def renamed(metric: str) -> str:

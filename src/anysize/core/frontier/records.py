@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from anysize.core.arguments import TEXT, number, one_of, takes
+from anysize.core.arguments import TEXT, instance, number, one_of, takes
 from anysize.core.errors import AnysizeError
-from anysize.core.frontier.record import LOWER, Record, goodness
+from anysize.core.frontier.record import Record, goodness, is_lower
+from anysize.core.frontier.tolerance import Decibels, lowest
 from anysize.core.sizes.size import Size
 
 NESTED, ORIGINAL = "nested", "original"
 COSTS = ("bytes", "ms", "parameters", "flops")
+TOLERANCE = instance(Decibels, words="so many Decibels") | number(0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Records:
         """
         metric = metric or self.metric
         whole = self.full(NESTED if NESTED in self.arms else arm)
-        if not _value(whole, metric) > 0 or metric in LOWER:
+        if not _value(whole, metric) > 0 or is_lower(metric):
             raise AnysizeError(f"{metric} is {_value(whole, metric):.4g} at {whole.size}, so nothing is a share of it")
         best: dict[float, float] = {}
         for record in sorted(self.arm(arm), key=lambda one: _cost(one, cost)):
@@ -109,7 +111,14 @@ class Records:
         under = sum((x - w) * (u + v) / 2 for (w, u), (x, v) in pairwise(points))
         return under / ((points[-1][0] - points[0][0]) * _value(whole, metric))
 
-    @takes(within=number(0), as_good_as=TEXT, max_bytes=number(above=0), max_ms=number(above=0), metric=TEXT, arm=TEXT)
+    @takes(
+        within=TOLERANCE,
+        as_good_as=TEXT,
+        max_bytes=number(above=0),
+        max_ms=number(above=0),
+        metric=TEXT,
+        arm=TEXT,
+    )
     def cheapest(
         self,
         within: float | None = None,
@@ -122,7 +131,8 @@ class Records:
         """
         The record to use under the given demands, which combine.
 
-        `within=0.01` asks for at least (1 - 0.01) of the arm's value at its full size; `as_good_as="original"` for
+        `within=0.01` asks for at least (1 - 0.01) of the arm's value at its full size, and ``within=Decibels(0.5)`` for
+        no more than 0.5 below it, of a metric in dB; `as_good_as="original"` for
         at least that arm's value at its full size. With either, the cheapest record that meets every demand is
         returned (fewest bytes; ties by FLOPs, parameters, then milliseconds). With budgets alone, `max_bytes` per item
         and `max_ms` per query, it is the best record that fits them. `metric` is the frontier's own unless given.
@@ -132,12 +142,9 @@ class Records:
         metric = metric or self.metric
         if within is None and as_good_as is None and max_bytes is None and max_ms is None:
             raise AnysizeError("say what to choose by: within, as_good_as, max_bytes or max_ms")
-        if within is not None and not 0 <= within < 1:
-            raise AnysizeError(f"within is the share of quality that may be lost, from 0 to below 1; got {within}")
         floor = -math.inf
         if within is not None:
-            full = _goodness(self.full(arm), metric)
-            floor = full - within * abs(full)
+            floor = lowest(_goodness(self.full(arm), metric), within, metric)
         if as_good_as is not None:
             floor = max(floor, _goodness(self.full(as_good_as), metric))
         fits = self._in_budget(arm, max_bytes, max_ms)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from anysize.core.frontier.intervals import decimals
 from anysize.core.frontier.record import Record
-from anysize.core.frontier.records import Records
+from anysize.core.frontier.records import NESTED, ORIGINAL, Records
 
 ACCENT, INK, SOFT, GRID, PAPER = "#4c3fd1", "#22223b", "#6b7087", "#e8e8f0", "#ffffff"
 RIVALS = ("#d97706", "#0f9d8a", "#c2417c", "#5b7c99", "#8a6d3b", "#6a994e")
@@ -17,12 +17,7 @@ _WORDS = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "l0": "L0"}
 def title(metric: str) -> str:
     """A metric's name as people write it: ``ndcg@10`` is nDCG@10, and ``-l0``, stored as a negative, is L0."""
     word, at, cutoff = metric.removeprefix("-").partition("@")
-    return _WORDS.get(word, word.replace("_", " ")) + at + cutoff
-
-
-def percent(share: float) -> str:
-    """A share as people write it: 0.01 is ``1 %``."""
-    return f"{100 * share:.4g} %"
+    return _WORDS.get(word, f"{word} ".replace("_", " ").replace(" db ", " dB ").rstrip()) + at + cutoff
 
 
 def number(value: float, decimals: int = 3) -> str:
@@ -64,9 +59,9 @@ def count(value: float) -> str:
 
 def colors(arms: tuple[str, ...]) -> dict[str, str]:
     """A colour for each arm: the accent for the nested one, grey for the original, others in order."""
-    rivals = [arm for arm in arms if arm not in ("nested", "original")]
+    rivals = [arm for arm in arms if arm not in (NESTED, ORIGINAL)]
     others = {arm: RIVALS[place % len(RIVALS)] for place, arm in enumerate(rivals)}
-    return {"nested": ACCENT, "original": SOFT, **others}
+    return {NESTED: ACCENT, ORIGINAL: SOFT, **others}
 
 
 def caption(frontier: Records) -> str:

@@ -11,11 +11,11 @@ from anysize.core.frontier.style import (
     drawn_cost,
     milliseconds,
     number,
-    percent,
     shown,
     title,
     with_interval,
 )
+from anysize.core.frontier.tolerance import tolerated
 from anysize.core.sizes.menu import written
 from anysize.core.sizes.size import Size
 
@@ -23,7 +23,7 @@ SAME, SAME_TIME = "~", "same"
 
 
 def render(frontier: Records, *, within: float | None, metric: str) -> str:
-    """The table of one metric. `within` marks the cheapest nested size that loses at most that share."""
+    """The table of one metric. `within` marks the cheapest nested size that loses at most that."""
     sizes = by_size(frontier.records)
     chosen = frontier.cheapest(within=within, metric=metric) if within is not None else None
     timed = times_differ(frontier.records)
@@ -40,7 +40,7 @@ def render(frontier: Records, *, within: float | None, metric: str) -> str:
     lines = ["   ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if chosen is not None and within is not None:
         lines[1 + sizes.index(chosen.size)] += (
-            f"   <- cheapest within {percent(within)}{_loss(frontier, chosen, metric)}"
+            f"   <- cheapest within {tolerated(within)}{_loss(frontier, chosen, metric)}"
         )
     return "\n".join(["  " + line.rstrip() for line in lines] + _legend(frontier, metric, rows, timed))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
     import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from anysize.core.model.cost import Cost
     from anysize.core.sides import Side
+    from anysize.core.sizes.nesting import Nesting
     from anysize.core.sizes.size import Size
 
 
@@ -69,6 +71,37 @@ class Codes(Sized, Protocol):
 
     def encode(self, inputs: Any, *, side: Side | None = None) -> Any:
         """Codes of vectors or of texts, with a method ``to_scipy``."""
+
+
+class Pretrained(Protocol):
+    """What pre-training gives: an encoder of transformers, which another method makes nested."""
+
+    encoder: Any
+    tokenizer: Any
+    max_length: int
+    about: dict[str, Any]
+
+    @property
+    def nesting(self) -> Nesting:
+        """The sizes that it was trained for."""
+        ...
+
+    def sentence_transformer(self) -> Any:
+        """An ordinary sentence-transformers model of it."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a folder, in one step."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """An encoder of texts that can keep in the user's cache what it embeds."""
+
+    def keep_embeddings(self) -> None:
+        """From now on keep there what is embedded, and take from there what this model embedded before."""
+
+    def embed(self, texts: Sequence[str], side: Side | None = None) -> np.ndarray:
+        """Embed texts of a side of a search anew, (texts, d), whatever is kept."""
 
 
 class Corpus:
@@ -206,3 +239,11 @@ class Answers(Sized, Protocol):
 
     def first_token(self, rows: Sequence[Any]) -> Any:
         """All that is done until the first token of an answer."""
+
+
+@runtime_checkable
+class Transcribes(Answers, Protocol):
+    """Writes down what is said in clips; what it hears and sees is encoded once for all sizes."""
+
+    def text_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of transcripts, with their ends."""

@@ -48,6 +48,14 @@ class ModelHooks(torch.nn.Module):
     """Objects of other libraries that a view can become in memory: a name -> ``"module:function"``, ``function(view)``,
     which makes one of a view at its size and shares nothing with it. The first is the default."""
 
+    writes: ClassVar[str | None] = None
+    """What writes its outputs into a folder, where `run` is given one: ``"module:function"``, ``function(folder, ids,
+    outputs)`` with an iterable of outputs in the order of the ids."""
+
+    panels: ClassVar[tuple[str, ...]] = ()
+    """What the page of its frontier shows besides: ``"module:function"``, ``function(model, data, frontier)`` -> a
+    `Panel`, or None where there is nothing to show."""
+
     later: ClassVar[tuple[str, ...]] = ()
     """Folders of `save_parts` that are read when first needed; whoever does so calls `parts.check(folder)` before."""
 
@@ -82,9 +90,10 @@ class ModelHooks(torch.nn.Module):
         """
         ``run(items, *, side=None, ...)``: what the model `gives` for each item at `self.size`, in their order.
 
-        Here its output as an array. `side` is where in a search the items stand, to a model that reads the two sides
-        differently. A family names further options; those that ``anysize run`` has too are ``batch_size``,
-        ``max_new_tokens``, ``temperature``, ``seed``, ``stop`` and ``top``.
+        Here its output as an array; a `Reported` list tells besides what each item took (tokens, milliseconds).
+        `side` is where in a search the items stand, to a model that reads the two sides differently. A family names
+        further options; those that ``anysize run`` has too are ``batch_size``, ``max_new_tokens``, ``temperature``,
+        ``seed``, ``stop`` and ``top``.
         """
         with torch.no_grad():
             return self(*given).cpu().numpy()
@@ -101,10 +110,6 @@ class ModelHooks(torch.nn.Module):
         Raises `AnysizeError` where it has not learnt to.
         """
         raise AnysizeError(f"a model of kind {self.kind!r} chooses no size; name one, such as {self.size}")
-
-    def paid(self) -> str:
-        """What this size takes, for who runs it: ``16 tokens a picture``; empty where the size says it all."""
-        return ""
 
     def cost(self) -> Cost:
         """What running at `self.size` costs: bytes per item, parameters, FLOPs per item."""

@@ -2,7 +2,8 @@
 `anysize.json`, what a saved model says of itself: read with every value checked, and with a checksum over all of it.
 
 It also records every file beside the weights (an encoder, a tokenizer, adapters) with its digest. Models that were
-saved before it did still load; then only their weights are verified.
+saved before it did still load; then only their weights are verified. Format 2 says ``facts`` besides, which the first
+versions take for an alteration; what a later version adds, this one calls newer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from anysize.core.sizes.size import Size
 MANIFEST = "anysize.json"
 """The file by which a folder is known to hold a model of ours."""
 
-FORMAT = 1
+FORMAT = 2
 _NEEDED = ("nesting", "config", "about", "fingerprint", "tensors")
 _KNOWN = {*_NEEDED, "format", "kind", "made_by", "facts", "nested", "owned", "header", "files", "sha256"}
 
@@ -57,17 +58,25 @@ def read_manifest(directory: Path, kind: str | None = None) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not describe a model; it may be damaged")
     if kind is not None and found["kind"] != kind:
         raise CheckpointError(f"{directory} holds a model of kind {found['kind']!r}, not {kind!r}")
-    if found["format"] != FORMAT:
+    if type(found["format"]) is not int or found["format"] < 1:
+        raise CheckpointError(f"{path} says that its format is {found['format']!r}; it may be damaged")
+    if found["format"] > FORMAT:
         raise CheckpointError(
-            f"{directory} has format {found['format']}; this version reads {FORMAT}, "
-            "so update anysize or save the model again"
+            f"{directory} was saved by a newer anysize, in format {found['format']}; this one reads up to {FORMAT}, so "
+            "update anysize"
         )
     missing = set(_NEEDED) - found.keys()
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; it may be damaged")
     digests.check_signature(found, path)
-    unknown = found.keys() - _KNOWN
-    if unknown or ("files" in found) != ("sha256" in found) or ("header" in found) != ("sha256" in found):
+    is_whole = ("files" in found) == ("header" in found) == ("sha256" in found)
+    unknown = sorted(found.keys() - _KNOWN)
+    if unknown and is_whole and "sha256" in found:  # nothing was changed since it was written
+        raise CheckpointError(
+            f"{directory} was saved by a newer anysize: {path.name} says {unknown[0]}, which this one does not know, "
+            "so update anysize"
+        )
+    if unknown or not is_whole or (found["format"] > 1 and "sha256" not in found):
         raise CheckpointError(f"{path} was altered: it does not say what this format says")
     try:
         _check_values(found)

@@ -82,6 +82,19 @@ def part_of(size: int) -> int:
     return size // world
 
 
+def mean_over_processes(mine: torch.Tensor) -> torch.Tensor:
+    """
+    The mean of a count over all processes.
+
+    A loss that is a sum divided by it is, averaged over the processes, the sum of all divided by the count of all, as
+    one process has it. Divided by its own count each rank would weigh the same, however little it holds.
+    """
+    total, world = mine.detach().float(), place()[1]
+    if world > 1:
+        torch.distributed.all_reduce(total)
+    return total / world
+
+
 def all_have(mine: bool) -> bool:
     """Whether it holds in every process."""
     if place()[1] == 1:

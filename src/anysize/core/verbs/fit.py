@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from anysize.core.arguments import FLAG, PATH, shown, takes
 from anysize.core.arguments.options import configured
@@ -36,6 +36,22 @@ from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
 
 if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
+    from anysize.core.model.faces import Pretrained
+
+Pretraining = Literal["mlm", "smae"]
+"""The methods that give no nested model but an encoder to start from; only type checkers need to be told."""
+
+
+@overload
+def fit(
+    data: Source,
+    *,
+    method: Pretraining,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    watch: Any = None,
+    **options: Any,
+) -> Pretrained: ...
 
 
 @overload
@@ -76,7 +92,7 @@ def fit(
 
     `method` is a registered name, with `options` as its fields, or a method object. Work in progress is kept in
     ``OUT.partial`` and removed at the end; `resume` continues it and gives the model that an undisturbed run gives.
-    The methods that pre-train give an encoder of transformers instead; to type checkers, if asked for by their object.
+    The methods that pre-train give an encoder of transformers instead.
 
     `watch` looks at the model on the way and keeps its best weights, not the last: a share of the rows, which training
     leaves out and whose loss is looked at (the method's own option of that name); or, for methods that can show their

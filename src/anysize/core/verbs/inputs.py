@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import numpy as np
 from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
 from anysize.core.data.files.rows import lines_of
 from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
-from anysize.core.data.read import read
+from anysize.core.data.held_out import key_of
+from anysize.core.data.read import is_drawn, read
 from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError, DataError
 
@@ -66,6 +66,9 @@ def inputs_of(given: Any) -> Inputs:
     if isinstance(given, str):
         if os.path.exists(given):
             return _file(Path(given))
+        if is_drawn(given):
+            data = read(given)
+            return Inputs(_items(data), data.name, data.fingerprint, data.notes)
         _refuse_a_path(given)
         return held(Items(["0"], [given], numbered=True), "what was given")
     if isinstance(given, Items):
@@ -93,16 +96,25 @@ def together(words: Sequence[str]) -> Inputs:
 
 
 def _items(data: Data) -> Items:
-    """What there is to run on: the items, lists of parts, or pictures with a question about each."""
+    """What there is to run on: the items, lists of parts, pictures with a question each, or films with their sounds."""
     table = data.table
     if data.corpus is None and table is not None:
+        files = [name for name, kind in table.kinds.items() if kind in _MEDIA]
         whole = [name for name, kind in table.kinds.items() if kind == "parts"]
         rows: list[Any] = list(table[whole[0]]) if len(whole) == 1 else []
         if "question" in table and table.kinds.get("image") == "image":
             pairs = zip(table["image"], table["question"], strict=True)
             rows = [[{"image": image}, {"text": question}] for image, question in pairs]
+        if {"audio", "video"} <= table.kinds.keys():
+            rows = [
+                [{"audio": one}, {"video": other}] for one, other in zip(table["audio"], table["video"], strict=True)
+            ]
         if rows:
             return Items([str(row) for row in range(len(rows))], rows, "parts", numbered=True)
+        if len(files) == 1 and table.kinds[files[0]] != "image":  # each by its row: two may hold the same
+            return Items(
+                [str(row) for row in range(len(table))], list(table[files[0]]), table.kinds[files[0]], numbered=True
+            )
     return data.items()
 
 
@@ -152,6 +164,6 @@ def held(items: Items, name: str) -> Inputs:
         digest.update(f"{vectors.shape} {vectors.dtype}".encode() + vectors.tobytes())
     else:
         for row in items.rows:
-            said = row if isinstance(row, str) else json.dumps(row, default=str)
+            said = key_of(row)
             digest.update(f"{len(said)}\0{said}".encode("utf-8", "surrogatepass"))
     return Inputs(items, name, digest.hexdigest())

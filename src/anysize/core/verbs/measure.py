@@ -56,8 +56,7 @@ def measure(
     expect(model, instance(NestedModel, words="a nested model, as load or fit gives it"), "measure: model")
     loaded = replace(read(data), identical=identical)
     evaluator = _evaluator(model, loaded, by, options)
-    learnt = [model.about.get("data", {}), *model.about.get("learnt_too", [])]
-    held_out = any(one.get("fingerprint") == loaded.fingerprint for one in learnt)
+    held_out = has_seen(model, loaded)
     chosen = model.nesting.resolve_all(sizes)
     views: dict[str, Sequence[Any]] = {NESTED: [model.at(size) for size in chosen]}
     views |= evaluator.arms(model, chosen)
@@ -65,7 +64,7 @@ def measure(
     task = evaluator.prepare(loaded, held_out)
     records = records_of(evaluator, views, task)
     count = count_of(records)
-    notes = [*loaded.notes, *task.notes, *overlap_notes(learnt, loaded, held_out=held_out)]
+    notes = [*loaded.notes, *task.notes, *overlap_notes(_learnt(model), loaded, held_out=held_out)]
     if count is not None and count < FEW:
         notes.append(f"only {count} {task.units}: fewer than {FEW} tell little, and their intervals are too narrow")
     meta = {
@@ -77,6 +76,15 @@ def measure(
         **({"notes": notes} if notes else {}),
     }
     return Frontier(with_intervals(records), metric=task.metric, meta=meta)
+
+
+def has_seen(model: NestedModel, data: Data) -> bool:
+    """Whether a model was trained on this very data, so that only what training left out tells anything."""
+    return any(one.get("fingerprint") == data.fingerprint for one in _learnt(model))
+
+
+def _learnt(model: NestedModel) -> list[dict[str, Any]]:
+    return [model.about.get("data", {}), *model.about.get("learnt_too", [])]
 
 
 def records_of(evaluator: Evaluator, views: Mapping[str, Sequence[Any]], task: Task) -> list[Record]:

@@ -33,6 +33,9 @@ class Method:
     runs: ClassVar[str]
     """``"module:function"``: what does the work, ``function(method, data, workdir, resume)`` -> the model."""
 
+    example: ClassVar[str] = "all-MiniLM-L6-v2"
+    """A model that it can start from."""
+
     axes: ClassVar[tuple[str, ...]]
     """The axes in which it nests, as sizes name them; empty for a method that only prepares a model."""
 
@@ -75,7 +78,7 @@ class Method:
         model: str | None = getattr(self, "model", None)
         if model is None:
             raise AnysizeError(
-                "name the model to start from with --model, a folder or a hub name, for example all-MiniLM-L6-v2"
+                f"name the model to start from with --model, a folder or a hub name, for example {self.example}"
             )
         return model
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from anysize.core.arguments import PATH, takes
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, nearest
-from anysize.core.files import check_file, lock, read_object, write_json
+from anysize.core.files import check_file, check_replaceable, lock, new_directory, read_object, write_json
+from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.model.faces import ReadsTexts
+from anysize.core.model.reported import took
 from anysize.core.progress import bar
+from anysize.core.registry import named
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of
 from anysize.core.verbs.load import load
@@ -47,6 +50,8 @@ class Ran:
     """Seconds that loading took, which `seconds` leave out."""
     before: int = 0
     """How many of the items an earlier, unfinished run had done."""
+    took: list[dict[str, float]] = field(default_factory=list)
+    """What each of `outputs` took, where the model tells: tokens, milliseconds to the first."""
 
 
 @dataclass(frozen=True)
@@ -162,26 +167,31 @@ def run(
     model's own `run`. With `out` the outputs are written there, in the format that its name ends in: vectors to .npy,
     .npz, .safetensors or .jsonl, codes to the last three, anything else to .jsonl. What is done is kept in
     ``OUT.partial`` meanwhile, and a run that was stopped goes on from there when it is asked for again, to the same
-    result. Raises `AnysizeError` for items that the model does not read, options that it does not take, a format that
+    result. A name without an ending is a folder, for kinds that write one (brat files of spans).
+    Raises `AnysizeError` for items that the model does not read, options that it does not take, a format that
     cannot hold its outputs, or an unfinished run of something else.
     """
-    if out is not None:
+    if out is not None and Path(out).suffix:
         check_file(Path(out))
     running = job(model, items, size=size, task=task, side=side, batch_size=batch_size, **options)
     begin = time.perf_counter()
     if out is None:
-        outputs = running.shape.joined([found for _, found in each(running)])
-        before = 0
+        parts = [found for _, found in each(running)]
+        outputs, before = running.shape.joined(parts), 0
+        told = [one for part in parts for one in took(part)]
     else:
-        outputs, before = None, write(running, Path(out))
+        outputs, before, told = None, write(running, Path(out)), []
     count, seconds = len(running.inputs.items), time.perf_counter() - begin
-    return Ran(running.view.gives, count, outputs, seconds, running.loading, before)
+    return Ran(running.view.gives, count, outputs, seconds, running.loading, before, told)
 
 
 def write(running: Job, out: Path) -> int:
     """Run and write all outputs to a file; returns how many were done before. Raises `AnysizeError` as `run` does."""
     target = Path(os.path.abspath(out))
-    form, shape, ids = form_of(target, running.shape), running.shape, running.inputs.items.ids
+    folder = None if target.suffix else running.view.writes
+    form, shape, ids = "" if folder else form_of(target, running.shape), running.shape, running.inputs.items.ids
+    if folder:
+        check_replaceable(target, EXPORT)
     workdir = workdir_of(target)
     check_ours(workdir)
     sweep(workdir)
@@ -203,7 +213,13 @@ def write(running: Job, out: Path) -> int:
                         raise
                     write_sealed(file, content)
                     shown.update(part.stop - part.start)
-        write_chunks(target, shape.chunks(form, ids, (shape.unpack(file.read_bytes()) for file in files)))
+        made = (shape.unpack(file.read_bytes()) for file in files)
+        if folder:
+            with new_directory(target, marker=EXPORT) as home:
+                named(folder)(home, ids, (one for part in made for one in shape.listed(part)))
+                write_note(home, running.view.gives)
+        else:
+            write_chunks(target, shape.chunks(form, ids, made))
     discard(workdir)
     return before
 

@@ -10,6 +10,9 @@ from anysize.core.arguments import expect, whole
 from anysize.core.errors import AnysizeError, CheckpointError, SizeError
 from anysize.quantize.codes.slicing import MODES, check_mode
 
+LAYOUTS = ("planes", "uint8")
+"""How codes are stored: a bit of each a plane, so that narrow widths read less; or a byte a code."""
+
 
 @dataclass(frozen=True)
 class Scheme:

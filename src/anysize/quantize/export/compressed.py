@@ -18,7 +18,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.files import read_json, write_bytes, write_json
 from anysize.quantize.codes.scheme import Scheme
 from anysize.quantize.export.floats import loaded_again
-from anysize.quantize.export.shared import Written, bits_of, homes, require_same, write_floats
+from anysize.quantize.export.shared import Written, bits_of, embeds, homes, require_same, write_floats
 from anysize.quantize.layers.grid_codes import GridCodes, whole
 from anysize.quantize.layers.stored import StoredLinear
 
@@ -54,7 +54,7 @@ def write_compressed(view: Quantized, directory: Path) -> Written:
         del state[key]
         state.update({f"{stem}.{suffix}": value for suffix, value in packed.items()})
         groups.setdefault(tuple(sorted(args.items())), []).append(stem)
-    if len(groups) > 1 and (hasattr(model, "preprocess") or not all(dict(args)["symmetric"] for args in groups)):
+    if len(groups) > 1 and (embeds(view) or not all(dict(args)["symmetric"] for args in groups)):
         raise AnysizeError(
             "transformers reads a width per layer from compressed-tensors only of language models whose zero-point is "
             "the middle (fit with symmetric codes, and not with extra precision); use the format onnx or safetensors"

@@ -10,7 +10,7 @@ import torch
 from anysize.backbones.huggingface import pretrained
 from anysize.core.engine_checks import TEXTS, Check, apart, version_of
 from anysize.core.quiet import quiet
-from anysize.quantize.export.shared import Written, write_floats
+from anysize.quantize.export.shared import Written, embeds, write_floats
 
 if TYPE_CHECKING:
     from anysize.quantize.model.model import Quantized
@@ -31,7 +31,7 @@ def loaded_again(view: Quantized, model: Any, directory: Path, bound: float = CL
     `model` is what was extracted from the view. Raises `AnysizeError` if they are further apart than `bound`.
     """
     with quiet(), torch.no_grad():
-        if hasattr(model, "preprocess"):
+        if embeds(view):
             from sentence_transformers import SentenceTransformer
 
             as_encoder: Any = view

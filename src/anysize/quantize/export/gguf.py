@@ -23,7 +23,16 @@ from anysize.quantize.export.gguf_blocks import Blocks, as_blocks
 from anysize.quantize.export.gguf_settings import ARCHITECTURES, Bert, Decoder
 from anysize.quantize.export.gguf_words import write_words
 from anysize.quantize.export.llama_cpp import Reading, check
-from anysize.quantize.export.shared import Written, bits_of, homes, ids_of, prompt_notes, require_same, results_of
+from anysize.quantize.export.shared import (
+    Written,
+    bits_of,
+    embeds,
+    homes,
+    ids_of,
+    prompt_notes,
+    require_same,
+    results_of,
+)
 from anysize.quantize.layers.grid_codes import GridCodes, levels, refuse_transformed
 
 if TYPE_CHECKING:
@@ -51,8 +60,7 @@ def write_gguf(view: Quantized, directory: Path) -> Written:
     library, or a file with which llama.cpp does not give what we give.
     """
     gguf = _library()
-    model = view.convert().eval().to("cpu")
-    sentences = hasattr(model, "preprocess")
+    sentences, model = embeds(view), view.convert().eval().to("cpu")
     body = model[0].auto_model if sentences else model
     kind = str(body.config.model_type)
     if kind not in ARCHITECTURES or (kind == "bert") != sentences:
@@ -161,7 +169,7 @@ def _reading(model: Any, family: Bert | Decoder, sentences: bool) -> Reading:
         limit=limit,
         special=tuple(model.tokenizer.get_added_vocab()),
         ids=lambda text: ids_of(model, text),
-        results=lambda rows: results_of(model, rows),
+        results=lambda rows: results_of(model, rows, sentences=sentences),
         embeds=sentences,
         letter=int(model.tokenizer("a", add_special_tokens=False)["input_ids"][-1]),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,19 +21,6 @@ GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_python", "gelu_pytorch_tanh", "ge
 SILU = ("silu", "swish")
 POOLINGS = {"mean": "MEAN", "cls": "CLS", "lasttoken": "LAST"}
 ELSE = "cut with --format onnx"
-
-
-class Family(Protocol):
-    """How one architecture is described, and how its rows are ordered."""
-
-    def describe(self, gguf: Any, writer: Any) -> None:
-        """Write the keys. Raises `AnysizeError` for what they cannot say."""
-
-    def order(self, key: str) -> Callable[[int], torch.Tensor] | None:
-        """For a tensor that the engine wants in another order of rows: number of rows -> their places."""
-
-    def rows_kept(self, key: str) -> int | None:
-        """How many rows of a tensor are written, if not all."""
 
 
 def refuse_unless(right: bool, what: str) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 
 from anysize.core.errors import AnysizeError
 from anysize.quantize.export.onnx_runtime import batches, checked, made_up_ids
-from anysize.quantize.export.shared import Written, bits_of, homes, prompt_notes
+from anysize.quantize.export.shared import Written, bits_of, embeds, homes, prompt_notes
 from anysize.quantize.layers.grid_codes import levels
 from anysize.quantize.layers.stored import Stored, StoredLinear
 
@@ -129,12 +129,12 @@ def write_onnx(view: Quantized, directory: Path, *, accuracy: int = 4) -> Writte
     `AnysizeError` if the ``onnx`` extra is missing, the groups do not fit, or ONNX Runtime does not agree with us.
     """
     onnx, runtime = _libraries()
-    model = view.convert().eval().to("cpu")
+    sentences, model = embeds(view), view.convert().eval().to("cpu")
     plain = copy.deepcopy(model)
     for name, home in homes(view, model).items():
         model.set_submodule(home, _exported(view.layers()[name], bits_of(view, name)))
-    output = SENTENCE if hasattr(model, "preprocess") else LOGITS
-    if output == SENTENCE:
+    output = SENTENCE if sentences else LOGITS
+    if sentences:
         inputs = {name: value for name, value in model.preprocess(TRACED).items() if isinstance(value, torch.Tensor)}
     else:
         model.config.use_cache = False
@@ -157,7 +157,7 @@ def write_onnx(view: Quantized, directory: Path, *, accuracy: int = 4) -> Writte
     onnx.checker.check_model(str(file), full_check=False)
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(str(directory))
-    asked = batches(plain, list(inputs))
+    asked = batches(plain, list(inputs), sentences=sentences)
     with torch.no_grad():
         expected = [Graph(plain, list(inputs), output)(*given.values()).numpy() for given in asked]
     checks = [checked(runtime, file, asked, expected, "float32 sums", CLOSE)]

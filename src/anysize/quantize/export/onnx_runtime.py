@@ -11,13 +11,13 @@ import torch
 from anysize.core.engine_checks import TEXTS, Check, apart
 
 
-def batches(model: Any, names: list[str]) -> list[dict[str, torch.Tensor]]:
+def batches(model: Any, names: list[str], *, sentences: bool) -> list[dict[str, torch.Tensor]]:
     """
     Inputs of a sentence encoder or a language model: one row and many, short and long, padded right and left.
 
     What an exporter fixed by mistake (a length, a number of rows, where padding stands) differs in one of them.
     """
-    if hasattr(model, "preprocess"):
+    if sentences:
         groups = [[text] for text in TEXTS[:3]] + [list(TEXTS[3:6]), list(TEXTS)]
         given = [model.preprocess(texts) for texts in groups]
         found = [{name: inputs[name] for name in names} for inputs in given]

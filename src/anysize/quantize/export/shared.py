@@ -59,21 +59,26 @@ def export(
     return exported
 
 
+def embeds(view: Quantized) -> bool:
+    """Whether it becomes a sentence-transformers model; else it is a language model of transformers."""
+    if view.inner.gives not in ("vectors", "next tokens"):
+        raise AnysizeError(f"a model of kind {view.kind!r} has no format of another library")
+    return view.inner.gives == "vectors"
+
+
 def write_floats(view: Quantized, directory: Path) -> tuple[Any, dict[str, Any]]:
     """The ordinary model with float weights in `directory`; returns it, and what it is."""
     from anysize.core.quiet import quiet
 
-    model = view.convert()
+    sentences, model = embeds(view), view.convert()
     with quiet():
-        if hasattr(model, "modules") and hasattr(model, "encode"):
+        if sentences:
             model.save(str(directory), create_model_card=False)
             return model, {"model": "sentence-transformers"}
-        if hasattr(model, "save_pretrained"):
-            model.save_pretrained(str(directory))
-            if model.tokenizer is not None:
-                model.tokenizer.save_pretrained(str(directory))
-            return model, {"model": "transformers"}
-    raise AnysizeError(f"a model of kind {view.kind!r} has no format of another library")
+        model.save_pretrained(str(directory))
+        if model.tokenizer is not None:
+            model.tokenizer.save_pretrained(str(directory))
+        return model, {"model": "transformers"}
 
 
 def ids_of(model: Any, text: str) -> list[int]:
@@ -85,7 +90,7 @@ def ids_of(model: Any, text: str) -> list[int]:
     return found
 
 
-def results_of(model: Any, rows: list[list[int]]) -> np.ndarray:
+def results_of(model: Any, rows: list[list[int]], *, sentences: bool) -> np.ndarray:
     """
     What an extracted model makes of token ids, one row at a time, so that nothing is padded.
 
@@ -96,7 +101,7 @@ def results_of(model: Any, rows: list[list[int]]) -> np.ndarray:
     with torch.no_grad():
         for row in rows:
             ids = torch.tensor([row])
-            if hasattr(model, "preprocess"):
+            if sentences:
                 inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
                 given = model({**inputs, "token_type_ids": torch.zeros_like(ids)})["sentence_embedding"][0].double()
                 found.append((given / given.norm().clamp(min=1e-30)).numpy())

@@ -8,12 +8,12 @@ from typing import TypeVar
 from torch import nn
 
 from anysize.core.errors import AnysizeError
-from anysize.quantize.codes.scheme import Scheme
+from anysize.quantize.codes.scheme import LAYOUTS, Scheme
 from anysize.quantize.codes.slicing import check_bits
 from anysize.quantize.layers.choosing import choose
 from anysize.quantize.layers.fake import FakeQuantEmbedding, FakeQuantLinear
 from anysize.quantize.layers.learnt import folded_bias
-from anysize.quantize.layers.stored import LAYOUTS, Stored, StoredEmbedding, StoredLinear
+from anysize.quantize.layers.stored import Stored, StoredEmbedding, StoredLinear
 
 Model = TypeVar("Model", bound=nn.Module)
 

@@ -15,8 +15,6 @@ from anysize.quantize.codes.scales import Grid, decode
 from anysize.quantize.codes.scheme import Scheme
 from anysize.quantize.codes.slicing import planes_needed, slice_bits
 
-LAYOUTS = ("planes", "uint8")
-
 
 class Stored(nn.Module):
     """

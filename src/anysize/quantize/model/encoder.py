@@ -24,7 +24,8 @@ class QuantizedEncoder(TwoSided, Quantized):
     @property
     def times_encoding(self) -> bool:
         """Whether a size decides how long a text takes to encode: as in the inner model."""
-        return bool(getattr(self.inner, "times_encoding", False))
+        inner: Any = self.inner
+        return bool(inner.times_encoding)
 
     @property
     def encoder(self) -> Any:

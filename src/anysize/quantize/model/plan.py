@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anysize.core.errors import CheckpointError
-from anysize.quantize.codes.scheme import Scheme
-from anysize.quantize.layers.stored import LAYOUTS
+from anysize.quantize.codes.scheme import LAYOUTS, Scheme
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from anysize.backbones.texts.token_windows import texts_of, windows
 from anysize.core.errors import DataError
 from anysize.core.training.left_out import runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
-from anysize.evaluation.next_token import texts_of, windows
 from anysize.quantize.layers.fake import FakeQuantEmbedding, FakeQuantLinear
 from anysize.quantize.training.columns import collate, columns
 from anysize.quantize.training.objective import CodesTraining, LanguageTraining

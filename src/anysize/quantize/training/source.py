@@ -59,4 +59,4 @@ def _beside_bits(nesting: Nesting, whole: Size) -> Nesting:
     """The sizes of the float model that a nesting reaches, the axes it does not name at their largest value."""
     from anysize.quantize.model.inner import inner_nesting
 
-    return inner_nesting(nesting, dict(whole)) if len(nesting.axes) > 1 else Nesting.pairs([whole])
+    return inner_nesting(nesting, whole) if len(nesting.axes) > 1 else Nesting.pairs([whole])

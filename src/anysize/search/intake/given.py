@@ -11,6 +11,7 @@ from anysize.core.arguments import shown
 from anysize.core.data.data import Data
 from anysize.core.data.memory import data_from_memory, is_table
 from anysize.core.errors import DataError
+from anysize.search.intake.parts import in_words, is_parts
 
 PACKED = (np.uint8, np.int8)
 
@@ -45,8 +46,8 @@ def plain(given: Any) -> Any:
     return given
 
 
-def many_queries(given: Any) -> list[str] | np.ndarray:
-    """Several queries, as a list of texts or as vectors (q, d). Raises `DataError` for anything else."""
+def many_queries(given: Any) -> list[Any] | np.ndarray:
+    """Several queries: a list of texts and lists of parts, or vectors (q, d). Raises `DataError` for anything else."""
     given = plain(given)
     if isinstance(given, (str, bytes)):
         raise DataError("search_many takes a list of queries, got one; put it in a list, or use search")
@@ -54,18 +55,18 @@ def many_queries(given: Any) -> list[str] | np.ndarray:
         return _unpacked(given, "query")
     if not isinstance(given, Sequence):
         raise DataError(f"expected a list of texts or vectors as queries, got {shown(given)}")
-    if any(isinstance(one, str) or one is None for one in given):
-        texts = check_texts(given, "query")
+    if any(isinstance(one, str) or one is None or is_parts(one) for one in given):
+        texts = check_texts([in_words(one) if is_parts(one) else one for one in given], "query")
         empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
         if empty is not None:
             raise DataError(f"query {empty} (from 0) is empty; give something to look for")
-        return texts
+        return list(given)
     return _unpacked(as_array(given), "query") if len(given) else []
 
 
-def one_query(given: Any) -> list[str] | np.ndarray:
-    """One text, or one vector (d,) or (1, d), as `many_queries` takes it. Raises `DataError` for anything else."""
-    if isinstance(given, str):
+def one_query(given: Any) -> list[Any] | np.ndarray:
+    """One text, list of parts or vector (d,) or (1, d), as `many_queries` takes it. Raises `DataError` for others."""
+    if isinstance(given, str) or is_parts(given):
         return [given]
     query = np.atleast_2d(as_array(plain(given)))
     if len(query) != 1:

@@ -18,6 +18,7 @@ from anysize.core.sides import Side
 from anysize.evaluation.once import precision
 from anysize.search.intake.given import as_array, check_texts, check_vectors, plain
 from anysize.search.intake.ids import id_of
+from anysize.search.intake.parts import check_reads, in_words, is_parts
 from anysize.search.intake.passages import passages
 from anysize.search.store.sparse import codes_of
 
@@ -61,8 +62,10 @@ class Batch:
     vectors: np.ndarray
     ids: list[str] | None
     texts: list[str] | None
+    """What to show them by."""
     source: str
-    """What they were made from: "texts", "encoded" (vectors through the model) or "vectors" (as they are)."""
+    """What they were made from: "texts" (or pictures, or both), "encoded" (vectors through the model) or "vectors" (as
+    they are)."""
     parts: list[int] | None = None
     """How many rows, passages of its text, each item has; None: one each. Ids are those of items."""
     codes: Any = None
@@ -86,25 +89,27 @@ def batches(
     """
     Cut `items` into batches of checked rows.
 
-    `items` is a list of texts, vectors (n, d), an `Items` (ids with texts or vectors), or an iterable of any of these
-    for corpora that do not fit in memory. With a model, texts and vectors are encoded by it; without one, vectors are
-    taken as they are. With `in_passages`, a text that the model does not read whole is several rows.
+    `items` is a list of texts or of lists of parts, vectors (n, d), an `Items` (ids with any of these, or pictures), or
+    an iterable of such, for corpora that do not fit in memory. A model encodes them; without one, vectors are taken as
+    they are. With `in_passages`, a text that the model does not read whole is several rows.
     Raises `DataError`, naming the row.
     """
     given = None if ids is None else iter(_several(ids))
     done = 0
     for part in _parts(items):
-        own, texts, raw = _columns(part, done)
-        for start in range(0, len(raw), step := (_TEXTS if texts is not None else _ROWS)):
+        own, of, raw = _columns(part, done)
+        for start in range(0, len(raw), step := (_ROWS if of == "vector" else _TEXTS)):
             rows = raw[start : start + step]
-            if texts is not None and model is None:
+            if of != "vector" and model is None:
                 raise DataError("texts need a model that encodes them; name one, or give vectors")
-            if texts is None:
+            if of not in ("vector", "text"):
+                check_reads(model, of)
+            if of == "vector":
                 rows = check_vectors(rows, first=done)
                 if not rows.flags.writeable and model is not None:
                     rows = rows.copy()  # a batch of a mapped file; PyTorch warns of arrays that cannot be written
             parts, size = None, len(rows)
-            if in_passages and texts is not None:
+            if in_passages and of != "vector":
                 cut = passages(model, rows)
                 parts, rows = [len(one) for one in cut], [text for one in cut for text in one]
             vectors = rows if model is None else embed(model, rows, "document")
@@ -116,8 +121,8 @@ def batches(
                 names = list(itertools.islice(given, size))
                 if len(names) < size:
                     raise DataError(f"{done + len(names)} ids for at least {done + size} items; give one id per item")
-            kind = "texts" if texts is not None else "vectors" if model is None or codes is not None else "encoded"
-            kept = list(rows) if texts is not None else None
+            kind = "texts" if of != "vector" else "vectors" if model is None or codes is not None else "encoded"
+            kept = None if of == "vector" else [row if of == "text" else in_words(row) for row in rows]
             named = None if names is None else [id_of(name, f"item {row}") for row, name in enumerate(names, done)]
             made = vectors if vectors is rows else check_vectors(vectors, first=done)
             yield Batch(made, named, kept, kind, parts, codes)
@@ -146,7 +151,7 @@ def _is_batch(value: Any) -> bool:
         return value.ndim > 1
     if isinstance(value, Items):
         return True
-    return isinstance(value, (list, tuple)) and bool(value) and not isinstance(value[0], numbers.Real)
+    return isinstance(value, (list, tuple)) and bool(value) and not isinstance(value[0], (numbers.Real, Mapping))
 
 
 def _parts(items: Any) -> Iterator[Any]:
@@ -167,23 +172,25 @@ def _several(ids: Iterable[object]) -> Iterable[object]:
     return ids
 
 
-def _columns(part: Any, first: int) -> tuple[list[str] | None, list[str] | None, Any]:
-    """(ids, texts, what is to be encoded or stored) of one batch, of which the first item has this number."""
+def _columns(part: Any, first: int) -> tuple[list[str] | None, str, Any]:
+    """(ids, kind, what is to be encoded or stored) of one batch, of which the first item has this number."""
     if isinstance(part, Items):
-        ids = None if part.numbered else part.ids
-        if part.texts is None:
-            return ids, None, part.vectors
-        return ids, (texts := check_texts(part.texts, "document", first)), texts
+        rows = part.rows if part.texts is None else check_texts(part.texts, "document", first)
+        return None if part.numbered else part.ids, part.of, rows
     if isinstance(part, np.ndarray):
-        return None, None, part
+        return None, "vector", part
     if not isinstance(part, Sequence) or isinstance(part, (str, bytes)):
         raise DataError(
             f"expected a batch, such as a list of texts or vectors, got {shown(part)}; put the items in a list"
         )
+    if any(map(is_parts, part[:1])):
+        odd = next((row for row, one in enumerate(part, first) if not is_parts(one)), None)
+        if odd is not None:
+            raise DataError(f"document {odd} (from 0) is no list of parts, as those before are; expected one kind")
+        return None, "parts", part
     if any(isinstance(one, str) for one in part[:1]) or not all(isinstance(one, _ROW) for one in part):
-        texts = check_texts(part, "document", first)
-        return None, texts, texts
-    return None, None, as_array(part)
+        return None, "text", check_texts(part, "document", first)
+    return None, "vector", as_array(part)
 
 
 def check_width(vectors: np.ndarray, dims: int, what: str) -> None:

@@ -49,15 +49,20 @@ def _for_task(model: Any, manifest: Manifest) -> Any:
 
 def load_model(manifest: Manifest, directory: Path) -> Any:
     """The index's own model, at its size. Raises `CheckpointError` if it is gone or is another one now."""
+    model = load_whole(manifest, directory, manifest.model_size)
+    check_model(model, manifest, directory)
+    return model
+
+
+def load_whole(manifest: Manifest, directory: Path, size: str | None = None) -> Any:
+    """The index's own model for its task, unchecked; with a size no more than that is read."""
     if manifest.model_size is None:
         raise AnysizeError(f"{directory} was built from vectors without a model; search it with a vector")
     if manifest.model_path is None:
         raise AnysizeError(f"{directory} does not know where its model is saved; open it with model=...")
     from anysize.core.verbs.load import load
 
-    model: Any = _for_task(load(manifest.model_path, manifest.model_size), manifest)
-    check_model(model, manifest, directory)
-    return model
+    return _for_task(load(manifest.model_path, size), manifest)
 
 
 def at_size(model: Any, manifest: Manifest) -> Any:

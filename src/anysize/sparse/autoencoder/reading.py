@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,18 @@ class TextRows:
     @source.setter
     def source(self, source: Source) -> None:
         self._source, self._encoder = source, ()
+
+    @property
+    def kept_in(self) -> Path | None:
+        """
+        Where fitting kept the rows of its texts, one by one; None if nowhere, or if they were pairs.
+
+        Only `about` says so: how a model was made may name a folder of that machine, but `config` says what it is, and
+        its fingerprint goes by that.
+        """
+        options = self.about.get("options", {})
+        cache = options.get("cache")
+        return Path(cache) if cache and options.get("positives") != "pair" else None
 
     def _loaded_encoder(self) -> Any:
         if self.source.site is not None:

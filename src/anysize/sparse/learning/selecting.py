@@ -8,7 +8,7 @@ is made, looked through while it is warm, and overwritten by the next. TopK as G
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,10 +32,6 @@ class Selected:
     def kept(self, places: torch.Tensor) -> Selected:
         """The entries at these places."""
         return Selected(self.entries.kept(places), self.values[places])
-
-
-Select = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Selected]
-"""From centred rows (n, d), W_enc (d, F) and b_enc (F)."""
 
 
 @torch.no_grad()

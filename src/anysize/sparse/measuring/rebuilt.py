@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,8 @@ from anysize.sparse.rows.source import Source
 from anysize.sparse.rows.stored import is_held_out
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anysize.core.data.data import Data
     from anysize.sparse.autoencoder.model import SparseAutoencoder
 
@@ -83,9 +84,8 @@ def reconstruction(sae: SparseAutoencoder, rows: Any) -> Reconstruction:
 
 def rows_of(sae: SparseAutoencoder, data: Data, folder: Path) -> Any:
     """The rows of `data` that this autoencoder reads: its vectors, or its texts through the model it was fitted on."""
-    options, source = sae.about.get("options", {}), _source(sae, data)
-    cache = options.get("cache") if source.model is not None else None
-    return source.of(data, Path(cache) if cache and options.get("positives") != "pair" else folder)
+    source = _source(sae, data)
+    return source.of(data, (sae.kept_in if source.model is not None else None) or folder)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.files import read_object, write_json
 from anysize.core.model.contract import NestedModel
-from anysize.core.model.faces import Embeds
+from anysize.core.model.faces import Embeds, Remembers
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.sides import Side
 from anysize.core.training.processes import place, wait
@@ -140,8 +140,8 @@ class Source:
 def keep_embeddings(encoder: Any) -> None:
     """Keep in the user's cache what an encoder, or the one in a model of ours, embeds from now on."""
     inside = encoder.encoder if isinstance(encoder, Embeds) else encoder
-    if isinstance(inside, Encoder):
-        inside.keep()
+    if isinstance(inside, Remembers):
+        inside.keep_embeddings()
 
 
 def embedded(encoder: Any, texts: list[str], side: Side = "document") -> np.ndarray:

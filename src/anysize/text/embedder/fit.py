@@ -41,7 +41,7 @@ def _head(method: MRL, data: Data, workdir: Path, resume: bool, judge: Judge | N
     columns = training_features(method, data, encoder, workdir)
     model = head(method, columns, workdir, resume, judge=judge, encoder=encoder)
     if encoder is not None and encoder.store is not None:
-        encoder.store.folder = None  # the working folder goes; what was computed stays in memory
+        encoder.store.leave_folder()
     model.encoder = encoder
     return model
 
@@ -71,7 +71,7 @@ def training_features(
         return {"vector": items.vectors}
     encoder = encoder or encoder_of(method)
     encoder.store = encoder.store or FeatureStore(workdir)
-    encoder.keep()  # for `measure`, which comes next and asks for the same texts
+    encoder.keep_embeddings()  # for `measure`, which comes next and asks for the same texts
     pairs = data.training_pairs()
     if pairs is None:
         texts = [text for text in items.texts or [] if text.strip()]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from anysize.text.pretrain.methods import Pretrainer
     from anysize.text.pretrain.windows import TokenWindows
 
-Collate = Callable[[Sequence[int]], dict[str, torch.Tensor]]
 _LOOKED_AT = 8
 """Batches on which the losses of each size are told in the end."""
 

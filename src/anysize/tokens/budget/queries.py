@@ -65,6 +65,18 @@ class MatryoshkaQueryTransformer(nn.Module):
 
         Raises `SizeError` for a count that is not there, or for other patches than `shape` says.
         """
+        found, _ = self._looked(patches, count, weights=False)
+        return found @ self.proj
+
+    def looks(self, patches: torch.Tensor, count: int | None = None) -> torch.Tensor:
+        """Where the first `count` tokens look, on average: (n, rows * columns), each row with the sum 1."""
+        _, weights = self._looked(patches, count, weights=True)
+        assert weights is not None
+        return weights.mean(1)
+
+    def _looked(
+        self, patches: torch.Tensor, count: int | None, *, weights: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         most = self.query.shape[0]
         count = most if count is None else count
         if not 1 <= count <= most:
@@ -75,8 +87,8 @@ class MatryoshkaQueryTransformer(nn.Module):
         values = self.ln_v(patches)
         keys = self.ln_k(where).expand_as(values) if self.key_source == "position" else self.ln_k(patches) + where
         asked = self.ln_q(self.query[:count] + self.positions[:count]).expand(len(patches), -1, -1)
-        found, _ = self.attn(asked, keys, values, need_weights=False)
-        return found @ self.proj
+        found: tuple[torch.Tensor, torch.Tensor | None] = self.attn(asked, keys, values, need_weights=weights)
+        return found
 
 
 def sincos(width: int, side: int) -> torch.Tensor:

@@ -25,7 +25,7 @@ from anysize.core.progress import bar
 from anysize.core.sides import Side, TwoSided
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.tokens.retrieval.sequences import last_real, parts_of, pictures_of, sequence, shortened
+from anysize.tokens.retrieval.sequences import last_real, numbered, parts_of, pictures_of, sequence, shortened
 from anysize.tokens.vlm.costs import language_flops, tower_flops
 from anysize.tokens.vlm.holding import HoldsVLM
 
@@ -133,10 +133,9 @@ class Interleaved(TwoSided, HoldsVLM):
         self, inputs: Any, sizes: Sequence[Size], *, batch_size: int = 32, progress: bool = False, bf16: bool = False
     ) -> np.ndarray:
         """States (n, sizes, width) of items; what is cut is told first, on standard error."""
-        rows = [_numbered(place, row) for place, row in enumerate(inputs)]
+        rows = [numbered(row, f"item {place}") for place, row in enumerate(inputs)]
         prompts = self.prompts(rows)
-        for size in sizes:
-            self._tell(prompts, size)
+        self.tell_cut(prompts, sizes)
         found = np.zeros((len(rows), len(sizes), int(self.vlm.text.hidden_size)), np.float32)
         # Items of like length side by side, so that little of a batch is filler.
         lengths = [prompt.length([sizes[-1].tokens] * prompt.pictures) for prompt in prompts]
@@ -151,13 +150,16 @@ class Interleaved(TwoSided, HoldsVLM):
                 done.update(len(part))
         return found
 
-    def _tell(self, prompts: Sequence[Prompt], size: Size) -> None:
-        cut = self._cut(prompts, size.tokens)
-        if cut.items:
-            say_once(
-                f"at {size}, {cut.items} of {len(prompts)} items are longer than the {self.max_length} tokens that the "
-                f"model reads; {cut.pictures} of {sum(one.pictures for one in prompts)} pictures were left out"
-            )
+    def tell_cut(self, prompts: Sequence[Prompt], sizes: Iterable[Size]) -> dict[Size, Cut]:
+        """What these sizes do not read of prompts, said on standard error before anything is encoded."""
+        found = {size: self._cut(prompts, size.tokens) for size in sizes}
+        for size, cut in found.items():
+            if cut.items:
+                say_once(
+                    f"at {size}, {cut.items} of {len(prompts)} items are longer than the {self.max_length} tokens that "
+                    f"the model reads; {cut.pictures} of {sum(one.pictures for one in prompts)} pictures were left out"
+                )
+        return found
 
     def features(self, inputs: Any, *, side: Side | None = None, **options: Any) -> np.ndarray:
         """What every size is cut from, (n, sizes of the nesting, width). Options: batch_size, progress, bf16."""
@@ -193,10 +195,3 @@ class Interleaved(TwoSided, HoldsVLM):
         model = super().build(config, nesting)
         model.max_length = config["max_length"]
         return model
-
-
-def _numbered(place: int, row: Any) -> Sequence[Mapping[str, Any]]:
-    try:
-        return parts_of(row)
-    except DataError as error:
-        raise DataError(f"item {place} (from 0): {error}") from None

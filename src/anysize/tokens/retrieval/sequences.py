@@ -35,6 +35,14 @@ def parts_of(row: Any) -> Sequence[Part]:
     return list(row)
 
 
+def numbered(row: Any, what: str) -> Sequence[Part]:
+    """`parts_of` of one of several, which a `DataError` calls `what`."""
+    try:
+        return parts_of(row)
+    except DataError as error:
+        raise DataError(f"{what} (from 0): {error}") from None
+
+
 def pictures_of(parts: Sequence[Part]) -> list[Any]:
     """The pictures among the parts, in order."""
     return [part["image"] for part in parts if "image" in part]

@@ -36,6 +36,11 @@ def write(view: NestedVLM, path: str | os.PathLike[str]) -> Exported:
     """
     from transformers import AutoModelForImageTextToText
 
+    if view.vlm.any_grid:
+        raise AnysizeError(
+            f"transformers has no {view.vlm.model_type} that pools its grid, so this one cannot be written; extract it "
+            "and load it with anysize"
+        )
     if view.spec["kind"] != "pool":
         raise AnysizeError(
             "transformers has no model with queries in place of a projector, so this one cannot be written; extract it "

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from anysize.backbones.vision.join import joined
 from anysize.backbones.vision.llava import VisionLanguage
+from anysize.backbones.vision.opening import open_vlm
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.sizes.nesting import Nesting
@@ -19,7 +21,7 @@ from anysize.evaluation.answers import questions_of, right
 from anysize.tokens.budget.grid import GridPool
 from anysize.tokens.chooser import Chooser
 from anysize.tokens.draws import Draw
-from anysize.tokens.methods import M3, MQT
+from anysize.tokens.methods import M3, MQT, Budgeted
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
 from anysize.tokens.vlm.training import learn
@@ -30,9 +32,7 @@ FEWEST, ASKED = 20, 500
 
 def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
-    if method.model is None:
-        raise AnysizeError("name the vision-language model to start from with --model")
-    vlm = VisionLanguage.open(method.model) if method.tower is None else joined(method.tower, method.model)
+    vlm = opened(method)
     if isinstance(method, M3):
         tokens = method.tokens or usual(vlm.shape)
         return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
@@ -44,6 +44,22 @@ def untrained(method: M3 | MQT) -> NestedVLM:
         "key_source": method.key_source,
     }
     return NestedVLM(nesting, vlm, budget)
+
+
+def opened(method: Budgeted) -> VisionLanguage:
+    """
+    The vision-language model that a method starts from, or its tower and language model, joined.
+
+    Raises `AnysizeError` if none was named, or a layer without a tower.
+    """
+    name = method.base_model()
+    if method.tower is not None:
+        return joined(method.tower, name, layer=method.tower_layer)
+    if method.tower_layer != -1:
+        raise AnysizeError(
+            f"{name} says itself which layer of its tower it reads; give tower-layer beside --tower alone"
+        )
+    return open_vlm(name)
 
 
 def usual(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -62,6 +78,7 @@ def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: 
     """A model that has learnt from questions with answers. Raises `DataError` if there are fewer than two."""
     if len(questions) < 2:
         raise DataError(f"{len(questions)} questions are too few to learn from; give at least 2")
+    torch.manual_seed(method.seed)  # queries, and what joins a tower to a language model, begin at random
     model = untrained(method)
     common: dict[str, Any] = {
         "batch_size": min(method.batch_size, len(questions)),

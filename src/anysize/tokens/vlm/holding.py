@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 
 from anysize.backbones.huggingface import config_of, configuration
-from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage, read_processor
+from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage
+from anysize.backbones.vision.opening import as_vlm
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.quiet import quiet
@@ -42,6 +43,8 @@ class HoldsVLM(NestedModel):
         self.budget: TokenBudget
         if self.spec["kind"] == "pool":
             self.budget = GridPool(self.spec["mode"])
+            if vlm.any_grid:  # that of the largest size, also for what is cut out of this model
+                vlm.set_grid(self.spec.setdefault("grid", int(nesting.full.tokens)))
         elif self.spec["kind"] == "queries":
             self.budget = Prefix()
             if not isinstance(vlm.projector, MatryoshkaQueryTransformer):
@@ -77,7 +80,7 @@ class HoldsVLM(NestedModel):
         full = configuration(config["transformer"])
         with quiet():
             model = AutoModelForImageTextToText.from_config(full).eval()
-        return cls(nesting, VisionLanguage(model), config["budget"])
+        return cls(nesting, as_vlm(model), config["budget"])
 
     def saved_state(self) -> dict[str, torch.Tensor]:
         """All weights, those that modules share (a tied head) once."""
@@ -97,7 +100,7 @@ class HoldsVLM(NestedModel):
         """The same, and the weights that modules share."""
         self.net.tie_weights()
         if (directory / PROCESSOR).is_dir():
-            self.vlm.attach(read_processor(directory))
+            self.vlm.read_processor(directory)
 
     def take_parts(self, whole: Self) -> None:
         """The same, and the weights that modules share."""
@@ -106,9 +109,8 @@ class HoldsVLM(NestedModel):
 
 
 def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:
-    layers = vlm.model.config.vision_feature_layer
-    width = int(vlm.vision.hidden_size) * (1 if isinstance(layers, int) else len(layers))
     made = MatryoshkaQueryTransformer(
-        spec["queries"], width, int(vlm.text.hidden_size), vlm.shape, heads=spec["heads"], key_source=spec["key_source"]
-    )
+        spec["queries"], vlm.patch_width, int(vlm.text.hidden_size), vlm.shape, heads=spec["heads"],
+        key_source=spec["key_source"],
+    )  # fmt: skip
     return made.to(vlm.device, vlm.dtype).train(vlm.model.training)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,8 +12,10 @@ import torch
 
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.backbones.vision.pictures import picture
+from anysize.backbones.vision.prompts import check_room
 from anysize.core.errors import AnysizeError
 from anysize.core.model.cost import Cost
+from anysize.core.model.reported import Reported
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -38,6 +41,7 @@ class NestedVLM(HoldsVLM):
         "single": "anysize.core.verbs.rivals:single",
         "random": "anysize.tokens.vlm.rivals:random",
     }
+    panels = ("anysize.tokens.vlm.kinds_panel:by_kind", "anysize.tokens.vlm.pictures_panel:pictures")
     exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
@@ -89,16 +93,25 @@ class NestedVLM(HoldsVLM):
 
     @torch.no_grad()
     def answers(
-        self, read: Read, *, tokens: Sequence[int] | None = None, max_new_tokens: int = 32, batch_size: int = 32
+        self,
+        read: Read,
+        *,
+        tokens: Sequence[int] | None = None,
+        max_new_tokens: int = 32,
+        batch_size: int = 32,
+        first: Callable[[], None] | None = None,
     ) -> list[str]:
         """
-        Answers at this view's size, the likeliest token first at every step; `tokens` gives each question its own.
+        Answers at this view's size, the likeliest token at every step; `tokens` gives each question its own. `first` is
+        called once there is a first token of each answer of a batch.
 
         Raises `SizeError` for a budget that the model has not, and `AnysizeError` for a question that is too long.
         """
         counts = [self.size.tokens] * len(read.prompts) if tokens is None else list(tokens)
         for count in set(counts):
             self.nesting.resolve(tokens=count)
+        for prompt, count in zip(read.prompts, counts, strict=True):
+            check_room(prompt, [count], self.vlm.longest, max_new_tokens)
         said: list[str] = []
         for start in range(0, len(counts), batch_size):
             rows = range(start, min(start + batch_size, len(counts)))
@@ -106,19 +119,46 @@ class NestedVLM(HoldsVLM):
                 [read.prompts[row] for row in rows], [[counts[row]] for row in rows], room=max_new_tokens
             )
             kept = [self._kept(read.tokens[read.which[row]], counts[row]) for row in rows]
-            said += self.vlm.generate(batch, kept, max_new_tokens)
+            said += self.vlm.generate(batch, kept, max_new_tokens, first)
         return said
 
     def _kept(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
         return self.budget.keep(tokens[None], count, self.vlm.shape)[0]
 
-    def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32) -> list[str]:
+    def generate(self, items: Sequence[Any], *, max_new_tokens: int = 32, batch_size: int = 32) -> list[str]:
         """Answers at this view's size. A question that is too long is refused before anything is encoded."""
+        return list(self.run(items, max_new_tokens=max_new_tokens, batch_size=batch_size))
+
+    def run(
+        self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 32, batch_size: int = 32
+    ) -> Reported:
+        """
+        `generate`, with the tokens that each picture took, the memory of these, and the time to the first word.
+
+        Raises `AnysizeError` for an option that is not above zero.
+        """
+        for name, value in (("max-new-tokens", max_new_tokens), ("batch-size", batch_size)):
+            if value < 1:
+                raise AnysizeError(f"{name} must be above zero; got {value}")
         for row in items:
-            self.vlm.batch([self.vlm.prompt(asked(row).question)], [[self.size.tokens]], room=max_new_tokens)
-        read = self.read(items)
+            check_room(self.vlm.prompt(asked(row).question), [self.size.tokens], self.vlm.longest, max_new_tokens)
+        said = Reported()
+        for start in range(0, len(items), batch_size):
+            said.add(self._answered(items[start : start + batch_size], max_new_tokens))
+        return said
+
+    def _answered(self, rows: Sequence[Any], most: int) -> Reported:
+        begin, first = time.perf_counter(), []
+        read = self.read(rows, batch_size=len(rows))
         chosen = self.chooser.pick(self.margins(read)) if self.chooses and self.chooser is not None else None
-        return self.answers(read, tokens=chosen, max_new_tokens=max_new_tokens)
+        counts = [int(self.size.tokens)] * len(rows) if chosen is None else chosen
+        said = self.answers(
+            read, tokens=counts, max_new_tokens=most, batch_size=len(rows),
+            first=lambda: first.append(time.perf_counter() - begin),
+        )  # fmt: skip
+        ms = round(1000 * first[0], 3)
+        took = ({"tokens": one, "cache_bytes": cache_bytes(self.vlm, one), "ms_to_first_token": ms} for one in counts)
+        return Reported(said, took)
 
     @torch.no_grad()
     def margins(self, read: Read, *, batch_size: int = 32) -> np.ndarray:
@@ -145,17 +185,7 @@ class NestedVLM(HoldsVLM):
         """Logits of the answer's first token: the tower, the budget and the language model's reading."""
         return self([asked(row) for row in rows])
 
-    def run(self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 32) -> list[str]:
-        """An answer to each question about a picture: `generate`."""
-        return self.generate(items, max_new_tokens=max_new_tokens)
-
     # The contract
-
-    def paid(self) -> str:
-        """Tokens and memory of one picture."""
-        if self.chooses:
-            return "tokens chosen for each question"
-        return f"{self.size.tokens} tokens a picture, {self.cost().bytes:,} bytes of keys and values"
 
     def cost(self) -> Cost:
         """Bytes of the keys and values of one picture; operations until the first token of an answer."""

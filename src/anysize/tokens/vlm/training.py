@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from anysize.backbones.vision.pictures import picture
-from anysize.backbones.vision.prompts import IGNORED, Prompt
+from anysize.backbones.vision.prompts import IGNORED, Prompt, check_room
 from anysize.core.losses.nested import nested_loss
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
+from anysize.core.training.processes import mean_over_processes
 from anysize.core.training.trainer import TrainingPlan, quiet, train
 from anysize.tokens.draws import Draw
 from anysize.tokens.vlm.asking import Asked
@@ -33,6 +34,7 @@ class AnswerTraining(nn.Module):
     """The loss of a batch of questions at the sizes of the step; what `train` trains."""
 
     step: torch.Tensor
+    _keys_to_ignore_on_save = None  # the trainer asks for it, where a checkpoint does not hold everything
 
     def __init__(self, model: NestedVLM, draw: Draw, seed: int = 0) -> None:
         super().__init__()
@@ -40,6 +42,7 @@ class AnswerTraining(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.long))  # a checkpoint keeps it, so a resume goes on
         self.last: dict[Size, float] = {}
         """Each size's own loss at the last step."""
+        self.register_state_dict_post_hook(_learning)
 
     def forward(self, pixels: torch.Tensor, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
         """``{"loss": ...}`` of pictures (n, 3, rows, columns) and their questions with answers."""
@@ -52,13 +55,23 @@ class AnswerTraining(nn.Module):
         return {"loss": found.total}
 
 
+def _learning(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Leave out of a checkpoint what does not learn, most of the model: it is read again from where it came."""
+    for name, weight in module.named_parameters(remove_duplicate=False):
+        if not weight.requires_grad:
+            state.pop(prefix + name, None)
+
+
 def answer_loss(model: NestedVLM, prompts: Sequence[Prompt], kept: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens, with (n, count, width) tokens of the pictures."""
+    """Mean cross-entropy of the answers' tokens of all processes, with (n, count, width) tokens of the pictures."""
     batch = model.vlm.batch(prompts, [[kept.shape[1]]] * len(prompts))
     longest = max(len(prompt.answer) for prompt in prompts)
     logits = model.vlm.logits(batch, list(kept), last=longest + 1)[:, :-1]  # a token is foretold by the one before it
     wanted = batch.labels[:, -longest:]
-    return functional.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED)
+    total = functional.cross_entropy(
+        logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / mean_over_processes((wanted != IGNORED).sum())
 
 
 def learn(
@@ -74,14 +87,17 @@ def learn(
 ) -> list[dict[str, float]]:
     """
     Train these parts of a model in place, the language model through adapters of rank `lora` if that is not 0; they are
-    added to its weights at the end. Returns the losses on the way.
+    added to its weights at the end. Returns the losses on the way. Raises `AnysizeError` if a question is too long.
     """
     prompts = [model.vlm.prompt(one.question, answer=one.answer) for one in questions]
+    for prompt in prompts:  # before anything is learnt
+        check_room(prompt, [model.nesting.full.tokens], model.vlm.longest)
 
     def collate(rows: Sequence[int]) -> dict[str, Any]:
         shown = [picture(questions[row].picture) for row in rows]
         return {"pixels": model.vlm.pixels(shown), "prompts": [prompts[row] for row in rows]}
 
+    torch.manual_seed(plan.seed)  # adapters begin at random
     module = AnswerTraining(model, draw, plan.seed)
     with training_parts(model, parts, lora):
         learnt = train(module, range(len(questions)), plan, workdir, resume=resume, collate=collate)

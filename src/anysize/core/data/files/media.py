@@ -98,7 +98,7 @@ class Files:
         if given not in self._known:
             path = self._path(given, where)
             self._known[given] = file = File(path)
-            file.sha256 = _sha256(path)
+            file.sha256 = sha256_of(path)
         return self._known[given]
 
     def _path(self, given: str, where: str) -> Path:
@@ -126,7 +126,8 @@ def content_of(cell: Any) -> Any:
     return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else cell.sha256
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of what a file holds, in hex digits. Raises `DataError` if it cannot be read."""
     try:
         return record(path).sha256
     except OSError as error:

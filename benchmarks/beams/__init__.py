@@ -1,0 +1,1 @@
+"""Beams: the rows of evidence on nested codebooks of massive MIMO."""

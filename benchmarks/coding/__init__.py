@@ -1,0 +1,1 @@
+"""Clinical coding on RuCCoD."""

@@ -1,0 +1,1 @@
+"""Sounds and films, and encoders that make frames of them."""

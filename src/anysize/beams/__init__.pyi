@@ -1,0 +1,14 @@
+from anysize.beams.channels.channels import Channels as Channels
+from anysize.beams.channels.panel import Panel as Panel
+from anysize.beams.codebooks.dft import dft as dft
+from anysize.beams.codebooks.dft import wide as wide
+from anysize.beams.codebooks.greedy import eigenvectors as eigenvectors
+from anysize.beams.codebooks.greedy import greedy as greedy
+from anysize.beams.codebooks.model import NestedCodebook as NestedCodebook
+from anysize.beams.codebooks.reports import Report as Report
+from anysize.beams.codebooks.reports import Swept as Swept
+from anysize.beams.codebooks.reports import beam_report as beam_report
+from anysize.beams.codebooks.tree import TreeCodebook as TreeCodebook
+from anysize.beams.encoder.dynamics import loop as loop
+from anysize.beams.encoder.model import SSBEncoder as SSBEncoder
+from anysize.beams.methods import Beams as Beams

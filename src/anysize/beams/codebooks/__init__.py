@@ -1,0 +1,1 @@
+"""Codebooks that are not learnt, their order, and a tree of beams."""

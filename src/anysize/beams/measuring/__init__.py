@@ -1,0 +1,1 @@
+"""What a book is measured by, what it stands beside, and how its beams look."""

@@ -1,0 +1,11 @@
+from anysize.coding.coder import Coded as Coded
+from anysize.coding.coder import Coder as Coder
+from anysize.coding.method import ICD as ICD
+from anysize.coding.reading.data import CodingData as CodingData
+from anysize.coding.reading.data import read_folder as read_folder
+from anysize.coding.records.dictionary import CodeDictionary as CodeDictionary
+from anysize.coding.records.documents import Document as Document
+from anysize.coding.records.documents import Span as Span
+from anysize.coding.reranking.choosing import Reranker as Reranker
+from anysize.coding.reranking.endpoint import Endpoint as Endpoint
+from anysize.coding.scoring.counts import Counts as Counts

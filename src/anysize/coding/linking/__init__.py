@@ -1,0 +1,1 @@
+"""What links a mention to codes."""

@@ -1,0 +1,1 @@
+"""How annotated documents come in."""

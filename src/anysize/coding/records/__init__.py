@@ -1,0 +1,1 @@
+"""Documents with coded spans, and dictionaries of codes."""

@@ -1,0 +1,1 @@
+"""How coding is scored."""

@@ -1,0 +1,20 @@
+"""What the page of a frontier shows beside its chart, as the model's kind has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anysize.core.data.read import Source, read
+from anysize.core.registry import named
+
+if TYPE_CHECKING:
+    from anysize.core.frontier.frontier import Frontier
+    from anysize.core.frontier.panel import Panel
+    from anysize.core.model.contract import NestedModel
+
+
+def panels(model: NestedModel, data: Source, frontier: Frontier) -> list[Panel]:
+    """The panels of a model that was measured on `data` with the result `frontier`, for `Frontier.to_html`."""
+    loaded = read(data)
+    made = (named(name)(model, loaded, frontier) for name in model.panels)
+    return [panel for panel in made if panel is not None]
