@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +90,37 @@ def test_fish_asks_for_it_so(tmp_path):
     asked = f'set -x PATH {tmp_path} $PATH; source {tmp_path}/anysize.fish; complete -C "anysize measure --id"'
     done = subprocess.run(["fish", "--no-config", "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout == "--identical\n"
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
+def test_zsh_completes_what_is_typed_at_its_prompt(tmp_path):
+    """At a terminal, by the Tab key: the program tells which words it was then started with."""
+    told = tmp_path / "told"
+    (tmp_path / "anysize").write_text(f"""#!/bin/sh
+[ "$1" = completion ] && exec "{sys.executable}" -m anysize "$@"
+printf '%s ' "$@" > "{told}.new" && mv "{told}.new" "{told}"
+""")
+    (tmp_path / "anysize").chmod(0o755)
+    ours, theirs = pty.openpty()
+    said = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb", "ZDOTDIR": str(tmp_path)}
+    shell = subprocess.Popen(["zsh", "-f", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env=said, cwd=tmp_path)
+    os.close(theirs)
+    try:
+        os.write(ours, b'autoload -Uz compinit && compinit -u -D; eval "$(anysize completion zsh)"; echo rea""dy\n')
+        _read_until(ours, b"ready")
+        os.write(ours, b"anysize fit --tune=f\t --met\t csr --gam\t 1\n")
+        _read_until(ours, told)
+        assert told.read_text() == "fit --tune=full --method csr --gamma 1 "
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(ours)
+
+
+def _read_until(terminal: int, wanted: bytes | Path) -> None:
+    """Read what a terminal shows until it has shown this, or there is this file."""
+    shown, end = b"", time.monotonic() + 60
+    while not (wanted in shown if isinstance(wanted, bytes) else wanted.exists()):
+        assert time.monotonic() < end, shown
+        if select.select([terminal], [], [], 0.05)[0]:
+            shown += os.read(terminal, 4096)

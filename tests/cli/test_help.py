@@ -86,3 +86,9 @@ def test_an_option_is_described_as_its_name_reads(anysize):
 
 def test_help_is_an_option_and_no_word_after_two_hyphens(anysize):
     anysize("info", "--", "--help").refused("does not exist")
+
+
+def test_a_page_without_options_names_json_alone(anysize):
+    said = anysize("methods", "--help").out.splitlines()
+    assert said[0] == "usage: anysize methods [--json]"
+    assert not [line for line in said if line.startswith("options")]

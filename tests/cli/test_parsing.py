@@ -118,6 +118,7 @@ def test_json_is_asked_for_anywhere_and_is_a_file_where_a_verb_takes_one():
         if place == 2:  # between --out and its value
             continue
         assert parse(Every, words, prog="x") == (FILLED, True)
+    assert parse(Every, ["--json", *GIVEN, "--json"], prog="x") == (FILLED, True)
     assert parse(OnlyWord, ["w", "--json"], prog="x") == (OnlyWord("w"), True)
     assert parse(OnlyWord, ["w", "--json", "f"], prog="x") == (OnlyWord("w", Path("f")), False)
     assert parse(OnlyWord, ["w", "--json=f"], prog="x") == (OnlyWord("w", Path("f")), False)

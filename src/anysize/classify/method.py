@@ -32,7 +32,7 @@ class MRLClassifier(Method):
     efficient: bool = False
     """One tied head for all sizes (MRL-E): about half the weights, weaker at the smallest sizes."""
     per_dim_bias: bool = False
-    """With efficient, a bias of its own for each size: wanted where features are not centred (most are not)."""
+    """With --efficient: a bias of its own for each size: wanted where features are not centred (most are not)."""
     epochs: int = 30
     """Passes over the training data."""
     batch_size: int = 256

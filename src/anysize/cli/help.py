@@ -26,9 +26,10 @@ def page(command: type, prog: str) -> str:
     must = " ".join(
         f"{one.name} {one.value}" for one in known if not one.positional and one.default is dataclasses.MISSING
     )
-    usage = " ".join(part for part in (prog, words, must, "[options]") if part)
+    rest = "[--json]" if all(one.positional for one in known) else "[options]"
+    usage = " ".join(part for part in (prog, words, must, rest) if part)
     parts = [wrapped(usage, first="usage: "), *paragraphs(command), _rows(one for one in known if one.positional)]
-    groups = dict.fromkeys(one.group for one in known)
+    groups = dict.fromkeys(one.group for one in known if not one.positional)
     for group in groups:
         rows = [one for one in known if one.group == group and not one.positional]
         parts.append(f"{f'options of {group}' if group else 'options'}\n{_rows(rows)}")

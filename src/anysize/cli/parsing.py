@@ -88,7 +88,7 @@ def _given(known: Sequence[Option], words: Sequence[str]) -> tuple[dict[str, lis
         like = nearest(name, [*named, "--json", "--help"])
         # Where none is like it, all of them would be too many to name.
         raise AnysizeError(f"there is no option {name}" + (f"; {like}" if like.endswith("?") else ""))
-    as_json = given.get("--json") == [None]
+    as_json = set(given.get("--json", ())) == {None}
     if as_json:
         del given["--json"]
     left = given.pop("words")

@@ -23,7 +23,7 @@ class Budgeted(Method):
     """The vision-language model to start from (LLaVA; for grids also Qwen2.5-VL), or a language model beside --tower: a
     folder or a hub name."""
     tower: str | None = None
-    """A vision tower to put before a language model; what joins the two learns first (see align-epochs)."""
+    """A vision tower to put before a language model; what joins the two learns first (see --align-epochs)."""
     tower_layer: int = -1
     """Which of that tower's hidden states is read: -1 the last, -2 the one before it, as LLaVA does."""
     tokens: tuple[int, ...] | None = None

@@ -315,8 +315,12 @@ def test_refusals_say_where_the_size_lies():
     for asked, where in ((12, "12 lies between 8 and 16"), (4, "4 is smaller than all"), (64, "64 is larger than all")):
         with pytest.raises(SizeError, match=f"trained for dims 8, 16, 32; {where}"):
             nesting.resolve(dims=asked)
-    with pytest.raises(SizeError, match="no axis 'layers'; it is nested in dims"):
+    with pytest.raises(SizeError, match="no axis 'layers'; there are: dims"):
         nesting.resolve(layers=2)
+    with pytest.raises(SizeError, match="no axis 'dim'; did you mean dims"):
+        nesting.resolve(dim=8)
+    with pytest.raises(SizeError, match="no axis 'dim'; did you mean dims"):
+        nesting.values("dim")
 
 
 def test_refusals_tell_apart_what_is_trained_and_what_is_offered():
@@ -364,7 +368,7 @@ def test_a_menu_of_pairs_is_no_grid():
         (lambda: Nesting(dims=(8, "1/1")), "not some of each: 8 beside 1/1"),
         (lambda: Nesting(dims=(0.25, 0.5)), "dims=0.25 is not a size; write 1/4"),
         (lambda: Nesting.pairs([Size(a="1/2"), Size(a=2)]), "a lists shares or whole numbers"),
-        (lambda: Nesting(dims=(8,), open=("tokens",)), "no axis 'tokens' to be open; it is nested in dims"),
+        (lambda: Nesting(dims=(8,), open=("tokens",)), "no axis 'tokens' to be open; there are: dims"),
         (lambda: Nesting(dims=(8,), open="dims"), "open axes are given as a list"),
         (lambda: Nesting(audio=("1/2",), open=("audio",)), "audio is nested in shares"),
         (lambda: Nesting.pairs([Size(a=2)], names=["one"], open=["a"]), "names has no open axes"),

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from anysize.core.arguments import shown
-from anysize.core.errors import SizeError
+from anysize.core.errors import SizeError, nearest
 from anysize.core.sizes.menu import Value, written
 from anysize.core.sizes.size import Size
 
@@ -79,7 +79,7 @@ def checked_open(axes: Iterable[object], full: Size, names: Sequence[str] | None
     given = listed(axes, "open axes")
     for axis in given:
         if not isinstance(axis, str) or axis not in full:
-            raise SizeError(f"there is no axis {shown(axis)} to be open; it is nested in {', '.join(full)}")
+            raise SizeError(f"there is no axis {shown(axis)} to be open; {nearest(str(axis), full)}")
         if axis in full.shares:
             raise SizeError(f"{axis} is nested in shares, and only an axis of whole numbers can be open")
     if given and names is not None:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from anysize.core.arguments import shown
-from anysize.core.errors import SizeError
+from anysize.core.errors import SizeError, nearest
 from anysize.core.sizes import menu
 from anysize.core.sizes.checks import (
     check_of_one_kind,
@@ -124,7 +124,7 @@ class Nesting(Sequence[Size]):
     def values(self, axis: str) -> tuple[Any, ...]:
         """The distinct values that are listed along one axis, increasing: whole numbers, or shares."""
         if not isinstance(axis, str) or axis not in self.axes:
-            raise SizeError(f"there is no axis {shown(axis)}; it is nested in {', '.join(self.axes)}")
+            raise SizeError(f"there is no axis {shown(axis)}; {nearest(str(axis), self.axes)}")
         return tuple(sorted({size[axis] for size in self._sizes}))
 
     def within(self, largest: Size) -> Self:
@@ -149,7 +149,7 @@ class Nesting(Sequence[Size]):
         asked = Size({**(size or {}), **axes}) if size is not None or axes else self.full
         for axis in asked:
             if axis not in self.axes:
-                raise SizeError(f"this model has no axis {axis!r}; it is nested in {', '.join(self.axes)}")
+                raise SizeError(f"this model has no axis {axis!r}; {nearest(axis, self.axes)}")
         wanted = self.full.replace(**asked)
         if not any(self._offers(known, wanted) for known in self._sizes):
             raise SizeError(self._refusal(asked, wanted))

@@ -115,7 +115,7 @@ class Trained(Method):
     watch: float | None = None
     """Leave out this share of the rows, look at their loss ten times on the way, and keep the best weights."""
     patience: int | None = None
-    """With watch: stop after so many looks in a row without a new best. Default: train to the end."""
+    """With --watch: stop after so many looks in a row without a new best. Default: train to the end."""
     report_to: tuple[str, ...] = ("none",)
     """Where to send losses as well: tensorboard, wandb, or another that transformers knows by name."""
 

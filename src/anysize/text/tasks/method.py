@@ -31,7 +31,7 @@ class Tasks(Trained):
     model: str | None = None
     """The sentence-transformers model to start from: a folder or a hub name."""
     task: Annotated[list[str], "TASK=DATA"] = field(default_factory=list)
-    """Data of a task, such as retrieval=pairs.jsonl or classification=labelled.csv; repeat it for more."""
+    """Data of a task, such as retrieval=pairs.jsonl or classification=labelled.csv."""
     dims: tuple[int, ...] | None = None
     """Widths to train, increasing, for example 24,96,384."""
     r: int = 4
