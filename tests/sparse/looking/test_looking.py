@@ -218,6 +218,13 @@ def test_prune_as_typed(anysize, tmp_path, kind):
     for row in said.json["sizes"][1:]:
         assert row["fvu"] == pytest.approx(fvu(held, small.at(latents=row["latents"])(held).detach()), rel=1e-3)
     assert "10 latents" in anysize(*command).out
+    card = (tmp_path / "small" / "README.md").read_text()
+    for row in said.json["sizes"][1:]:
+        assert re.search(rf"\| latents={row['latents']} \| [\d,]+ \| {1 - row['fvu']:.4f} \|", card)
+    assert f'sae_lens.SAE.load_from_disk("{tmp_path / "small"}")' in card
+    (tmp_path / "small" / "README.md").write_text("mine")
+    assert "is kept as it is" in anysize(*command).err
+    assert (tmp_path / "small" / "README.md").read_text() == "mine"
     # The layout is written; any verb reads it.
     assert (tmp_path / "small" / "sae_weights.safetensors").exists()
     assert anysize("cut", tmp_path / "small", "--size", "latents=10", "--out", tmp_path / "tiny").status == 0

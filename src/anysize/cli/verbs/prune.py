@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from anysize.cli.options import Positional
@@ -46,10 +46,14 @@ class Prune:
 
         import numpy as np
 
-        from anysize.cli.notes import read_told
-        from anysize.core.files import check_replaceable
+        from anysize.cli.notes import read_told, tell
+        from anysize.core.files import README, check_replaceable, in_one_step
+        from anysize.core.frontier.frontier import Frontier
+        from anysize.core.frontier.record import Record
+        from anysize.core.frontier.records import NESTED
         from anysize.core.model.exporting import EXPORT
         from anysize.core.scratch import temporary_folder
+        from anysize.core.verbs.card import card, kept
         from anysize.sparse.formats import saelens
         from anysize.sparse.measuring.rebuilt import reconstruction, split_of
         from anysize.sparse.pruning.prune import prune
@@ -57,13 +61,26 @@ class Prune:
         check_replaceable(Path(self.out), EXPORT)
         sae = autoencoder(self.sae)
         with temporary_folder() as scratch:
-            split = split_of(sae, read_told(self.data), scratch)
+            data = read_told(self.data)
+            split = split_of(sae, data, scratch)
             chosen = np.flatnonzero(~split.held)
             train, rest = split.rows[chosen[:: 1 + len(chosen) // _MOST]], split.rows[np.flatnonzero(split.held)]
             done = prune(sae, self.latents, train, by=self.by, active=self.active, refit_bias=not self.no_bias)
         sizes = [(level, done.sae.at(latents=level)) for level in self.latents]
         records = [(n, reconstruction(view, rest)) for n, view in [(sae.latents, sae), *sizes]]
-        saelens.write(done.sae, self.out)
+        metric = "variance_explained"
+        figures = [
+            Record(view.size, NESTED, {metric: 1 - found.fvu}, view.cost().bytes)
+            for (_, view), (_, found) in zip(sizes, records[1:], strict=True)
+        ]
+        frontier = Frontier(figures, metric=metric, meta={"data": data.name})
+        target = Path(self.out)
+        tell(kept(target))
+        with in_one_step(target.absolute()) as folder:
+            made = saelens.write(done.sae, folder)
+            made = replace(made, how=made.how.replace(str(folder), self.out))
+            what = f"The {max(self.latents)} most important of the {sae.latents} latents of a sparse autoencoder."
+            (folder / README).write_bytes(card(target.name, what, made, done.sae.about, frontier))
         return WasPruned(self.out, [Kept(n, found.fvu, found.l0) for n, found in records])
 
 

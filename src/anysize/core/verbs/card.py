@@ -43,6 +43,8 @@ def model_card(name: str, model: NestedModel, frontier: Frontier | None = None) 
     """The card of a whole model, which is or will be saved in a folder of that name."""
     made = Exported("anysize", how=f'anysize.load("{name}")')
     what = f"A nested (Matryoshka) model: {sizes(model.nesting)}."
+    if frontier is None:
+        what += f" Not measured yet: {_code(f'anysize measure {name} DATA')} puts its figures here."
     return card(name, what, made, model.about, frontier)
 
 
