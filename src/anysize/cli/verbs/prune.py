@@ -73,7 +73,7 @@ class Prune:
             Record(view.size, NESTED, {metric: 1 - found.fvu}, view.cost().bytes)
             for (_, view), (_, found) in zip(sizes, records[1:], strict=True)
         ]
-        frontier = Frontier(figures, metric=metric, meta={"data": data.name})
+        frontier = Frontier(tuple(figures), metric=metric, meta={"data": data.name})
         target = Path(self.out)
         tell(kept(target))
         with in_one_step(target.absolute()) as folder:
