@@ -45,15 +45,18 @@ def test_a_function_of_a_view_decides_which_weights_are_kept(method, options, en
         ("mrl", {"dims": (8, 32), **FULL}, {"dims=8", "dims=32"}),
         ("starbucks", {"sizes": ("1:8", "2:32"), **LAYERED}, {"layers=1,dims=8", "layers=2,dims=32"}),
         ("matquant", {"bits": (8, 4), "untrained": (), **LAYERED}, {"bits=8", "bits=4"}),
+        ("tasks", {"dims": (8, 32), **LAYERED}, {"dims=8", "dims=32"}),
         ("mlm", LAYERED, {"layers=2,dims=32"}),
     ],
-    ids=["head", "full", "starbucks", "matquant", "mlm"],
+    ids=["head", "full", "starbucks", "matquant", "tasks", "mlm"],
 )
 def test_a_share_of_the_rows_is_left_out_and_its_loss_looked_at(method, options, sizes, encoder_path, tmp_path):
     data = str(write_pairs(tmp_path / "pairs.jsonl"))
     if method == "mlm":
         data = str(tmp_path / "texts.txt")
         (tmp_path / "texts.txt").write_text("\n".join(sentences(60)), encoding="utf-8")
+    if method == "tasks":  # adapters alone, over the encoder as it is
+        data, options = "none", {**options, "task": [f"retrieval={data}"]}
     made = az.fit(data, method=method, model=str(encoder_path), watch=0.3, **options)
     told = made.about["watched"]
     values = [look["value"] for look in told["looks"]]
