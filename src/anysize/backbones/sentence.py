@@ -135,9 +135,9 @@ class Encoder(TwoSided):
         """Tell on standard error how many texts are longer than the model reads."""
         self._window(side).say_cut(texts, advice)
 
-    def window(self) -> Window:
-        """How much of a document it reads."""
-        return self._window("document")
+    def window(self, side: Side | None = "document") -> Window:
+        """How much of a text it reads, behind the prompt of this side."""
+        return self._window(side)
 
     @property
     def _limit(self) -> float:
