@@ -14,10 +14,10 @@ from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
 from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 from anysize.text.tasks.adapters import Adapters
 
 INSTRUCTIONS = {
