@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anysize.core.errors import DataError
-from anysize.serve.batching import ClosedError, FullError, Job, LateError, Limits, Queue
+from anysize.serve.held.batching import ClosedError, FullError, Job, LateError, Limits, Queue
 from tests.conftest import sentences
 from tests.kinds import models
 
