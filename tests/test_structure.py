@@ -26,6 +26,7 @@ FLOORS = (
     ("evaluation",),
     ("text", "sparse", "quantize", "classify", "search", "tokens", "beams", "vision", "editing"),
     ("coding",),
+    ("serve",),
     ("cli",),
     ("__init__",),
     ("benchmarks",),
