@@ -140,8 +140,8 @@ def rows(cache: Path, seeds: int) -> None:
         + f" dB. Two sweeps in training above one, at the fourth: {shown(end)} dB, with as many books made in both. "
         "Users keep their line of sight along a track, and roads are not modelled.",
         data="Sionna 2.2.0, 3GPP TR 38.901 urban macro with spatial consistency, 3.5 GHz, 8 x 8 panel, 1 receive "
-        "antenna, 2 frequencies; four positions 2 s apart; 150 drops of 60 of 800 users to learn from, and 40 of 60 of 400 "
-        "others",
+        "antenna, 2 frequencies; four positions 2 s apart; 150 drops of 60 of 800 users to learn from, and 40 drops "
+        "of 60 of 400 others",
         **common,
     )  # fmt: skip
 

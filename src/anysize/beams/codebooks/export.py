@@ -5,19 +5,26 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.dft import dft
 from anysize.beams.codebooks.model import NestedCodebook
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError
 from anysize.core.files import as_json, new_directory
 from anysize.core.model.exporting import EXPORT, write_note
+from anysize.core.sizes.size import Size
 
-if TYPE_CHECKING:
-    from anysize.beams.encoder.model import SSBEncoder
+
+class Shown(Protocol):
+    """What an export says of a book, or of what makes books."""
+
+    panel: Panel
+    size: Size
+
 
 OVERSAMPLING = 4
 """O1 = O2 of TS 38.214, table 5.2.2.2.1-2."""
@@ -77,7 +84,7 @@ def _panel(view: NestedCodebook) -> np.ndarray:
 
 
 def written(
-    view: NestedCodebook | SSBEncoder,
+    view: Shown,
     path: Any,
     form: str,
     name: str,
