@@ -47,7 +47,7 @@ def tiny(kind: str, seed: int = 0) -> torch.nn.Module:
     common = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1}
     if kind == "llama":
         config = LlamaConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+            hidden_size=32, intermediate_size=192, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
             max_position_embeddings=128, initializer_range=0.2, tie_word_embeddings=True, **common,
         )  # fmt: skip
         return LlamaForCausalLM(config).eval()
