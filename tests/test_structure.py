@@ -24,7 +24,7 @@ FLOORS = (
     ("testing", "extending"),
     ("backbones",),
     ("evaluation",),
-    ("text", "sparse", "quantize", "classify", "search", "tokens", "beams"),
+    ("text", "sparse", "quantize", "classify", "search", "tokens", "beams", "vision", "editing"),
     ("coding",),
     ("serve",),
     ("cli",),

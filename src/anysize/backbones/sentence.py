@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.backbones.cache import VectorCache
 from anysize.backbones.huggingface import check_tokenizers, opening
-from anysize.backbones.identity import PROBES, identity, weights_digest, written
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.cache import VectorCache
+from anysize.backbones.keeping.identity import PROBES, identity, weights_digest, written
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.packaged import packaged
 from anysize.backbones.texts.batching import batches, readable
 from anysize.backbones.texts.prompts import kept_prompts, prompt_in

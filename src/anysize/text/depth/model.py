@@ -23,13 +23,13 @@ from anysize.backbones.sentence import Encoder, encode_distinct
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -19,13 +19,13 @@ from anysize.backbones.sentence import Encoder
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FINITE_ROWS, TEXTS, expect, takes, whole
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.mixing import by_size
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 
 ENCODER = "encoder"
 

@@ -14,11 +14,11 @@ from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
 from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.mixing import by_size
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 from anysize.text.tasks.adapters import Adapters
 
 INSTRUCTIONS = {
