@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from anysize.core.version import __version__
-from anysize.serve.answers import embeddings
+from anysize.serve.answers import chat, embeddings, running, searching, transcribing
 from anysize.serve.gate import Gate
 from anysize.serve.held.errors import Refused
 from anysize.serve.held.house import House
@@ -29,9 +29,11 @@ def build(house: House) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(house.warm())
+        tasks = [asyncio.create_task(house.warm())]
+        tasks += [asyncio.create_task(indexed.watch()) for indexed in house.indexes.values()]
         yield
-        warming.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(
         title="anysize", version=__version__, docs_url=None, redoc_url=None, lifespan=life,
@@ -56,6 +58,19 @@ def build(house: House) -> FastAPI:
         routes.post("/embeddings", embeddings.embeddings, None, "")
     if any("text" in served.model.reads for served in house.models.values()):
         routes.post("/tokenize", embeddings.tokenize, embeddings.TOKENIZE, "How many tokens each text has.")
+    routes.post("/run", running.run, running.FIELDS, "What a model of any kind gives for each item, as `anysize run`.")
+    writing = [served for served in house.models.values() if served.writes]
+    if any({"text", "parts"} & set(served.model.reads) for served in writing):
+        routes.post("/v1/chat/completions", chat.chat, chat.FIELDS, "An answer to messages, in OpenAI's shape.")
+    if any("audio" in served.model.reads for served in writing):
+        form = "multipart/form-data"
+        routes.post(
+            "/v1/audio/transcriptions", transcribing.transcribe, transcribing.FIELDS, "What is said in a sound.", form
+        )
+    if house.indexes:
+        routes.get("/indexes", searching.indexes, "All indexes, with their sizes.")
+        routes.post("/search", searching.search, searching.FIELDS, "The nearest items, as `anysize search` finds them.")
+        routes.post("/indexes/{name}/refresh", searching.refresh, (), "Take an index's newest generation now.")
     return app
 
 
@@ -71,7 +86,7 @@ class Routes:
 
     def post(self, path: str, answer: Answering, fields: Any, said: str, media: str = "application/json") -> None:
         """A route whose body has these fields; without any it is not described (another name of a route that is)."""
-        self._add(path, answer, "POST", described(fields, said, media=media) if fields else None, said)
+        self._add(path, answer, "POST", None if fields is None else described(fields, said, media=media), said)
 
     def _add(self, path: str, answer: Answering, method: str, extra: dict[str, Any] | None, said: str) -> None:
         house = self._house

@@ -133,7 +133,7 @@ def items_of(house: House, served: Served, asked: dict[str, Any]) -> tuple[list[
             "(LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)", "input"
         )  # fmt: skip
     if "parts" in reads and any(isinstance(one, list) for one in listed):
-        return [_parts(one) for one in listed], how._replace(of="parts")
+        return [parts_of(one) for one in listed], how._replace(of="parts")
     if "text" not in reads:
         raise Refused(400, "wrong_type", f"{served.name} reads {' and '.join(reads)}, no texts", "input")
     return texts_of(given, "input"), how
@@ -176,7 +176,7 @@ def vectors_of(listed: list[Any]) -> list[np.ndarray]:
     return list(found)
 
 
-def _parts(given: Any) -> list[dict[str, Any]]:
+def parts_of(given: Any) -> list[dict[str, Any]]:
     """A text and pictures that belong together: ``[{"text": ...}, {"image": data URL}]``."""
     parts: list[dict[str, Any]] = []
     for part in given if isinstance(given, list) else [{"text": given}]:
