@@ -138,8 +138,8 @@ def rows(cache: Path, seeds: int) -> None:
         values=plain(sites),
         outcome="won" if least[8].min() >= 1 and all(one.mean() > 0 for one in least.values()) else "lost",
         note="Own above other: " + "; ".join(f"at {k} {shown(one)}" for k, one in least.items()) + " dB. The "
-        "second way after beams-other-site was lost: drops of urban macro and micro want nearly the same book, these do "
-        "not.",
+        "second way after beams-other-site was lost: drops of urban macro and micro want nearly the same book, these "
+        "do not.",
         data="Sionna 2.2.0, 3GPP TR 38.901 urban macro: of 3,000 links those within 7.5 degrees of a site's two "
         "azimuths to learn from, of 1,500 others to measure on",
         **common,

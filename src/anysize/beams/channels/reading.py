@@ -103,7 +103,7 @@ def _panel(found: Held, said: dict[str, Any], path: Path) -> Panel:
             raise DataError(f"{path}: the panel {shown(flat[0])} is no JSON") from None
     if len(flat) not in (2, 3) or flat.dtype.kind not in "iuf" or not np.all(flat == flat.astype(int)):
         raise DataError(
-            f"{path}: the panel is {shown(value)}; expected whole numbers [rows, columns] or [rows, columns, 1 or 2]"
+            f"{path}: the panel is {shown(value)}; expected [rows, columns] or [rows, columns, 1 or 2], whole numbers"
         )
     rows, columns, polarizations = map(int, [*flat, 1][:3])
     return Panel.from_json({"rows": rows, "columns": columns, "polarizations": polarizations}, str(path))
