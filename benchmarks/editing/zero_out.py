@@ -10,7 +10,6 @@ licence and stays where it is. A stopped run goes on with the edit it was at.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -75,6 +75,8 @@ class Record:
     """Metric name -> its 95 % interval by a bootstrap over the queries, pairs or rows that were measured."""
     differences: dict[str, dict[str, Span]] = field(default_factory=dict)
     """Metric name -> another record as ``arm size`` -> the paired 95 % interval of this value minus that one."""
+    quantiles: dict[str, list[float]] = field(default_factory=dict)
+    """Metric -> its values over what was measured at equal steps of rank, least first, where a page draws them."""
     units: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     """Metric name -> a value for each query, pair or row, whose mean is the metric: for the bootstrap, never stored."""
 
@@ -100,6 +102,7 @@ class Record:
                 name: {other: list(span) for other, span in found.items()} for name, found in self.differences.items()
             }
             or None,
+            "quantiles": self.quantiles or None,
         }
         fixed = {"size": self.size.to_json(), "arm": self.arm, "metrics": dict(self.metrics)}
         costs = {"bytes": self.bytes, "ms": self.ms}
@@ -126,6 +129,8 @@ class Record:
             }
         if given.get("ms_interval") is not None:
             given["ms_interval"] = _span(given["ms_interval"], "ms")
+        if "quantiles" in given:
+            given["quantiles"] = {name: [*map(float, found)] for name, found in given["quantiles"].items()}
         made = cls(**given)
         costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
         for name, cost in costs.items():

@@ -109,6 +109,7 @@ def _record(arm: str, view: Any, scores: Scores) -> Record:
         cost.bytes if scores.bytes is None else scores.bytes,
         parameters=cost.parameters if scores.parameters is None else scores.parameters,
         flops=cost.flops if scores.flops is None else scores.flops,
+        quantiles={name: list(found) for name, found in scores.quantiles.items()},
         units=dict(scores.units),
     )
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Self
 import torch
 
 from anysize.backbones.causal import CausalLM
-from anysize.backbones.generating import Generating
 from anysize.core.errors import SizeError
 from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
+from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.editing.deltas.changes import Change, LowRank, Whole
@@ -35,7 +35,7 @@ class Asked(CausalLM):
         return self.prompting.prompt(text)
 
 
-class EditedLM(Generating, NestedModel):
+class EditedLM(NestedModel):
     """
     Gives the logits of every next token, with the first so many windows of each edit written: ``at(windows=3)``.
 
@@ -177,6 +177,29 @@ class EditedLM(Generating, NestedModel):
     def generate(self, items: Sequence[str], **options: Any) -> list[str]:
         """What the edited model answers to each prompt; options as for `CausalLM.generate`."""
         return self.language().generate(items, **options)
+
+    def run(
+        self,
+        items: Sequence[str],
+        *,
+        side: Side | None = None,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        batch_size: int = 8,
+        before: bool = False,
+    ) -> list[Any]:
+        """What it answers to each prompt; with `before`, ``{"edited": ..., "before": ...}`` of both models."""
+        options: dict[str, Any] = {
+            "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop,
+            "batch_size": batch_size,
+        }  # fmt: skip
+        said = self.generate(items, **options)
+        if not before:
+            return said
+        plain = self.before().generate(items, **options)
+        return [{"edited": one, "before": other} for one, other in zip(said, plain, strict=True)]
 
     @torch.no_grad()
     def losses(self, pairs: Sequence[Encoded]) -> list[torch.Tensor]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from anysize.backbones.cache import VectorCache
-from anysize.backbones.identity import PROBES, identity
+from anysize.backbones.keeping.cache import VectorCache
+from anysize.backbones.keeping.identity import PROBES, identity
 from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError
 from tests.conftest import sentences, write_pairs

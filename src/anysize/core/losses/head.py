@@ -19,7 +19,6 @@ from torch.nn import functional
 from anysize.core.losses.nested import NestedTerms, nested_loss, told
 from anysize.core.losses.prefix import nested_info_nce, prefix_similarities
 from anysize.core.sizes.nesting import Nesting
-from anysize.evaluation.principal import principal_rows as principal_rows
 
 
 def as_tensor(rows: np.ndarray) -> torch.Tensor:

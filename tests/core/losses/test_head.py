@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from anysize.core.losses.head import HeadRows, NeighbourHead, PairHead, as_tensor
 from anysize.core.sizes.nesting import Nesting
-from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
+from anysize.evaluation.principal import principal_rows
 from tests.conftest import WIDTH, spread_vectors
 
 NESTING = Nesting(dims=(2, 4, 8))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.core.errors import CheckpointError
 from tests.conftest import flips
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anysize.backbones.cache import VectorCache
+from anysize.backbones.keeping.cache import VectorCache
 from anysize.core.errors import refused_as_damaged
 from anysize.core.files import write_bytes
 
