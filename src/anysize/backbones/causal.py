@@ -146,7 +146,7 @@ class CausalLM(Generating, NestedModel):
         if max_new_tokens >= places:
             raise AnysizeError(f"max_new_tokens is {max_new_tokens}, and the model has {places} places in all")
         with quiet():  # it warns of texts that are longer than the model reads
-            prompts = [self.tokenizer(text)["input_ids"] or [self._first()] for text in items]
+            prompts = [self.prompt(text) or [self._first()] for text in items]
         say_shortened(sum(len(ids) > places - max_new_tokens for ids in prompts), len(prompts), places - max_new_tokens)
         prompts = [ids[-(places - max_new_tokens) :] for ids in prompts]
         def stopped(ids: list[int]) -> bool:
@@ -172,6 +172,11 @@ class CausalLM(Generating, NestedModel):
                 text = self._text(ids)
                 written[row] = text[: min([text.find(one) for one in stop if one in text], default=len(text))]
         return written
+
+    def prompt(self, text: str) -> list[int]:
+        """Ids of a text that is gone on with."""
+        found: list[int] = self.tokenizer(text)["input_ids"]
+        return found
 
     def _text(self, ids: Sequence[int]) -> str:
         found: str = self.tokenizer.decode(ids, skip_special_tokens=True)

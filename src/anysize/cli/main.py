@@ -34,7 +34,7 @@ VERBS = {
     "fit": ("anysize.cli.verbs.fit:command", "texts, pairs or vectors in, a nested model out"),
     "measure": ("anysize.cli.verbs.measure:command", "quality and cost at every size, beside its rivals"),
     "choose": ("anysize.cli.verbs.choose:Choose", "a budget or a tolerated loss in, the cheapest size out"),
-    "cut": ("anysize.cli.verbs.cut:Cut", "a standalone smaller model in the ecosystem's own format"),
+    "cut": ("anysize.cli.verbs.cut:command", "a standalone smaller model in the ecosystem's own format"),
     "run": ("anysize.cli.verbs.run:Run", "what a model gives: vectors, codes, labels, or text that goes on"),
     "prune": ("anysize.cli.verbs.prune:Prune", "the most important latents of a sparse autoencoder, without training"),
     "concepts": ("anysize.cli.verbs.concepts:Concepts", "names for the latents of a sparse autoencoder"),

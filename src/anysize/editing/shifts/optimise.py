@@ -100,10 +100,13 @@ def fit_shifts(
     goal: Goal,
     *,
     states: torch.Tensor | None = None,
+    most: int | None = None,
     told: Callable[[int], None] = lambda window: None,
 ) -> Found:
     """
-    The shifts of one edit, window by window. `states` are what `suffix.states` gives of all tokens but the last.
+    The shifts of one edit, window by window; of the first `most` windows alone, if given.
+
+    `states` are what `suffix.states` gives of all tokens but the last.
 
     Raises `NotFiniteError`, naming window and step, where the loss is no finite number.
     """
@@ -115,7 +118,7 @@ def fit_shifts(
         shifts: list[torch.Tensor] = []
         nll = [_by_window(one, 0, one.prefix(0, []), torch.zeros_like(given[0, 0].float()))]
         steps = []
-        for i in range(one.count):
+        for i in range(one.count)[:most]:
             weights = window_weights(one.count, i, goal.coefficients, affinities[i], goal.order)
             kept = one.prefix(i, shifts)
             found, taken = _fit(one, i, token_weights(bounds, i, weights), kept, goal)
@@ -123,8 +126,8 @@ def fit_shifts(
             shifts.append(found)
             steps.append(taken)
             told(i)
-        held = torch.stack([one.states[0, one.place(i)] for i in range(one.count)])
-        places = [one.place(i) for i in range(one.count)]
+        places = [one.place(i) for i in range(len(shifts))]
+        held = one.states[0, places]
     return Found(places, list(bounds), torch.stack(shifts), held, nll, steps, affinities if affine else [])
 
 

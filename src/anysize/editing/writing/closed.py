@@ -94,7 +94,7 @@ def write(
             residuals.append((found.states + found.shifts - states) / (len(layers) - done))
             keys.append(every[at])
             rest.append(every[kept])
-        moments = preserved.moments(projection(lm, layer, named))  # of the model as it was
+        moments = preserved.moments(projection(preserved.lm, layer, named))  # of the model as it was
         columns = solving.columns(torch.cat(keys).cpu(), torch.cat(rest).cpu(), moments.cpu())
         changes[where.name] = _low_rank(columns.T.float(), residuals, most, where)
     return changes
