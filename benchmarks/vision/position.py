@@ -35,7 +35,7 @@ from benchmarks.common import arguments, per_seed
 from benchmarks.evidence import write_row
 from benchmarks.tokens.pretrained import tower
 
-SIDE, PLANES, CLASSES = 112, 8, 11
+SIDE, PLANES, CLASSES, LAYERS = 112, 8, 11, (10, 8)
 ARMS = ("none", "rasa", "rasa as released", "erase", "random", "pca")
 
 
@@ -49,19 +49,20 @@ def pictures(path: Path, names: Any) -> tuple[list[str], list[Any]]:
 
 
 @torch.no_grad()
-def features(net: Any, shown: list[Any], layer: int, *, squeezed: bool = False) -> torch.Tensor:
-    """Patch tokens (n, 64, 384) of a layer, through the last norm."""
-    found = []
+def features(net: Any, shown: list[Any], *, squeezed: bool = False) -> dict[int, torch.Tensor]:
+    """Layer -> patch tokens (n, 64, 384), through the last norm."""
+    found: dict[int, list[torch.Tensor]] = {layer: [] for layer in LAYERS}
     for start in range(0, len(shown), 20):
         pixels = net.pixels(shown[start : start + 20], squeezed=squeezed)
-        states = net.net(pixel_values=pixels, output_hidden_states=True).hidden_states[layer]
-        found.append(net.net.layernorm(states)[:, 1:])
-    return torch.cat(found)
+        states = net.net(pixel_values=pixels, output_hidden_states=True).hidden_states
+        for layer in LAYERS:
+            found[layer].append(net.net.layernorm(states[layer])[:, 1:])
+    return {layer: torch.cat(parts) for layer, parts in found.items()}
 
 
-def loaded(o: Any, layer: int) -> dict[str, Any]:
+def loaded(o: Any) -> dict[str, Any]:
     """Features of all three sets, kept in a file."""
-    file = o.cache / f"features-{layer}-{SIDE}.pt"
+    file = o.cache / f"features-{SIDE}.pt"
     if file.exists():
         return dict(torch.load(file))
     net = open_tower(tower(o.wheels, o.cache, SIDE))
@@ -72,14 +73,14 @@ def loaded(o: Any, layer: int) -> dict[str, Any]:
     names, tiny = pictures(o.data / "cifar10" / "train.zip", lambda names: names[:: len(names) // 1000][:1000])
     kinds = sorted({name.split("/")[-2] for name in names})
     held = {
-        "natural": features(net, natural, layer),
-        "classes": features(net, tiny, layer).mean(1),
+        "natural": features(net, natural),
+        "classes": {layer: rows.mean(1) for layer, rows in features(net, tiny).items()},
         "labels": torch.tensor([kinds.index(name.split("/")[-2]) for name in names]),
     }
     for part, many in (("train", 100), ("test", 60)):
         path = o.data / "camvid" / f"{part}.zip"
         _, roads = pictures(path, lambda names, many=many: names[:: len(names) // many][:many])
-        held[f"road {part}"] = features(net, roads, layer, squeezed=True)
+        held[f"road {part}"] = features(net, roads, squeezed=True)
         held[f"mask {part}"] = masks(path, many)
     o.cache.mkdir(parents=True, exist_ok=True)
     torch.save(held, file)
@@ -118,8 +119,9 @@ def removing(arm: str, tokens: torch.Tensor, seed: int) -> torch.Tensor:
     return RASA(PLANES, stop=None, seed=seed, batch_size=16, **solvers[arm]).fit(tokens).matrix_
 
 
-def run(seed: int, held: dict[str, Any]) -> dict[str, dict[str, float]]:
+def run(seed: int, every: dict[str, Any], layer: int) -> dict[str, dict[str, float]]:
     """Every measure of every arm with one split."""
+    held = {name: one[layer] if isinstance(one, dict) else one for name, one in every.items()}
     order = torch.randperm(len(held["natural"]), generator=torch.Generator().manual_seed(seed))
     fitted, judged = held["natural"][order[:150]], held["natural"][order[150:]]
     asked = torch.arange(len(held["classes"])) % 5 == seed
@@ -160,9 +162,9 @@ def main() -> None:
     o = parser.parse_args()
     torch.set_num_threads(1)
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for layer in (10, 8):
-        held = loaded(o, layer)
-        for one in per_seed(o.cache, f"layer-{layer}", range(o.seeds), run, held):
+    held = loaded(o)
+    for layer in LAYERS:
+        for one in per_seed(o.cache, f"layer-{layer}", range(o.seeds), run, held, layer):
             for arm, measures in one.items():
                 for measure, value in measures.items():
                     values.setdefault(f"layer {layer}: {measure}", {}).setdefault(arm, {}).setdefault("all", []).append(
