@@ -176,8 +176,8 @@ def again(cache: Path, seeds: int) -> None:
         note="Above the fixed book at 4 beams, second to fourth sweep: "
         + "; ".join(f"{name} {np.round(found.mean(0), 2).tolist()}" for name, found in above.items() if "on" in name)
         + f" dB; two above one at the fourth {shown(two[:, -1] - once[:, -1])}. The second way after beams-tracks, "
-        "whose figures were seen before this claim: there training over two sweeps had half the steps, and users came and "
-        "went in one way in place of five. The links are the same.",
+        "whose figures were seen before this claim: there training over two sweeps had half the steps, and users came "
+        "and went in one way in place of five. The links are the same.",
         command=COMMAND,
         data="as beams-tracks",
     )  # fmt: skip

@@ -249,8 +249,9 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None) -> None:
                 "seconds to fit the linker": {"linker": timed["seconds"]}},
         outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
         note=f"{timed['names']:,} names; by 16 dims "
-        f"{rates['names by 16, then 256'] / rates['names by all of 256']:.2f} times as fast as by all; linking {rates['linked at 256'] / rates['scikit-learn']:.2f} times as fast as "
-        f"scikit-learn; the index has {timed['bytes'] / 1e6:.0f} MB; fitting the linker took {timed['seconds']:.0f} s.",
+        f"{rates['names by 16, then 256'] / rates['names by all of 256']:.2f} times as fast as by all; "
+        f"linking {rates['linked at 256'] / rates['scikit-learn']:.2f} times as fast as scikit-learn; the index has "
+        f"{timed['bytes'] / 1e6:.0f} MB; fitting the linker took {timed['seconds']:.0f} s.",
         **common,
     )  # fmt: skip
     runs = per_seed(cache, "labels", range(seeds), labels, folder)
