@@ -77,6 +77,20 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         method = ICD(dims=(4, 8), candidates=(5, 10), folds=0, epochs=1, iterations=5)
         return method.fit(data_of("clinic", found, CodeDictionary.of(CODES)))
 
+    def edited() -> NestedModel:
+        from anysize.editing.deltas.changes import LowRank
+        from anysize.editing.deltas.delta import Delta, fingerprint_of
+        from anysize.editing.model.model import EditedLM
+        from anysize.editing.requests.request import EditRequest
+
+        base, weight = CausalLM.from_pretrained(lm), "model.layers.1.mlp.down_proj.weight"
+        rows, columns = base.lm.get_parameter(weight).shape
+        generator = torch.Generator().manual_seed(0)
+        change = LowRank(*(torch.randn(2, 1, count, generator=generator) for count in (rows, columns)))
+        asked = (EditRequest(WORDS[0], " ".join(WORDS[1:5]), id="1"),)
+        told = {"chat": False, "records": [{"id": "1", "bounds": [0, 3, 5]}]}
+        return EditedLM.of(base, Delta({weight: change}, asked, fingerprint_of(base.lm)), told)
+
     bits = Nesting(bits=(2, 8))
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
@@ -92,6 +106,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
         "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
+        "edited-lm": (edited, ids),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),
     }
