@@ -31,7 +31,10 @@ def tiny_tower(seed: int = 0, **options: Any) -> TransformersTower:
 
 def write_tower(folder: Path) -> Path:
     tower = tiny_tower()
-    tower.net.save_pretrained(folder)  # type: ignore[operator]
+    from anysize.core.quiet import quiet
+
+    with quiet():
+        tower.net.save_pretrained(folder)  # type: ignore[operator]
     return folder
 
 
