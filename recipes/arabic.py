@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.records import Table

@@ -46,7 +46,7 @@ def measured(model: Embedder, data: Data, dims: tuple[int, ...]) -> dict[str, fl
 
 def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, float]:
     """One arm's figures: fit, then measure."""
-    from anysize.backbones.kept import FeatureStore
+    from anysize.backbones.keeping.kept import FeatureStore
 
     train, test = halves(data, seed)
     if name in ("truncate", "pca"):

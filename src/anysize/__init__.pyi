@@ -1,6 +1,7 @@
 from anysize import beams as beams
 from anysize import classify as classify
 from anysize import coding as coding
+from anysize import editing as editing
 from anysize import extending as extending
 from anysize import quantize as quantize
 from anysize import search as search

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
