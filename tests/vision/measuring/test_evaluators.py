@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.vision import ImageEncoder
 from anysize.vision.measuring.clustering import k_means, logistic, votes
 from anysize.vision.splitting import left_out
-from tests.tiny_vision import shapes, tiny_tower, write_folder
+from tests.tiny_vision import shapes, tiny_tower, write_folder, write_masks
 
 
 def drawn(n=60, d=4, seed=0):
@@ -83,23 +81,6 @@ def test_pictures_are_measured_by_their_labels_at_every_size(model, photos):
     assert {one.arm for one in pure.records} == {"nested", "pca"}
     many = az.measure(model, photos, by="clusters", arms=(), k=60)
     assert many.records[0].metrics["purity"] == 1  # a cluster for each picture
-
-
-def write_masks(folder, count=30, *, side=20):
-    """Pictures whose halves differ, and masks that say which half is which; of three points nothing is known."""
-    (folder / "images").mkdir(parents=True)
-    lines, draw = [], np.random.default_rng(0)
-    for place in range(count):
-        mask = np.zeros((side, side), np.uint8)
-        cut = int(draw.integers(6, 14))
-        mask[:, :cut] = 3
-        shown = draw.integers(0, 60, (side, side, 3), dtype=np.uint8) + np.uint8(150) * (mask == 3)[..., None]
-        mask[0, :3] = 255
-        Image.fromarray(shown.astype(np.uint8)).save(folder / "images" / f"{place}.png")
-        Image.fromarray(mask).save(folder / "images" / f"{place}-mask.png")
-        lines.append({"file_name": f"images/{place}.png", "mask": f"images/{place}-mask.png"})
-    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return folder
 
 
 @pytest.mark.parametrize("head", ["linear", "knn"])
