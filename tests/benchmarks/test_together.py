@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from benchmarks.tokens.probe import standardised
 from benchmarks.tokens.together import Question, answered, foretold, together
 from torch.testing import assert_close
 
@@ -56,3 +57,19 @@ def test_an_answer_is_right_where_all_its_tokens_are_the_likeliest(vlm, token, e
     said = wanted.clone()
     said[token] = (said[token] + 1) % 19
     assert answered(read, torch.nn.functional.one_hot(said, 19).float(), there) == expected
+
+
+def test_a_standardised_projector_reads_patches_of_mean_0_and_spread_1():
+    class Projector(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear_1 = torch.nn.Linear(5, 3)
+
+    torch.manual_seed(0)
+    projector = Projector()
+    whole = torch.nn.Linear(5, 3)
+    whole.load_state_dict(projector.linear_1.state_dict())
+    seen = np.random.default_rng(0).normal(2, 3, (10, 4, 5)).astype(np.float32)
+    standardised(projector, seen)
+    flat = torch.from_numpy(seen).flatten(0, 1)
+    assert_close(projector.linear_1(flat), whole((flat - flat.mean(0)) / flat.std(0)), atol=1e-5, rtol=1e-5)
