@@ -48,9 +48,11 @@ def torch_is_finite(values):
 def test_five_minutes_run_where_they_fit_and_else_say_what_they_take():
     long = Clip(noise(300.0))
     heard = tiny_speech(video=None, audio=(4, 100), tasks=["asr"])
-    with pytest.raises(AnysizeError, match=r"a clip takes 3770 tokens, 3750 of them .* the model reads 256; use a sma"):
-        heard.run([long], max_new_tokens=8)
-    assert heard.at(audio="1/100").run([long], max_new_tokens=8).took[0]["audio_tokens"] == 150
+    read = heard.read([long])
+    assert len(read.frames["audio"][0]) == 15000
+    with pytest.raises(AnysizeError, match=r"a clip takes 3765 tokens, 3750 of them .* the model reads 256; use a sma"):
+        heard.answers(read, max_new_tokens=8)
+    assert len(heard.at(audio="1/100").answers(read, max_new_tokens=8)) == 1
 
 
 def test_a_folder_of_clips_in_which_one_lacks_its_film(tmp_path):
