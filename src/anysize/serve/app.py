@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from anysize.core.version import __version__
-from anysize.serve.answers import chat, embeddings, running, searching, transcribing
+from anysize.serve.answers import chat, embeddings, page, running, searching, transcribing
 from anysize.serve.gate import Gate
 from anysize.serve.held.errors import Refused
 from anysize.serve.held.house import House
@@ -47,6 +47,7 @@ def build(house: House) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     _errors(app)
     routes = Routes(app, house)
+    routes.get("/", page.page, "A page to see what a smaller size costs.")
     routes.get("/healthz", _healthz, "It runs.")
     routes.get("/readyz", _readyz, "It takes requests.")
     routes.get("/metrics", _metrics, "What Prometheus reads.")
