@@ -31,7 +31,7 @@ format: install  ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-evidence: install    ## render benchmarks/results into docs/evidence.md
+evidence: install    ## render benchmarks/results into docs/evidence.md and docs/evidence/
 	$(BIN)/python -m benchmarks.evidence
 
 clean:           ## remove what was made here

@@ -15,6 +15,7 @@ from recipes.coding_sample import write as write_clinic
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
+from tests.tiny_vision import write_photos
 from tests.tiny_vlm import write_howto, write_questions
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +80,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
         write_questions(tmp_path)
     if page == "interleaved.md":
         write_howto(tmp_path)
+    if page == "vision.md":
+        write_photos(tmp_path)
     if page == "coding.md":
         write_clinic(tmp_path / "ruccod", train=60, test=20)
         (tmp_path / "notes.txt").write_text("ИБС\n", encoding="utf-8")
@@ -98,3 +101,8 @@ def test_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_index_of_the_docs_leads_to_each_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", (ROOT / "docs" / "index.md").read_text("utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - linked == {"index.md"}

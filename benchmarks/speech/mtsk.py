@@ -113,13 +113,14 @@ def rows(data: Path, cache: Path, seeds: int) -> None:
         arms=["ss", "single"],
         values={"ss": nested["ss"], "single": single},
         outcome="won" if apart.mean() <= 1.0 else "lost",
-        note=f"SS minus single, mean over pairs: {shown(apart)}.",
+        note=f"SS minus single, mean over pairs: {shown(apart)}; without a claim, MSS minus single: "
+        f"{shown(mean['mss'] - np.mean([single[pair] for pair in pairs], axis=0))}.",
         **common,
     )
 
 
 def _better(steps: list[tuple[Any, Any]], held: dict[str, list[float]]) -> list[str]:
-    from anysize.tokens.speech.scales import Scale
+    from anysize.tokens.speech.scaled.scales import Scale
 
     found = []
     for rich, poor in steps:

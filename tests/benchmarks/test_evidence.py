@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 
 import numpy as np
 import pytest
-from benchmarks.evidence import render, write_row
+from benchmarks.evidence import write_row
+from benchmarks.pages import pages
 
 from anysize.core.errors import AnysizeError
 from benchmarks import evidence
@@ -67,12 +69,16 @@ def test_a_row_that_cannot_stand_is_refused(tmp_path, changes, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_page_has_a_summary_and_a_table_by_size(tmp_path):
+def test_there_is_a_summary_of_all_and_a_page_by_system_with_a_table_by_size(tmp_path):
     row(tmp_path)
-    lines = render(tmp_path).splitlines()
-    summary = r"| [mrl](#mrl-quality) | small is \| good | 76.8 at 8 | **won** | Nested wins by .2 at 8 dims |"
-    assert summary in lines
+    found = pages(tmp_path)
+    assert list(found) == ["evidence.md", "evidence/mrl.md"]
+    lines = found["evidence.md"].splitlines()
+    link = "[mrl](evidence/mrl.md#mrl-quality)"
+    assert rf"| {link} | small is \| good | 76.8 at 8 | **won** | Nested wins by .2 at 8 dims |" in lines
     assert "1 claims: 1 won." in lines
+    lines = found["evidence/mrl.md"].splitlines()
+    assert "## mrl-quality" in lines
     start = lines.index("| size | nested | pca |")
     assert lines[start + 2 : start + 4] == [
         "| dims=8 | 0.600 ± 0.100 | 0.250 |",
@@ -89,7 +95,7 @@ def test_metrics_above_arms_become_headings_and_odd_figures_their_own_table(tmp_
         "speed": {"ours": {"ms": 1.5, "words": "fine"}},
     }
     row(tmp_path, values=values)
-    lines = render(tmp_path).splitlines()
+    lines = pages(tmp_path)["evidence/mrl.md"].splitlines()
     assert lines[lines.index("### accuracy") + 2 :][:4] == [
         "| size | nested | pca |",
         "|---|---:|---:|",
@@ -102,20 +108,48 @@ def test_metrics_above_arms_become_headings_and_odd_figures_their_own_table(tmp_
 
 
 def test_rows_come_in_the_order_of_their_names_and_the_page_is_the_same_each_time(tmp_path):
-    row(tmp_path, "mrl-speed", outcome="lost")
-    row(tmp_path, "csr-quality")
-    text = render(tmp_path)
-    assert text.index("## csr-quality") < text.index("## mrl-speed")
-    assert "2 claims: 1 won, 1 lost." in text
-    row(tmp_path, "csr-quality")
-    assert render(tmp_path) == text
+    for name, outcome in [("mrl-speed", "lost"), ("mrl-quality", "won"), ("matryoshka-sae-speed", "won")]:
+        row(tmp_path, name, outcome=outcome)
+    found = pages(tmp_path)
+    assert list(found) == ["evidence.md", "evidence/matryoshka-sae.md", "evidence/mrl.md"]
+    assert found["evidence/mrl.md"].index("## mrl-quality") < found["evidence/mrl.md"].index("## mrl-speed")
+    assert "3 claims: 2 won, 1 lost." in found["evidence.md"]
+    row(tmp_path, "mrl-quality")
+    assert pages(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        ("At 4 +0.7 (spread 0.3; 5 seeds); at 8 +0.2. It is slow.", "At 4 +0.7 (spread 0.3; 5 seeds); at 8 +0.2"),
+        ("One part (all. told); " + "x" * 300 + ". Two.", "One part (all. told)"),
+        ("x" * 400 + "; more. Two.", "x" * 400),
+    ],
+    ids=["whole sentence", "long sentence", "long part"],
+)
+def test_the_summary_cuts_a_note_between_its_parts_and_inside_no_bracket(tmp_path, note, shown):
+    row(tmp_path, note=note)
+    assert f"| **won** | {shown} |" in pages(tmp_path)["evidence.md"]
+
+
+def test_the_rendered_pages_are_those_of_the_results_and_each_link_leads_to_a_heading():
+    """What is committed is what `make evidence` makes now, and nothing else is left from before."""
+    found = pages(evidence.RESULTS)
+    for name, text in found.items():
+        assert (evidence.DOCS / name).read_text("utf-8") == text, "run: make evidence"
+    assert {f"evidence/{file.name}" for file in (evidence.DOCS / "evidence").iterdir()} == found.keys() - {
+        "evidence.md"
+    }
+    for page, anchor in re.findall(r"\(([\w/.-]+)#([\w-]+)\)", found["evidence.md"]):
+        headings = [re.sub(r"[^a-z0-9-]", "", line[3:]) for line in found[page].splitlines() if line.startswith("## ")]
+        assert anchor in headings
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "bad-row.json is not a row"), ('{"name": "x"}', "it lacks paper")])
 def test_a_file_that_is_no_row_is_named(tmp_path, text, message):
     (tmp_path / "bad-row.json").write_text(text)
     with pytest.raises(AnysizeError, match=message):
-        render(tmp_path)
+        pages(tmp_path)
 
 
 def test_what_the_machine_says_about_itself(monkeypatch):

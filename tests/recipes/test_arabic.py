@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.pages import OUTCOMES
 from recipes.arabic_data import AS_WRITTEN, load
 
 from anysize.backbones.sentence import Encoder
 from anysize.core.data.read import read
 from anysize.text.arabic.normalizer import ArabicNormalizer
-from benchmarks import evidence
 from recipes import arabic, arabic_bases
 from tests.conftest import WIDTH, WORDS
 
@@ -131,7 +131,7 @@ def test_the_recipe_writes_its_table(folder, tmp_path, monkeypatch, capsys):
     arabic.main(words)
     assert json.loads((tmp_path / "arabic-similarity.json").read_text())["values"] == row["values"]
     assert row["command"] == "python -m recipes.arabic --data DATA_DIR --bases scratch --epochs 2.0 --batch-size 8"
-    assert row["outcome"] in evidence.OUTCOMES
+    assert row["outcome"] in OUTCOMES
     native = row["values"]["scratch base, STS17 ar-ar"]
     assert len(native) == 8
     sizes = ["dims=16", "dims=32", "dims=64"]

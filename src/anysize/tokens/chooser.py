@@ -16,6 +16,8 @@ import numpy as np
 
 from anysize.core.errors import DataError
 
+FEWEST = 20
+"""Held-out questions that a choice is learnt from, at least."""
 WITHIN = 0.05
 """By how much the chance of the chosen budget may be below that of the likeliest."""
 

@@ -110,7 +110,7 @@ def test_parts_are_told_by_what_is_there(place):
 def test_auto_chooses_for_each_question(place, tmp_path, capsys):
     status, _, err = said(place, "run AT/eye AT/pictures/3.png what --size auto", capsys)
     assert status == 2
-    assert "has not learnt to choose a size; name one, such as tokens=16" in err
+    assert "has not learnt to choose a size (fit does, where it holds out 20 questions or more); name one, such" in err
     model = pooled()
     rows = inputs_of(place / "vqa.jsonl").items.rows
     read = model.read(rows)

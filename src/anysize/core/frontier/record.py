@@ -17,8 +17,11 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
-LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor"})
-"""Metrics that are better when they are lower, also of a part (``wer_CORPUS``); of every other more is better."""
+LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor", "nll"})
+"""
+Metrics that are better when they are lower, also of a part (``wer_CORPUS``), and losses of any kind (``nll``,
+``text_nll_change``); of every other more is better.
+"""
 
 _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
 """What an earlier version wrote -> what it is called; a name that began with a minus held the negative of its value."""
@@ -31,7 +34,7 @@ def goodness(metric: str, value: float) -> float:
 
 def is_lower(metric: str) -> bool:
     """Whether lower values of it are better."""
-    return metric in LOWER or metric.partition("_")[0] in LOWER
+    return metric in LOWER or metric.partition("_")[0] in LOWER or "nll" in metric.split("_")
 
 
 def renamed(metric: str) -> str:

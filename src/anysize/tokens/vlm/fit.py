@@ -19,23 +19,23 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.trainer import TrainingPlan
 from anysize.evaluation.answers import questions_of, right
 from anysize.tokens.budget.grid import GridPool
-from anysize.tokens.chooser import Chooser
+from anysize.tokens.chooser import FEWEST, Chooser
 from anysize.tokens.draws import Draw
 from anysize.tokens.methods import M3, MQT, Budgeted
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
 from anysize.tokens.vlm.training import learn
 
-FEWEST, ASKED = 20, 500
-"""Held-out questions, from how many of which a choice of budget can be learnt, and how many are enough."""
+ASKED = 500
+"""Held-out questions that are enough to learn a choice of budget from."""
 
 
 def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     vlm = opened(method)
     if isinstance(method, M3):
-        tokens = method.tokens or usual(vlm.shape)
-        return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
+        tokens = method.tokens or usual(method.grid or vlm.shape)
+        return NestedVLM(Nesting(tokens=tokens), vlm, method.pooling(method.pool))
     nesting = method.nesting()
     budget = {
         "kind": "queries",

@@ -19,7 +19,7 @@ from anysize.core.model.reported import Reported
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.tokens.chooser import Chooser
+from anysize.tokens.chooser import FEWEST, Chooser
 from anysize.tokens.vlm.asking import Asked, Read, asked, known, room
 from anysize.tokens.vlm.costs import cache_bytes, language_flops, tower_flops
 from anysize.tokens.vlm.holding import HoldsVLM
@@ -175,7 +175,10 @@ class NestedVLM(HoldsVLM):
     def choosing(self) -> Self:
         """A view that chooses tokens for each question, from how sure it is at the smallest size."""
         if self.chooser is None:
-            raise AnysizeError("this model has not learnt to choose a size; name one, such as " + str(self.size))
+            raise AnysizeError(
+                f"this model has not learnt to choose a size (fit does, where it holds out {FEWEST} questions or "
+                f"more); name one, such as {self.size}"
+            )
         view = self.at()
         view.chooses, view.chooser = True, self.chooser.up_to(int(self.nesting.full.tokens))
         return view
