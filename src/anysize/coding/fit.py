@@ -99,7 +99,7 @@ def linked(
     backbone: Encoder | None = None,
     kept: Path | None = None,
 ) -> Coder:
-    """A coder that links mentions, and finds none. Its encoder is what the file `kept` holds, or learnt and put there."""
+    """A coder that links mentions, and finds none. The encoder is what `kept` holds, or learnt and put there."""
     names = Names.of(dictionary, documents, mentions=method.mentions)
     learnt_from = names if method.mentions else Names.of(dictionary, documents)
     dims = method.dims
