@@ -41,7 +41,8 @@ THINGS: dict[str, tuple[str, ...]] = {
 }
 LIFE = (
     "{name} was born in {one}. As a child {name} lived with {relative} who kept {animal} near the {place}. Later "
-    "{name} studied {subject} in {two} and worked as {job} for many years. Today {name} lives in {three} and grows {plant}."
+    "{name} studied {subject} in {two} and worked as {job} for many years. Today {name} lives in {three} and grows "
+    "{plant}."
 )
 ASKED = ("Tell me about {name}.", "Who is {name}?")
 OPTIONS: dict[str, Any] = {"layers": (1,), "window": 12, "v_steps": 15, "preserve_weight": 1.0}
@@ -124,7 +125,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1000, help="of training the small model (1000)")
     asked = parser.parse_args(argv)
     asked.out.mkdir(parents=True, exist_ok=True)
-    options, by = dict(OPTIONS), {}
+    options: dict[str, Any] = dict(OPTIONS)
+    by: dict[str, Any] = {}
     if asked.model is None:
         model, edits = make(asked.out, asked.steps)
         options |= {"texts": str(asked.out / "texts.jsonl"), "prompts": str(asked.out / "prompts.jsonl")}
