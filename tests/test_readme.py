@@ -15,6 +15,7 @@ from recipes.coding_sample import write as write_clinic
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
+from tests.editing.conftest import write_edits
 from tests.tiny_vision import write_photos
 from tests.tiny_vlm import write_howto, write_questions
 
@@ -87,6 +88,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
         (tmp_path / "notes.txt").write_text("ИБС\n", encoding="utf-8")
     if page == "beams.md":
         shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
+    if page == "editing.md":
+        write_edits(tmp_path)
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 
