@@ -104,7 +104,7 @@ class Routes:
 def _axes(house: House) -> list[Field]:
     """A field for each axis of any model that gives vectors."""
     axes = {axis: None for served in house.models.values() if served.embeds for axis in served.model.nesting.axes}
-    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes if axis != "dims"]
+    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes]
 
 
 def _errors(app: FastAPI) -> None:
