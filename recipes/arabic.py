@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.records import Table
@@ -38,10 +38,10 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.verbs.measure import records_of
 from anysize.evaluation.correlation import paired_bootstrap
+from anysize.evaluation.principal import principal_rows
 from anysize.evaluation.similarity import METRICS, SimilarityEvaluator, pair_similarities
 from anysize.text.arabic.normalizer import ArabicNormalizer
 from anysize.text.arabic.vocabulary import tokenizer_report
-from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.model import Embedder
 from recipes import arabic_bases
 from recipes.arabic_data import AS_WRITTEN, Corpus, load

@@ -10,6 +10,6 @@ NUMERICAL = (
     "anysize.search.scoring.pool",
     "anysize.search.intake.queries",
     "anysize.search.scoring.scan",
-    "anysize.text.embedder.head",
+    "anysize.core.losses.head",
 )
 install_import_hook(NUMERICAL, "beartype.beartype")

@@ -28,10 +28,10 @@ from anysize.core.data.read import read
 from anysize.core.data.records import Items, Retrieval
 from anysize.core.sizes.nesting import Nesting
 from anysize.evaluation.nearest import rank, unit
+from anysize.evaluation.principal import principal_rows
 from anysize.evaluation.ranking import evaluate
 from anysize.sparse import CSR
 from anysize.text.embedder.fit import head as fit_head
-from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments, kept, per_seed

@@ -18,7 +18,7 @@ from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.sizes.nesting import Nesting
-from anysize.text.embedder.head import principal_rows
+from anysize.evaluation.principal import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments, kept
@@ -46,7 +46,7 @@ def measured(model: Embedder, data: Data, dims: tuple[int, ...]) -> dict[str, fl
 
 def arm(name: str, base: str, data: Data, seed: int, plan: dict) -> dict[str, float]:
     """One arm's figures: fit, then measure."""
-    from anysize.backbones.kept import FeatureStore
+    from anysize.backbones.keeping.kept import FeatureStore
 
     train, test = halves(data, seed)
     if name in ("truncate", "pca"):

@@ -18,17 +18,17 @@ from typing import Literal
 
 import numpy as np
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, supports_bf16
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.evaluation.nearest import rank
+from anysize.evaluation.principal import principal_rows
 from anysize.evaluation.ranking import evaluate
 from anysize.text.docstrings import collect, write_beir
 from anysize.text.embedder.fit import head, training_features
-from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from benchmarks.common import arguments

@@ -1,6 +1,7 @@
 from anysize import beams as beams
 from anysize import classify as classify
 from anysize import coding as coding
+from anysize import editing as editing
 from anysize import extending as extending
 from anysize import quantize as quantize
 from anysize import search as search
@@ -8,6 +9,7 @@ from anysize import sparse as sparse
 from anysize import testing as testing
 from anysize import text as text
 from anysize import tokens as tokens
+from anysize import vision as vision
 from anysize.core.data.data import Data as Data
 from anysize.core.data.read import read as read
 from anysize.core.data.records import Items as Items

@@ -5,6 +5,7 @@ import torch
 import transformers as hf
 
 from anysize.backbones.blocks import check_layers, find_stack, shortened, tapped, truncated
+from anysize.backbones.leaving import left_after
 from anysize.core.errors import AnysizeError, SizeError
 
 SHAPE = {
@@ -121,3 +122,19 @@ def test_a_model_that_shares_one_block_has_no_stack():
     )  # fmt: skip
     with pytest.raises(AnysizeError, match=r"'albert' has no single list of blocks.*supported are BERT"):
         find_stack(hf.AlbertModel(config))
+
+
+@torch.no_grad()
+def test_rows_that_leave_after_their_depth_have_the_state_of_the_model_that_ends_there(kind, model):
+    stack, depths = find_stack(model), [4, 4, 3, 1, 1]
+    ids = torch.randint(3, 60, (5, 9), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones_like(ids)
+    mask[1, 6:], mask[3, 4:] = 0, 0
+    inputs, ran = {"input_ids": ids, "attention_mask": mask}, []
+    for place, block in enumerate(stack.blocks(model)):
+        block.register_forward_hook(lambda _block, given, _out, place=place: ran.append((place, len(given[0]))))
+    states = left_after(model, inputs, depths, [1, 2, 3, 4], stack)
+    assert ran == [(0, 5), (1, 3), (2, 3), (3, 2)]  # no block sees a row that needs it no more
+    for depth, rows in {1: 5, 2: 3, 3: 3, 4: 2}.items():
+        alone = truncated(model, depth, stack)(**inputs).last_hidden_state[:rows]
+        torch.testing.assert_close(states[depth][mask[:rows] == 1], alone[mask[:rows] == 1], rtol=1e-5, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anysize.backbones import sentence as module
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder
 from anysize.core.errors import AnysizeError, CheckpointError
 from tests.conftest import WIDTH, sentences, tree

@@ -159,3 +159,10 @@ def test_links_that_differ_in_one_number_are_other_inputs_of_a_run(channels):
     one, other = (inputs_of(of.data().items()) for of in (channels, Channels(values, channels.panel, channels.drops)))
     assert one.fingerprint != other.fingerprint
     assert one.fingerprint == inputs_of(channels.data().items()).fingerprint
+
+
+def test_some_links_keep_their_drops(channels):
+    items = channels.data().items().take([3, 35, 3])
+    assert (items.rows.drops == channels.drops[[3, 35, 3]]).all()
+    assert (items.rows.values == channels.values[[3, 35, 3]]).all()
+    assert items.ids == ["3", "35", "3"]

@@ -12,6 +12,8 @@ from anysize.beams.codebooks.dft import dft, wide
 from anysize.beams.codebooks.gains import gains
 from anysize.beams.codebooks.greedy import eigenvectors, greedy
 from anysize.beams.codebooks.tree import TreeCodebook
+from anysize.beams.fit import learn_tree
+from anysize.beams.methods import Beams
 from anysize.core.errors import SizeError
 
 
@@ -114,3 +116,12 @@ def test_a_coarse_beam_is_the_best_one_for_its_links():
     assert torch.allclose(
         tree.sweep(Channels.checked(values.astype(np.complex64), panel)).gain, torch.tensor(16.0), atol=0.1
     )
+
+
+def test_learning_both_levels_together_is_better_for_what_they_learn_from(channels):
+    grown = TreeCodebook.grown(channels, (4, 16))
+    learnt = learn_tree(Beams(steps=60), channels, (4, 16))
+    assert learnt.fine.shape == grown.fine.shape
+    gain = [float(one.sweep(channels).gain.log().mean()) for one in (grown, learnt)]
+    assert gain[1] > gain[0]
+    assert learnt.fine.norm(dim=2).numpy() == pytest.approx(np.ones((4, 4)), abs=1e-5)

@@ -11,7 +11,10 @@ from anysize.beams.codebooks.dft import dft, wide
 from anysize.beams.codebooks.model import TX_DBM, NestedCodebook
 from anysize.beams.codebooks.reports import Report, beam_report, measured
 from anysize.beams.encoder.dynamics import loop
+from anysize.beams.encoder.fit import fit
+from anysize.beams.encoder.model import Signs
 from anysize.beams.encoder.observing import GRID, halves, observe, patterns
+from anysize.beams.measuring.panels import by_bits, by_link
 from anysize.beams.methods import Beams
 from anysize.testing import check_nested_model
 from tests.beams.test_codebooks import plain_gains
@@ -129,3 +132,94 @@ def test_users_come_and_go(encoder, links):
 def test_the_first_book_is_the_standard_sweep(encoder):
     assert isinstance(encoder.first, NestedCodebook)
     assert torch.allclose(encoder.first.beams, wide(encoder.panel, 4), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def coded(links):
+    return Beams(beams=(2, 4), bits=(2, 8), from_="reports", steps=40, rounds=10, sweep=4).fit(links)
+
+
+def test_a_latent_in_bits_is_nested_too(coded, channels):
+    few = channels[:30]
+    check_nested_model(coded, few, shape=lambda size: (30, size["beams"]), items=few)
+    _, pictures, facts = coded.heard(few)
+    latent = coded.latent(pictures, facts)
+    assert set(latent.unique().tolist()) <= {-1.0, 1.0}
+    assert (coded.at(bits=2).latent(pictures, facts) == latent[:, :2]).all()
+    expected = coded.decoded(torch.cat([latent[:, :2], torch.zeros(len(latent), 6)], 1), 4)
+    assert torch.allclose(coded.decoded(latent[:, :2], 4), expected, atol=1e-6)
+    assert [coded.at(size).cost().bytes for size in coded.nesting] == [2, 2, 2, 2]
+    with pytest.raises(az.AnysizeError, match="give them with --from reports"):
+        Beams(bits=(2, 8))
+
+
+def test_books_stand_beside_bits_that_they_do_not_read(coded, links):
+    frontier = az.measure(coded, links, arms=["dft", "site", "genie"])
+    for arm in ("dft", "site", "genie"):
+        assert [str(one.size) for one in frontier.arm(arm)] == ["beams=2,bits=8", "beams=4,bits=8"]
+    assert by_bits(coded, links, frontier).body.count("<path") == 4
+    assert by_link(coded, links, frontier).body.count("<svg") == 2
+
+
+def test_the_sign_of_a_latent_learns_as_its_hyperbolic_tangent():
+    values = torch.tensor([-2.0, 0.5, 0.0], requires_grad=True)
+    found = Signs()(values)
+    assert found.tolist() == [-1.0, 1.0, 1.0]
+    (found * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    expected = (1 - np.tanh([-2, 0.5, 0]) ** 2) * [1, 2, 3]
+    assert values.grad.numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def moving(panel, users=12, steps=3):
+    """One path a user, whose azimuth grows by 10 degrees a step."""
+    azimuth = np.linspace(-50, 20, users) + 10 * np.arange(steps)[:, None]
+    values = panel.steering(azimuth.ravel(), np.full(users * steps, 90)).conj()[:, None, None].astype(np.complex64)
+    return Channels.checked(values, panel, np.zeros(users * steps, int), "moving", np.repeat(np.arange(steps), users))
+
+
+def test_the_loop_follows_users_who_move():
+    panel = Panel(4, 8)
+    links = moving(panel)
+    book = NestedCodebook.of(torch.from_numpy(panel.steering([-15], [90]).astype(np.complex64)), panel)
+    found = loop(book, links, leave=0.0, there=0.999)
+    expected = [np.mean(10 * np.log10(plain_gains(one, book.array())[:, 0] / 32)) for one in links.moments()]
+    assert [one.present for one in found] == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(az.DataError, match="4 sweeps of users who move over 3 positions"):
+        loop(book, links, steps=4)
+    with pytest.raises(az.DataError, match="some steps have other users"):
+        links[1:].moments()
+
+
+def test_training_follows_users_to_where_they_go():
+    """Users who stand at -40 degrees go to 40, and back: the book for the next sweep looks where they will be."""
+    panel, draw = Panel(4, 4), np.random.default_rng(0)
+    sides = np.array([40, -40])[np.repeat(np.arange(16) % 2, 10)]
+    azimuth = np.stack([sides, -sides]) + draw.uniform(-8, 8, (2, len(sides)))
+    values = panel.steering(azimuth.ravel(), np.full(2 * len(sides), 90)).conj()[:, None, None].astype(np.complex64)
+    drops = np.tile(np.repeat(np.arange(16), 10), 2)
+    links = Channels.checked(values, panel, drops, "moving", np.repeat([0, 1], len(sides)))
+    made = fit(Beams(beams=(1,), from_="reports", steps=20, rounds=80, sweep=4, pool=1, sweeps=2), links)
+    for drop in (0, 1):
+        now, then = links[drops == drop].moments()
+        report = beam_report(measured(now.rows, now.power, made.first.beams, TX_DBM))
+        gain = made.next_book(report, made.first.beams).sweep(then).gain
+        assert float((gain / then.bound).mean()) > 0.7
+
+
+def test_the_arrays_of_an_encoder_make_the_same_book(encoder, channels, tmp_path):
+    view = encoder.at(beams=4)
+    view.export(tmp_path / "npz", "npz")
+    held = np.load(tmp_path / "npz" / "encoder.npz")
+    _, pictures, facts = view.heard(channels[:20])
+    tensors = {name: torch.from_numpy(held[name]) for name in held.files}
+    seen = pictures
+    for name, stride in (("convolve1", 1), ("convolve2", 2)):
+        weight, bias = tensors[f"{name}_weight"], tensors[f"{name}_bias"]
+        seen = torch.nn.functional.gelu(torch.nn.functional.conv2d(seen, weight, bias, stride, 1))
+    thought = torch.cat([seen.flatten(1), facts], 1)
+    for name in ("join", "squeeze", "widen"):
+        thought = torch.nn.functional.gelu(thought @ tensors[f"{name}_weight"].T + tensors[f"{name}_bias"])
+    free = held["site"] + np.einsum("gw,kew->gke", thought.detach().numpy(), held["turn"])
+    found = free / np.linalg.norm(free, axis=2, keepdims=True)
+    assert found == pytest.approx(view.decoded(view.latent(pictures, facts)).detach().numpy(), abs=1e-4)
+    assert held["swept"] == pytest.approx(wide(encoder.panel, 4).numpy(), abs=1e-6)

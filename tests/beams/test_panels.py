@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import anysize as az
+from anysize.beams.channels.channels import channels_of
 from anysize.beams.measuring import panels
 from anysize.core.frontier.page import page
 from anysize.core.verbs.panels import panels as panels_of
@@ -44,6 +45,12 @@ def test_a_chart_for_each_size_with_an_arm_a_line(book, links, frontier):
     assert body.count("<svg") == 4
     assert body.count("<path") == 8
     assert "array gain in dB, 16 beams" in body
+    gains = 10 * np.log10(book.at(beams=16).sweep(channels_of(links).split()[1]).gain.numpy())
+    expected = np.interp(np.linspace(0, 59, 101), np.arange(60), np.sort(gains))
+    assert frontier.arm("nested")[-1].quantiles["gain_db"] == pytest.approx(expected, abs=1e-3)
+    assert {len(path.split("L")) for path in re.findall(r'<path d="M([^"]+)"', body)} == {101}
+    again = az.Frontier.from_json(frontier.to_json())
+    assert panels.by_link(book, links, again).body == body
 
 
 def test_the_patterns_are_those_of_the_beams(book, links, frontier):

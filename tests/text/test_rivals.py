@@ -9,8 +9,8 @@ from anysize.core.data.records import Items
 from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.rivals import rival
+from anysize.evaluation.principal import principal_rows
 from anysize.text.embedder.fit import encoder_of
-from anysize.text.embedder.head import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, spread_vectors, write_pairs

@@ -94,11 +94,11 @@ def truncated(model: Any, layers: int, stack: Stack | None = None) -> Any:
     stack = stack or find_stack(model)
     check_layers(stack, [layers])
     names = stack.path.split(".")
-    short = _shallow(model)
+    short = shallow(model)
     short.config = shortened(model.config, layers)
     part = short
     for name in names[:-1]:
-        child = _shallow(part._modules[name])
+        child = shallow(part._modules[name])
         if getattr(child, "config", None) is model.config:
             child.config = short.config
         part._modules[name] = child
@@ -143,7 +143,7 @@ def _inside_another(name: str, lists: dict[str, nn.ModuleList]) -> bool:
     return any(name.startswith(f"{other}.") for other in lists)
 
 
-def _shallow(module: Any) -> Any:
+def shallow(module: Any) -> Any:
     """A copy of one module whose table of children is its own; everything in it is shared."""
     twin = copy.copy(module)
     twin.__dict__ = dict(module.__dict__)

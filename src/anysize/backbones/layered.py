@@ -113,9 +113,9 @@ class Backbone(nn.Module):
         """Tell on standard error how many texts are longer than the model reads."""
         say_cut(texts, self.tokenizer, self.settings["max_length"], self.prompt(side))
 
-    def window(self) -> Window:
-        """How much of a document it reads."""
-        return Window(self.tokenizer, self.settings["max_length"], self.prompt("document"))
+    def window(self, side: Side | None = "document") -> Window:
+        """How much of a text it reads, behind the prompt of this side."""
+        return Window(self.tokenizer, self.settings["max_length"], self.prompt(side))
 
     def tokens(self, texts: Sequence[str], prompts: str | Sequence[str] | None = None) -> dict[str, torch.Tensor]:
         """
@@ -153,10 +153,12 @@ class Backbone(nn.Module):
 
     def states(self, inputs: Mapping[str, Any], depths: Sequence[int]) -> dict[int, torch.Tensor]:
         """Token states (rows, tokens, hidden size) after each of these numbers of blocks: one pass."""
-        given = {name: value for name, value in inputs.items() if name in self._accepted}
-        if "use_cache" in self._accepted:
-            given["use_cache"] = False
-        return layered.tapped(self.transformer, given, sorted(set(depths)), self.stack)
+        return layered.tapped(self.transformer, self.given(inputs), sorted(set(depths)), self.stack)
+
+    def given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What of `tokens` the transformer is called with."""
+        found = {name: value for name, value in inputs.items() if name in self._accepted}
+        return {**found, "use_cache": False} if "use_cache" in self._accepted else found
 
     def pool(self, state: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
         """Token states (rows, tokens, hidden size) to sentence vectors (rows, width), through the tail."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.backbones.cache import VectorCache
 from anysize.backbones.huggingface import check_tokenizers, opening
-from anysize.backbones.identity import PROBES, identity, weights_digest, written
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.cache import VectorCache
+from anysize.backbones.keeping.identity import PROBES, identity, weights_digest, written
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.packaged import packaged
 from anysize.backbones.texts.batching import batches, readable
 from anysize.backbones.texts.prompts import kept_prompts, prompt_in
@@ -135,9 +135,9 @@ class Encoder(TwoSided):
         """Tell on standard error how many texts are longer than the model reads."""
         self._window(side).say_cut(texts, advice)
 
-    def window(self) -> Window:
-        """How much of a document it reads."""
-        return self._window("document")
+    def window(self, side: Side | None = "document") -> Window:
+        """How much of a text it reads, behind the prompt of this side."""
+        return self._window(side)
 
     @property
     def _limit(self) -> float:

@@ -27,7 +27,7 @@ class Beams(Method):
     needs: ClassVar[tuple[str, ...]] = ("channel",)
     extra: ClassVar[str | None] = "beams"
     reads: ClassVar[str] = "anysize.beams.channels.reading:read"
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "batch_links", "pool", "rounds")
+    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "batch_links", "pool", "rounds", "sweeps")
 
     beams: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Sizes to train, increasing: beams of a sweep."""
@@ -53,6 +53,10 @@ class Beams(Method):
     """Of --from reports: beams of the sweep that is reported on."""
     rounds: int = 600
     """Of --from reports: steps of training, of eight drops of users each."""
+    sweeps: int = 1
+    """Of --from reports: sweeps in a row that training follows; from the second on, its own books are reported on."""
+    bits: tuple[int, ...] = ()
+    """Of --from reports: bits of the network's latent, increasing, each a size; numbers without end if none is said."""
     seed: int = 0
     """Seed of everything random."""
 
@@ -60,7 +64,9 @@ class Beams(Method):
         super().__post_init__()
         if not 0 < self.cold <= self.warm:
             raise AnysizeError(f"the temperature falls from warm to cold, above zero; got {self.warm} and {self.cold}")
+        if self.bits and self.from_ != "reports":
+            raise AnysizeError("bits are those of a network's latent; give them with --from reports")
 
     def single(self, size: Size) -> Beams:
         """The fixed-size twin: trained for one size alone."""
-        return replace(self, beams=(size["beams"],))
+        return replace(self, beams=(size["beams"],), bits=(size["bits"],) if "bits" in size else ())

@@ -29,7 +29,7 @@ class Search(Protocol):
 
     metrics: Mapping[str, float]
     """What is known of their form besides."""
-    costs: Mapping[str, int]
+    costs: Mapping[str, Any]
     """Of an item, where the documents decide them."""
 
     def nearest(self, k: int) -> np.ndarray:
@@ -43,7 +43,7 @@ class ByVectors:
     """By the inner products of vectors; `features` are those of the documents and of the queries."""
 
     metrics: Mapping[str, float] = {}
-    costs: Mapping[str, int] = {}
+    costs: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class ByScores:
     def __init__(self, scorer: Scorer, count: int, queries: np.ndarray) -> None:
         self.scorer, self.count, self.queries = scorer, count, queries
         self.metrics: Mapping[str, float] = scorer.metrics
-        self.costs: Mapping[str, int] = {"bytes": scorer.bytes, "parameters": scorer.parameters, "flops": scorer.flops}
+        self.costs: Mapping[str, Any] = {"bytes": scorer.bytes, "parameters": scorer.parameters, "flops": scorer.flops}
 
     def nearest(self, k: int) -> np.ndarray:
         """Every document is scored."""

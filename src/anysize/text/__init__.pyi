@@ -1,4 +1,4 @@
-from anysize.backbones.kept import FeatureStore as FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore as FeatureStore
 from anysize.backbones.rope import rope_base as rope_base
 from anysize.backbones.rope import set_rope_base as set_rope_base
 from anysize.backbones.sentence import Encoder as Encoder

@@ -49,6 +49,25 @@ class Window:
         rows = self.tokenizer(given, **bounded, return_attention_mask=False, verbose=False)["input_ids"]
         return [len(row) for row in rows]
 
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """
+        How many tokens the texts have, prompt and special ones included: more than `limit` where one is cut.
+
+        Of a text that is far too long only the beginning is counted. Where the tokenizer is none of transformers',
+        about so many, rather too many than too few.
+        """
+        from transformers import PreTrainedTokenizerBase
+
+        if not isinstance(self.tokenizer, PreTrainedTokenizerBase):
+            return [len(text) // 2 + 2 for text in texts]
+        limit = sys.maxsize if math.isinf(self.limit) else int(self.limit)
+        given = [self.prompt + readable(text, limit) for text in texts]
+        rows = self.tokenizer(given, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
+        return [
+            max(len(row), limit + 1) if len(readable(text, limit)) < len(text) else len(row)
+            for row, text in zip(rows, texts, strict=True)
+        ]
+
     def passages(self, texts: Sequence[str]) -> list[list[Span]]:
         """
         The passages of each text, as spans of characters that touch: one if the model reads it whole.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -31,15 +31,20 @@ class Channels:
     panel: Panel
     drops: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     """(links,) which draw of users each link belongs to; all to one, if it is not said."""
+    steps: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """(links,) which position of its user's track each link is; all the first, if it is not said."""
     about: dict[str, Any] = field(default_factory=dict)
     """How they were drawn."""
 
     def __post_init__(self) -> None:
-        if not len(self.drops):
-            object.__setattr__(self, "drops", np.zeros(len(self.values), int))
+        for name in ("drops", "steps"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(len(self.values), int))
 
     @classmethod
-    def checked(cls, values: Any, panel: Panel, drops: Any = None, where: str = "these channels") -> Channels:
+    def checked(
+        cls, values: Any, panel: Panel, drops: Any = None, where: str = "these channels", steps: Any = None
+    ) -> Channels:
         """What a file holds, put into our order of elements. Raises `DataError`, naming the file and the link."""
         values = np.asarray(values)
         wanted = "expected complex numbers [links, subcarriers, rx, tx]"
@@ -66,10 +71,15 @@ class Channels:
         if panel.order == "rows":
             place = np.arange(panel.elements).reshape(panel.rows, panel.columns).T.ravel()
             parts = parts[..., place]
-        found = np.zeros(links, int) if drops is None else np.asarray(drops)
-        if found.shape != (links,) or found.dtype.kind not in "iu":
-            raise DataError(f"{where}: drops are {shown(drops)}; expected a whole number for each of {links} links")
-        return cls(np.ascontiguousarray(parts), Panel(panel.rows, panel.columns, panel.polarizations), found)
+        numbered: dict[str, Any] = {}
+        for name, given in (("drops", drops), ("steps", steps)):
+            found = np.zeros(links, int) if given is None else np.asarray(given)
+            if found.shape != (links,) or found.dtype.kind not in "iu":
+                raise DataError(
+                    f"{where}: {name} are {shown(given)}; expected a whole number for each of {links} links"
+                )
+            numbered[name] = found
+        return cls(np.ascontiguousarray(parts), Panel(panel.rows, panel.columns, panel.polarizations), **numbered)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -82,7 +92,22 @@ class Channels:
         """One link as an array, or some links."""
         if isinstance(place, int | np.integer):
             return self.values[place]
-        return Channels(self.values[place], self.panel, self.drops[place], self.about)
+        return Channels(self.values[place], self.panel, self.drops[place], self.steps[place], self.about)
+
+    def some(self, indices: Sequence[int] | np.ndarray) -> Channels:
+        """The links at these positions, with their drops."""
+        return self[np.asarray(indices, dtype=np.intp)]
+
+    def moments(self) -> list[Channels]:
+        """
+        The links of each step of their users' tracks, the same users in the same order: all of them, if none moves.
+
+        Raises `DataError` if some users have more positions than others.
+        """
+        found = [self[self.steps == step] for step in np.unique(self.steps)]
+        if any(not np.array_equal(one.drops, found[0].drops) for one in found):
+            raise DataError("each user needs a link at each step, in the same order; some steps have other users")
+        return found
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.values)
@@ -113,7 +138,7 @@ class Channels:
 
     def coherent(self) -> Channels:
         """The mean over subcarriers of each channel: power as SSB-Encoder's code takes it, phases and all."""
-        return Channels(self.values.mean(1, keepdims=True), self.panel, self.drops, self.about)
+        return Channels(self.values.mean(1, keepdims=True), self.panel, self.drops, self.steps, self.about)
 
     @cached_property
     def bound(self) -> torch.Tensor:
@@ -136,6 +161,8 @@ class Channels:
         """As what `anysize.fit`, `measure` and `run` take."""
         digest = hashlib.sha256(f"channels {self.values.shape} {self.panel}".encode())
         digest.update(self.values.tobytes() + self.drops.astype("<i8").tobytes())
+        if self.steps.any():
+            digest.update(self.steps.astype("<i8").tobytes())
         items = Items([str(link) for link in range(len(self))], self, "channel", numbered=True)
         return Data(name, digest.hexdigest(), corpus=items, notes=notes)
 

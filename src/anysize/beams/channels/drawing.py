@@ -2,7 +2,8 @@
 Links of a 3GPP TR 38.901 sector, drawn by Sionna without its ray tracer, and kept with their settings and seed.
 
 ``uma:2000`` are 2,000 links of an urban macro sector; ``umi:500:seed=3,drop=50,spatial=1,blockage=1`` are 500 of an
-urban micro sector in drops of 50 users, with spatial consistency (7.6.3) and blockage (7.6.4).
+urban micro sector in drops of 50 users, with spatial consistency (7.6.3) and blockage (7.6.4). ``uma:200:steps=5`` are
+200 users who move, each at five positions of a straight track a second apart: 1,000 links, spatially consistent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from anysize.core.progress import bar
 
 SCENARIOS = ("uma", "umi")
 INSTALL = 'pip install "anysize[beams]"'
+_COUNTS = ("links", "drop", "rows", "columns", "rx", "subcarriers", "carrier", "steps")
+_TRACKS = ("steps", "every", "walk", "drive")
 _SPACING = 5e6  # Hz between the frequencies that are kept: four of them span 15 MHz, a few coherence bandwidths
 
 
@@ -36,6 +39,7 @@ class Drawn:
 
     scenario: str
     links: int
+    """Users; each of them so many links as its track has steps."""
     seed: int = 0
     drop: int = 100
     """Users of one drop."""
@@ -50,23 +54,36 @@ class Drawn:
     """1: users that are near each other see alike (spatial consistency)."""
     blockage: int = 0
     """1: people and cars stand in the way (model A)."""
+    steps: int = 1
+    """Positions of each user's track; of more than one, with spatial consistency."""
+    every: float = 1.0
+    """Seconds between two positions."""
+    walk: float = 1.4
+    """Speed of those who walk in m/s, give or take .15, in any direction; SSB-Encoder's."""
+    drive: float = 10.0
+    """Speed in m/s of the twentieth of users who drive; SSB-Encoder names no speed, and roads of which we know
+    nothing: they too go in any direction."""
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:
             raise DataError(f"there is no scenario {self.scenario!r}; expected one of {', '.join(SCENARIOS)}")
         for one in fields(self):
-            value, least = getattr(self, one.name), 0 if one.name in ("seed", "spatial", "blockage") else 1
-            if not isinstance(value, str) and value < least:
+            value, least = getattr(self, one.name), 1 if one.name in _COUNTS else 0
+            if not isinstance(value, str) and not least <= value < float("inf"):
                 raise DataError(f"{one.name} is {value}; expected at least {least}")
         if self.rx > 2:
             raise DataError(f"rx is {self.rx}; expected 1 or 2 receive antennas")
+
+    def told(self) -> dict[str, Any]:
+        """The settings as plain values; those of tracks only where users move."""
+        return {name: value for name, value in asdict(self).items() if self.steps > 1 or name not in _TRACKS}
 
     @classmethod
     def parse(cls, text: str) -> Drawn:
         """``uma:2000`` or ``umi:500:seed=3,drop=50``."""
         scenario, _, rest = text.partition(":")
         count, _, more = rest.partition(":")
-        kinds: dict[str, type] = {one.name: float if one.name == "carrier" else int for one in fields(cls)[2:]}
+        kinds: dict[str, type] = {one.name: type(one.default) for one in fields(cls)[2:]}
         given: dict[str, Any] = {}
         for part in filter(None, more.split(",")):
             name, _, value = part.partition("=")
@@ -88,7 +105,7 @@ def read_named(name: str) -> Data:
     They are kept in ``ANYSIZE_CACHE``, else ``~/.cache/anysize``.
     """
     settings = Drawn.parse(name)
-    said = json.dumps(asdict(settings), sort_keys=True)
+    said = json.dumps(settings.told(), sort_keys=True)
     home = Path(os.environ.get("ANYSIZE_CACHE") or Path.home() / ".cache" / "anysize") / "channels"
     file = home / f"{settings.scenario}-{settings.links}-{hashlib.sha256(said.encode()).hexdigest()[:12]}.npz"
     if not file.exists():
@@ -106,7 +123,7 @@ def keep(settings: Drawn, file: Path) -> None:
     panel = {"rows": settings.rows, "columns": settings.columns}
     said = {
         "panel": panel,
-        **asdict(settings),
+        **settings.told(),
         "spacing": _SPACING,
         "made_by": f"sionna-no-rt {version('sionna-no-rt')}",
     }
@@ -114,6 +131,7 @@ def keep(settings: Drawn, file: Path) -> None:
     arrays: dict[str, Any] = {
         "panel": np.array([*panel.values()]),
         "drops": made.drops,
+        **({"steps": made.steps} if settings.steps > 1 else {}),
         "azimuth": azimuth,
         "zenith": zenith,
     }
@@ -147,34 +165,44 @@ def draw(settings: Drawn) -> tuple[Channels, np.ndarray, np.ndarray]:
     )  # fmt: skip
     model = {"uma": UMa, "umi": UMi}[settings.scenario](
         o2i_model="low", ut_array=user, bs_array=panel, direction="downlink", **common,
-        enable_spatial_consistency=bool(settings.spatial), enable_blockage=bool(settings.blockage),
+        enable_spatial_consistency=bool(settings.spatial or settings.steps > 1),
+        enable_blockage=bool(settings.blockage),
         blockage_self_blocking="portrait" if settings.blockage else None,
     )  # fmt: skip
-    values, angles, drops = [], [], []
+    values, angles, drops, steps = [], [], [], []
     with bar(settings.links, f"drawing {settings.scenario}", " links") as shown:
         for number, start in enumerate(range(0, settings.links, settings.drop)):
             users = min(settings.drop, settings.links - start)
             one, seen = _drop(model, settings, users)
             values.append(one)
             angles.append(seen)
-            drops.append(np.full(users, number))
+            drops.append(np.full(users * settings.steps, number))
+            steps.append(np.repeat(np.arange(settings.steps), users))
             shown.update(users)
     azimuth, zenith = np.concatenate(angles, axis=1)
     made = Channels.checked(
-        np.concatenate(values), Panel(settings.rows, settings.columns), np.concatenate(drops), settings.scenario
-    )
+        np.concatenate(values), Panel(settings.rows, settings.columns), np.concatenate(drops), settings.scenario,
+        np.concatenate(steps),
+    )  # fmt: skip
     check_order(made, azimuth, zenith, "what Sionna drew")
     return made, azimuth, zenith
 
 
 def _drop(model: Any, settings: Drawn, users: int) -> tuple[np.ndarray, np.ndarray]:
-    """Channels (users, subcarriers, rx, tx) of one drop, and the users' azimuth and zenith, (2, users)."""
+    """Channels (links, subcarriers, rx, tx) of one drop, step after step, and the links' azimuth and zenith."""
     import torch
     from sionna.phy.channel import cir_to_ofdm_channel, gen_single_sector_topology, subcarrier_frequencies
 
     model.reset_topology()  # another number of users is refused without
     topology = gen_single_sector_topology(batch_size=1, num_ut=users, scenario=settings.scenario)
     model.set_topology(*topology)
+    if settings.steps > 1:
+        topology = _along(topology, settings)
+        # A user keeps its line of sight along the track. Sionna tells it nowhere else.
+        los = model._scenario.outdoor_los.repeat(1, 1, settings.steps)
+        model.reset_topology()
+        track = torch.arange(users).repeat(settings.steps)
+        model.set_topology(*topology, los=los, spatial_consistency_track_ids=track)
     with torch.no_grad():
         gains, delays = model(num_time_samples=1, sampling_frequency=1.0)
         spectrum = cir_to_ofdm_channel(
@@ -185,6 +213,22 @@ def _drop(model: Any, settings: Drawn, users: int) -> tuple[np.ndarray, np.ndarr
     ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
     azimuth, zenith = np.degrees(np.arctan2(ahead[:, 1], ahead[:, 0])), np.degrees(np.arccos(ahead[:, 2]))
     return spectrum[0, :, :, 0, :, 0].permute(0, 3, 1, 2).numpy(), np.stack([azimuth, zenith])
+
+
+def _along(topology: Any, settings: Drawn) -> tuple[Any, ...]:
+    """The topology of all positions of the users' tracks, step after step; each user goes straight on."""
+    import torch
+    from sionna.phy import config
+
+    where, base, turned, panel, _, indoors = topology
+    draw, users = config.np_rng, where.shape[1]
+    heading, drives = draw.uniform(0, 2 * np.pi, users), draw.random(users) < 0.05
+    speed = np.where(drives, settings.drive, draw.normal(settings.walk, 0.15, users).clip(0))
+    flat = np.stack([speed * np.cos(heading), speed * np.sin(heading), np.zeros(users)], axis=1)
+    velocity = torch.as_tensor(flat, dtype=where.dtype)[None]
+    moved = torch.cat([where + step * settings.every * velocity for step in range(settings.steps)], dim=1)
+    many = (1, settings.steps, 1)
+    return moved, base, turned.repeat(many), panel, velocity.repeat(many), indoors.repeat(many[:2])
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:

@@ -41,8 +41,8 @@ def read_file(path: Path) -> Data | None:
 
     The array is called channels or H, or is the only one with complex numbers or four dimensions. The panel stands in
     the file, as ``panel``: [rows, columns] or JSON, or in a JSON file of the same name beside it. ``drops`` numbers the
-    draw that each link belongs to. With ``azimuth`` and ``zenith`` of the line of sight, in degrees from where the
-    panel looks, the order of the elements is verified. Raises `DataError`.
+    draw that each link belongs to, ``steps`` the positions of a user who moves. With ``azimuth`` and ``zenith`` of the
+    line of sight, in degrees from where the panel looks, the order of the elements is verified. Raises `DataError`.
     """
     if path.is_dir():
         return None
@@ -65,9 +65,9 @@ def read_file(path: Path) -> Data | None:
 
     said = manifest(path)
     panel = _panel(found, said, path)
-    drops = found.read("drops").ravel() if "drops" in found.shapes else said.get("drops")
-    made = Channels.checked(found.read(name), panel, None if drops is None else _whole(drops, path), str(path))
-    made.about.update({key: value for key, value in said.items() if key not in ("panel", "drops")})
+    drops, steps = (_whole(one, found, said, path) for one in ("drops", "steps"))
+    made = Channels.checked(found.read(name), panel, drops, str(path), steps)
+    made.about.update({key: value for key, value in said.items() if key not in ("panel", "drops", "steps")})
     if {"azimuth", "zenith"} <= found.shapes.keys():
         azimuth, zenith = (np.asarray(found.read(one)).ravel() for one in ("azimuth", "zenith"))
         check_order(made, azimuth, zenith, str(path))
@@ -101,17 +101,23 @@ def _panel(found: Held, said: dict[str, Any], path: Path) -> Panel:
             return Panel.from_json(json.loads(str(flat[0])), str(path))
         except ValueError:
             raise DataError(f"{path}: the panel {shown(flat[0])} is no JSON") from None
-    if len(flat) not in (2, 3) or not np.all(flat == flat.astype(int)):
-        raise DataError(f"{path}: the panel is {shown(value)}; expected [rows, columns] or [rows, columns, 1 or 2]")
+    if len(flat) not in (2, 3) or flat.dtype.kind not in "iuf" or not np.all(flat == flat.astype(int)):
+        raise DataError(
+            f"{path}: the panel is {shown(value)}; expected [rows, columns] or [rows, columns, 1 or 2], whole numbers"
+        )
     rows, columns, polarizations = map(int, [*flat, 1][:3])
-    return Panel(rows, columns, polarizations)
+    return Panel.from_json({"rows": rows, "columns": columns, "polarizations": polarizations}, str(path))
 
 
-def _whole(drops: Any, path: Path) -> np.ndarray:
-    found = np.asarray(drops)
+def _whole(name: str, held: Held, said: dict[str, Any], path: Path) -> np.ndarray | None:
+    """The whole numbers that the file, or its manifest, gives each link by this name; None if neither does."""
+    given = held.read(name) if name in held.shapes else said.get(name)
+    if given is None or (name == "steps" and isinstance(given, int)):  # how many positions were drawn, not which
+        return None
+    found = np.asarray(given)
     if found.dtype.kind not in "iuf" or not np.all(found == np.floor(found)):
-        raise DataError(f"{path}: drops are {shown(drops)}; expected whole numbers")
-    return found.astype(int)
+        raise DataError(f"{path}: {name} are {shown(given)}; expected whole numbers")
+    return found.ravel().astype(int)
 
 
 def check_order(channels: Channels, azimuth: np.ndarray, zenith: np.ndarray, where: str) -> None:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from anysize.beams.channels.panel import Panel
 from anysize.beams.codebooks.dft import dft
 from anysize.beams.codebooks.model import NestedCodebook
 from anysize.core.engine_checks import Exported
 from anysize.core.errors import AnysizeError
 from anysize.core.files import as_json, new_directory
 from anysize.core.model.exporting import EXPORT, write_note
+from anysize.core.sizes.size import Size
+
+
+class Shown(Protocol):
+    """What an export says of a book, or of what makes books."""
+
+    panel: Panel
+    size: Size
+
 
 OVERSAMPLING = 4
 """O1 = O2 of TS 38.214, table 5.2.2.2.1-2."""
@@ -24,7 +34,7 @@ def npz(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
     """``codebook.npz``: beams (k, elements) complex64, and the panel as [rows, columns]."""
     content = io.BytesIO()
     np.savez(content, beams=view.array(), panel=_panel(view))
-    return _written(view, path, "npz", "codebook.npz", content.getvalue(), 'np.load("{}")["beams"]')
+    return written(view, path, "npz", "codebook.npz", content.getvalue(), 'np.load("{}")["beams"]')
 
 
 def mat(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
@@ -35,7 +45,7 @@ def mat(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
         raise AnysizeError('a .mat is written by scipy; install it with: pip install "anysize[beams]"') from None
     content = io.BytesIO()
     savemat(content, {"beams": view.array(), "panel": _panel(view)})
-    return _written(view, path, "mat", "codebook.mat", content.getvalue(), "load {}")
+    return written(view, path, "mat", "codebook.mat", content.getvalue(), "load {}")
 
 
 def csv(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
@@ -45,7 +55,7 @@ def csv(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
         for element, value in enumerate(weights):
             column, row = divmod(element, view.panel.rows)
             lines.append(f"{beam},{row},{column},{value.real:.9g},{value.imag:.9g}")
-    return _written(view, path, "csv", "codebook.csv", ("\n".join(lines) + "\n").encode(), "any reader of tables: {}")
+    return written(view, path, "csv", "codebook.csv", ("\n".join(lines) + "\n").encode(), "any reader of tables: {}")
 
 
 def nr_type1_indices(view: NestedCodebook, path: str | os.PathLike[str]) -> Exported:
@@ -66,18 +76,25 @@ def nr_type1_indices(view: NestedCodebook, path: str | os.PathLike[str]) -> Expo
     said = {"N1": panel.columns, "N2": panel.rows, "O1": OVERSAMPLING, "O2": OVERSAMPLING, "beams": rows}
     worst = min(row["kept_db"] for row in rows)
     note = f"the nearest standard beams keep from {worst:.1f} dB up of the power of these"
-    return _written(view, path, "nr-type1-indices", "codebook.json", as_json(said), "any reader of JSON: {}", (note,))
+    return written(view, path, "nr-type1-indices", "codebook.json", as_json(said), "any reader of JSON: {}", (note,))
 
 
 def _panel(view: NestedCodebook) -> np.ndarray:
     return np.array([view.panel.rows, view.panel.columns])
 
 
-def _written(
-    view: NestedCodebook, path: Any, form: str, name: str, content: bytes, how: str, notes: tuple[str, ...] = ()
+def written(
+    view: Shown,
+    path: Any,
+    form: str,
+    name: str,
+    content: bytes,
+    how: str,
+    notes: tuple[str, ...] = (),
 ) -> Exported:
+    """One file, in a folder that says what it is."""
     with new_directory(path, marker=EXPORT) as folder:
         exported = Exported(form, how=how.format(Path(path) / name), notes=notes)
         (folder / name).write_bytes(content)
-        write_note(folder, form, {"beams": len(view), "panel": str(view.panel)}, exported)
+        write_note(folder, form, {"beams": view.size["beams"], "panel": str(view.panel)}, exported)
     return exported

@@ -46,6 +46,7 @@ class NestedCodebook(NestedModel):
         "dft": "anysize.beams.measuring.rivals:sub_array",
         "greedy": "anysize.beams.measuring.rivals:greedy_order",
         "tree": "anysize.beams.measuring.rivals:tree",
+        "learnt-tree": "anysize.beams.measuring.rivals:learnt_tree",
         "single": "anysize.extending:single",
     }
     usual: ClassVar[tuple[str, ...]] = ("dft",)

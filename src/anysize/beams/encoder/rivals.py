@@ -15,25 +15,27 @@ from anysize.beams.codebooks.greedy import greedy
 from anysize.beams.codebooks.reports import Swept, index_bits
 from anysize.beams.encoder.observing import halves
 from anysize.beams.fit import learn
+from anysize.beams.measuring.evaluator import Sweeps
+from anysize.beams.measuring.rivals import beside
 from anysize.core.model.cost import Cost
+from anysize.core.sizes.size import Size
 from anysize.core.verbs.rivals import check_same_data, method_of
 
 if TYPE_CHECKING:
     from anysize.beams.encoder.model import SSBEncoder
     from anysize.core.data.data import Data
-    from anysize.core.sizes.size import Size
 
 
-def site(model: SSBEncoder, data: Data) -> list[Any]:
+def site(model: SSBEncoder, data: Data) -> list[Sweeps]:
     """The rival ``site``: the nested book of the site, whatever users report."""
     check_same_data(model, data, "site")
-    made = learn(replace(method_of(model), from_="channels"), channels_of(data).split()[0])
-    return [made.at(size) for size in model.nesting]
+    made = learn(replace(method_of(model), from_="channels", bits=()), channels_of(data).split()[0])
+    return beside(model, [made[:count] for count in model.nesting.values("beams")])
 
 
-def genie(model: SSBEncoder, data: Data) -> list[Genie]:
+def genie(model: SSBEncoder, data: Data) -> list[Sweeps]:
     """The rival ``genie``: for the channels of those who report, the greedy choice of an oversampled grid of beams."""
-    return [Genie(size, model.cost) for size in model.nesting]
+    return beside(model, [Genie(Size(beams=count), model.cost) for count in model.nesting.values("beams")])
 
 
 class Genie:

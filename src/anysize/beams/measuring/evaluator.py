@@ -23,8 +23,10 @@ from anysize.core.model.cost import Cost
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 
-QUANTILES = (5, 25, 50, 75, 95)
+QUANTILES = (5, 50)
 """Percentiles of the array gain in dB over links, each a metric: ``p5_db`` is that of the worst twentieth."""
+GAIN = "gain_db"
+_STEPS = 101
 
 
 @runtime_checkable
@@ -94,6 +96,7 @@ class GainEvaluator(Evaluator):
         snr = self.snr(channels)
         units = {
             "gap_db": gain - bound,
+            GAIN: gain,
             "misses": (gain + snr < self.miss_db).float(),
             "spectral_efficiency": single_user(channels, swept, snr),
         }
@@ -104,7 +107,9 @@ class GainEvaluator(Evaluator):
             "slots": float(swept.slots),
         }
         arrays = {name: value.double().numpy() for name, value in units.items()}
-        return Scores(arrays, metrics, run=partial(_again, view, channels[:1]))
+        ranked = np.quantile(arrays[GAIN], np.linspace(0, 1, _STEPS))
+        quantiles = {GAIN: [round(float(value), 3) for value in ranked]}
+        return Scores(arrays, metrics, partial(_again, view, channels[:1]), quantiles=quantiles)
 
     def snr(self, channels: Channels) -> torch.Tensor:
         """In dB, of one element of each link, (links,)."""

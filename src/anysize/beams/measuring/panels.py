@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anysize.beams.measuring.evaluator import QUANTILES
+from anysize.beams.measuring.evaluator import GAIN
 from anysize.core.frontier.panel import Panel
 from anysize.core.frontier.records import NESTED
 from anysize.core.frontier.style import apart, colors
 
 if TYPE_CHECKING:
     from anysize.core.frontier.frontier import Frontier
+    from anysize.core.frontier.record import Record
 
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _LOW = 420, 250, 44, 70, 12, 38
 _AZIMUTH, _ZENITH = np.arange(-75, 76, 2.5), np.arange(60, 121, 2.5)
@@ -33,7 +34,7 @@ figure.beams figcaption { flex-basis: 100%; }
 def by_bits(model: Any, data: Any, frontier: Frontier) -> Panel | None:
     """Each arm's gap to the bound over the bits of an index; nothing where one size was measured."""
     arms = {
-        arm: sorted((one.metrics["feedback_bits"], one.metrics["gap_db"]) for one in frontier.arm(arm))
+        arm: sorted((one.metrics["feedback_bits"], one.metrics["gap_db"]) for one in _whole(frontier, arm))
         for arm in frontier.arms
     }
     if len(arms.get(NESTED, ())) < 2:
@@ -43,15 +44,22 @@ def by_bits(model: Any, data: Any, frontier: Frontier) -> Panel | None:
     return Panel("Gain against feedback bits", _figure([body], told), _STYLE)
 
 
-def by_link(model: Any, data: Any, frontier: Frontier) -> Panel:
-    """For each size the share of links below a gain, a line an arm."""
+def by_link(model: Any, data: Any, frontier: Frontier) -> Panel | None:
+    """For each length of sweep the share of all links below a gain, a line an arm; nothing of an older frontier."""
     charts = []
-    for record in sorted(frontier.arm(NESTED), key=lambda one: int(one.size["beams"])):
-        found = {one.arm: one.metrics for one in frontier.records if one.size == record.size}
-        lines = {arm: [(values[f"p{q}_db"], float(q)) for q in QUANTILES] for arm, values in found.items()}
-        charts.append(_chart(lines, f"array gain in dB, {record.size['beams']} beams", "% of links"))
-    told = f"The share of links below a gain, by its percentiles {', '.join(map(str, QUANTILES))}."
-    return Panel("Who gets how much", _figure(charts, told), _STYLE)
+    for record in sorted(_whole(frontier, NESTED), key=lambda one: int(one.size["beams"])):
+        found = {one.arm: one.quantiles.get(GAIN, []) for one in frontier.records if one.size == record.size}
+        lines = {arm: [*zip(gains, np.linspace(0, 100, len(gains)), strict=True)] for arm, gains in found.items()}
+        if all(lines.values()):
+            charts.append(_chart(lines, f"array gain in dB, {record.size['beams']} beams", "% of links"))
+    told = "The share of links whose array gain is no more than this, over all links, in steps of one in a hundred."
+    return Panel("Who gets how much", _figure(charts, told), _STYLE) if charts else None
+
+
+def _whole(frontier: Frontier, arm: str) -> list[Record]:
+    """An arm's records at the most of every axis but the number of beams."""
+    most = max((one.size for one in frontier.arm(arm)), key=lambda size: tuple(size.values()))
+    return [one for one in frontier.arm(arm) if one.size.replace(beams=most["beams"]) == most]
 
 
 def patterns(model: Any, data: Any, frontier: Frontier) -> Panel:

@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from anysize.beams.channels.channels import Channels, channels_of
 from anysize.beams.codebooks.dft import dft, wide
 from anysize.beams.codebooks.greedy import greedy
 from anysize.beams.codebooks.model import NestedCodebook
+from anysize.beams.codebooks.reports import Swept
 from anysize.beams.codebooks.tree import TreeCodebook
+from anysize.beams.fit import learn_tree
+from anysize.beams.measuring.evaluator import Sweeps
 from anysize.core.data.data import Data
-from anysize.core.verbs.rivals import check_same_data
+from anysize.core.model.cost import Cost
+from anysize.core.sizes.size import Size
+from anysize.core.verbs.rivals import check_same_data, method_of
+
+if TYPE_CHECKING:
+    from anysize.core.model.contract import NestedModel
 
 OVERSAMPLING = 4
 
 
-def sub_array(model: Any, data: Data) -> list[NestedCodebook]:
+@dataclass
+class Standing:
+    """A book that stands beside the size of a model that is nested in bits too, which the book does not read."""
+
+    size: Size
+    book: Sweeps
+
+    def sweep(self, channels: Channels) -> Swept:
+        """The book's."""
+        return self.book.sweep(channels)
+
+    def cost(self) -> Cost:
+        """The book's."""
+        return self.book.cost()
+
+
+def beside(model: NestedModel, books: Sequence[Sweeps]) -> list[Sweeps]:
+    """Books of each number of beams as views of a rival: as they are, or at all bits of a model that has some."""
+    if model.nesting.axes == ("beams",):
+        return list(books)
+    return [Standing(model.nesting.full.replace(beams=one.size["beams"]), one) for one in books]
+
+
+def sub_array(model: Any, data: Data) -> list[Sweeps]:
     """The rival ``dft``: as many wide beams of a sub-array as the sweep has, in a grid of angles; it learns nothing."""
-    return [NestedCodebook.of(wide(model.panel, size["beams"]), model.panel) for size in model.nesting]
+    beams = model.nesting.values("beams")
+    return beside(model, [NestedCodebook.of(wide(model.panel, count), model.panel) for count in beams])
 
 
-def greedy_order(model: Any, data: Data) -> list[NestedCodebook]:
+def greedy_order(model: Any, data: Data) -> list[Sweeps]:
     """The rival ``greedy``: beams of a 4-times oversampled DFT grid, in the greedy order of the learnt drops."""
     learnt, pool = _learnt(model, data, "greedy"), dft(model.panel, OVERSAMPLING)
-    sizes = [size["beams"] for size in model.nesting]
+    sizes = model.nesting.values("beams")
     book = NestedCodebook.of(pool[greedy(learnt.rows, pool, sizes[-1])], model.panel, sizes)
-    return [book.at(size) for size in model.nesting]
+    return beside(model, [book[:count] for count in sizes])
 
 
 def tree(model: Any, data: Data) -> list[TreeCodebook]:
@@ -37,6 +71,12 @@ def tree(model: Any, data: Data) -> list[TreeCodebook]:
     """
     learnt = _learnt(model, data, "tree")
     return [TreeCodebook.grown(learnt, levels(size["beams"])) for size in model.nesting]
+
+
+def learnt_tree(model: Any, data: Data) -> list[TreeCodebook]:
+    """The rival ``learnt-tree``: the same trees, whose two levels are then learnt together (X-BM, arXiv 2312.02178)."""
+    learnt, method = _learnt(model, data, "learnt-tree"), method_of(model)
+    return [learn_tree(method, learnt, levels(size["beams"])) for size in model.nesting]
 
 
 def levels(leaves: int) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from anysize.cli.options import Positional
 
@@ -19,15 +20,18 @@ class Cut:
 
     model: Annotated[str, Positional("MODEL")]
     """A model that `anysize fit` wrote."""
-    size: str
-    """The size to cut out, for example dims=64 or layers=3,dims=96, also 64 or 3:96, or its name."""
     out: Annotated[str, "PATH"]
     """Where to write it."""
+    size: str | None = None
+    """The size to cut out, for example dims=64 or layers=3,dims=96, also 64 or 3:96, or its name; the full one unless
+    given."""
     format: str | None = None
     """One of the formats that models of this kind have, for example onnx, gguf, saelens or csv; the first unless given.
     A name that is none of them lists them."""
     task: str | None = None
     """Of a model with an adapter per task: the task to cut out."""
+    options: ClassVar[Any] = None
+    """Those of the format, where `command` makes them a field."""
 
     def run(self) -> WasCut:
         """Load at that size and write it."""
@@ -49,13 +53,34 @@ class Cut:
         tell(kept(target))
         with in_one_step(target.absolute()) as folder:
             if model.exports:
-                done = model.export(folder, self.format)
+                more = {} if self.options is None else vars(self.options)
+                done = model.export(folder, self.format, **more)
                 made = replace(done, how=done.how.replace(str(folder), self.out))
             else:
                 model.extract().save(folder)
                 made = Exported("anysize", how=f'anysize.load("{self.out}")')
             (folder / README).write_bytes(cut_card(target.name, model.size, made, model.about, figures))
         return WasCut(self.out, model.size, made, Shrunk(before, Held.of(target)))
+
+
+def command(words: Sequence[str]) -> type[Cut]:
+    """The verb's dataclass, with the options of the format beside its own, where `words` name a model that has some."""
+    from anysize.cli.parsing import value_of
+    from anysize.core.files import read_object
+    from anysize.core.model.manifest import MANIFEST
+    from anysize.core.registry import find, named, names
+
+    model = next((word for word in words if (Path(word) / MANIFEST).is_file()), None)
+    kind = None if model is None else read_object(Path(model) / MANIFEST, "an anysize model").get("kind")
+    if kind not in names("models"):
+        return Cut  # `load` says what is wrong
+    found = find("models", kind)
+    form = value_of("--format", words) or next(iter(found.exports), None)
+    if form not in found.export_options:
+        return Cut
+    options: Any = named(found.export_options[form])
+    held = field(default_factory=options, metadata={"options": (form, options)})
+    return make_dataclass("Cut", [("options", options, held)], bases=(Cut,), kw_only=True)
 
 
 @dataclass(frozen=True)

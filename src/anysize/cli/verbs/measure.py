@@ -80,7 +80,7 @@ class Measure:
             raise AnysizeError(f"cannot draw {self.png}: name a file that ends in {', '.join(PICTURES)}")
         model = load(self.model).for_task(self.task)
         sizes = model.nesting.resolve_all(self.sizes)
-        data = read_told(self.data)
+        data = read_told(self.data, model.reader)
         more = {} if self.options is None else vars(self.options)
         frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, **more)
         within = usual(frontier.metric) if within is None else within

@@ -56,6 +56,8 @@ class Run:
     """Of a language model: words that end a text."""
     top: int | None = None
     """Of a classifier: how many of the most probable labels (5 unless given); of a coder: codes of each span (1)."""
+    before: bool = False
+    """Of an edited language model: what the unedited one says too."""
     llm: Annotated[str | None, "URL"] = None
     """Of a coder: an endpoint in OpenAI's form, such as http://localhost:8000/v1, that chooses among its candidates."""
 
@@ -68,8 +70,8 @@ class Run:
 
         if self.out is not None and self.out.suffix:
             check_file(self.out)
-        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm")
-        options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [])}
+        named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm", "before")
+        options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [], False)}
         running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
         tell(running.inputs.notes)
         if self.out is None:
@@ -141,6 +143,8 @@ def shown(output: Any) -> str:
     """An output in one line."""
     if isinstance(output, str):
         return printable(output) if output.strip() else "(nothing: the model ended its text at once)"
+    if isinstance(output, dict) and output.keys() == {"edited", "before"}:
+        return "\n".join(f"{name}: {shown(output[name])}" for name in ("edited", "before"))
     if isinstance(output, dict) and output.keys() == {"latents", "values"}:
         pairs = sorted(zip(output["values"], output["latents"], strict=True), reverse=True)
         more = " ..." if len(pairs) > _SHOWN else ""

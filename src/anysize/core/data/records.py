@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,15 @@ T = TypeVar("T")
 
 Judgements = dict[str, dict[str, float]]
 """Query id -> document id -> gain."""
+
+
+@runtime_checkable
+class Together(Protocol):
+    """Rows that know more than each of them alone, such as which belong together, and take that along."""
+
+    def some(self, indices: Sequence[int] | np.ndarray) -> Self:
+        """The rows at these positions, in that order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class Items:
         ids = [self.ids[index] for index in indices]
         if self.of == "vector":
             return Items(ids, np.ascontiguousarray(self.rows[np.asarray(indices, dtype=np.intp)]), self.of)
+        if isinstance(self.rows, Together):
+            return Items(ids, self.rows.some(indices), self.of)
         return Items(ids, _at(self.rows, indices), self.of)
 
 

@@ -25,6 +25,7 @@ from anysize.core.frontier.style import (
     title,
     with_interval,
 )
+from anysize.core.frontier.tolerance import in_decibels
 from anysize.core.sizes.menu import written
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0, 58.0
@@ -39,6 +40,7 @@ def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
         caption=escape(caption(frontier)),
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
         axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
+        loss='max="10" step="0.1" value="0.5"' if in_decibels(frontier.metric) else 'max="50" step="0.5" value="1"',
         cells=_cells(frontier),
         legend=_legend(frontier),
         chart=_chart(frontier, cost),
@@ -62,6 +64,7 @@ def _data(frontier: Records) -> str:
         "records": records,
         "metric": frontier.metric,
         "title": title(frontier.metric),
+        "decibels": in_decibels(frontier.metric),
         "arm": arm,
         "full": frontier.records.index(frontier.full(arm)),
     }

@@ -17,8 +17,11 @@ Span = tuple[float, float]
 """The low and the high end of an interval."""
 
 
-LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor"})
-"""Metrics that are better when they are lower, also of a part (``wer_CORPUS``); of every other more is better."""
+LOWER = frozenset({"l0", "misses", "feedback_bits", "slots", "wer", "cer", "real_time_factor", "nll"})
+"""
+Metrics that are better when they are lower, also of a part (``wer_CORPUS``), and losses of any kind (``nll``,
+``text_nll_change``); of every other more is better.
+"""
 
 _RENAMED = {"-l0": "l0", "explained_variance": "variance_explained"}
 """What an earlier version wrote -> what it is called; a name that began with a minus held the negative of its value."""
@@ -31,7 +34,7 @@ def goodness(metric: str, value: float) -> float:
 
 def is_lower(metric: str) -> bool:
     """Whether lower values of it are better."""
-    return metric in LOWER or metric.partition("_")[0] in LOWER
+    return metric in LOWER or metric.partition("_")[0] in LOWER or "nll" in metric.split("_")
 
 
 def renamed(metric: str) -> str:
@@ -72,6 +75,8 @@ class Record:
     """Metric name -> its 95 % interval by a bootstrap over the queries, pairs or rows that were measured."""
     differences: dict[str, dict[str, Span]] = field(default_factory=dict)
     """Metric name -> another record as ``arm size`` -> the paired 95 % interval of this value minus that one."""
+    quantiles: dict[str, list[float]] = field(default_factory=dict)
+    """Metric -> its values over what was measured at equal steps of rank, least first, where a page draws them."""
     units: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     """Metric name -> a value for each query, pair or row, whose mean is the metric: for the bootstrap, never stored."""
 
@@ -97,6 +102,7 @@ class Record:
                 name: {other: list(span) for other, span in found.items()} for name, found in self.differences.items()
             }
             or None,
+            "quantiles": self.quantiles or None,
         }
         fixed = {"size": self.size.to_json(), "arm": self.arm, "metrics": dict(self.metrics)}
         costs = {"bytes": self.bytes, "ms": self.ms}
@@ -123,6 +129,8 @@ class Record:
             }
         if given.get("ms_interval") is not None:
             given["ms_interval"] = _span(given["ms_interval"], "ms")
+        if "quantiles" in given:
+            given["quantiles"] = {name: [*map(float, found)] for name, found in given["quantiles"].items()}
         made = cls(**given)
         costs = {"bytes": made.bytes, "ms": made.ms, "parameters": made.parameters, "flops": made.flops}
         for name, cost in costs.items():

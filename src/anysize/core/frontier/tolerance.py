@@ -27,7 +27,7 @@ def tolerance(text: str) -> float:
 def lowest(full: float, within: float, metric: str) -> float:
     """The least goodness that a tolerance allows below the full size's. Raises `AnysizeError` if it does not fit."""
     if isinstance(within, Decibels):
-        if not metric.endswith("_db"):
+        if not in_decibels(metric):
             raise AnysizeError(f"{metric} is not in dB; say what share of it may be lost, like 1%")
         return full - within
     if not 0 <= within < 1:
@@ -35,9 +35,14 @@ def lowest(full: float, within: float, metric: str) -> float:
     return full - within * abs(full)
 
 
+def in_decibels(metric: str) -> bool:
+    """Whether a metric's values are dB, so that differences count and shares mean nothing."""
+    return metric.endswith("_db")
+
+
 def usual(metric: str) -> float:
     """What is taken where nobody says: 1 %, of a metric in dB half of one."""
-    return Decibels(0.5) if metric.endswith("_db") else 0.01
+    return Decibels(0.5) if in_decibels(metric) else 0.01
 
 
 def tolerated(within: float) -> str:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -21,8 +21,10 @@ from anysize.core.model import checkpoint
 from anysize.core.model.hooks import ModelHooks
 from anysize.core.model.in_words import in_words
 from anysize.core.model.manifest import MANIFEST, Parts, entries_at, needed, read_manifest, write_manifest
+from anysize.core.model.mixing import by_size
 from anysize.core.registry import named
 from anysize.core.shortly import shortly
+from anysize.core.sides import Side
 from anysize.core.sizes.menu import Value
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
@@ -50,6 +52,14 @@ class NestedModel(ModelHooks):
     def forward(self, example: Any) -> torch.Tensor:
         """The output at this view's size."""
         return self.outputs(example, (self.size,))[self.size]
+
+    def run_mixed(self, items: Any, sizes: Sequence[Size], *, side: Side | None = None) -> list[Any]:
+        """
+        What `run` gives for each item at a size of its own; an item that is wanted at two sizes is given twice.
+
+        Here one run for each distinct size; families whose sizes can share work make one pass of it.
+        """
+        return by_size(items, sizes, lambda size, part: self.at(size).run(part, side=side))
 
     def at(self, size: Size | str | None = None, /, **axes: Value | str) -> Self:
         """

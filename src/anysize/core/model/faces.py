@@ -196,13 +196,22 @@ class Window(Protocol):
         """Spans of characters that are read whole, one or more for each text."""
         ...
 
+    @property
+    def limit(self) -> float:
+        """The most tokens that are read of a text, special ones and prompt included; infinite where there is none."""
+        ...
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens texts have, special ones and prompt included: more than `limit` of one that is cut."""
+        ...
+
 
 @runtime_checkable
 class ReadsTexts(Protocol):
     """A model that says how much of a text it reads."""
 
-    def window(self) -> Window:
-        """That of documents."""
+    def window(self, side: Side | None = "document") -> Window:
+        """That of texts on a side of a search."""
         ...
 
 

@@ -27,6 +27,9 @@ class ModelHooks(torch.nn.Module):
     gives: ClassVar[str] = "vectors"
     """What it makes of items: vectors, codes, labels, text, next tokens, codebook, or spans."""
 
+    reader: ClassVar[str] = "anysize.core.data.read:read"
+    """What reads the data that it is measured on, of whatever a user names."""
+
     evaluators: tuple[str, ...] = ()
     """Registered evaluators that can measure it, the preferred first; the kind's, unless how it was made decides it."""
 
@@ -43,6 +46,10 @@ class ModelHooks(torch.nn.Module):
     exports: ClassVar[Mapping[str, str]] = {}
     """Formats of other libraries: a name -> ``"module:function"``, ``function(view, path, **options)`` -> `Exported`,
     which writes a view at its size. The first is the default."""
+
+    export_options: ClassVar[Mapping[str, str]] = {}
+    """The options of some of these formats: a name -> ``"module:class"``, a dataclass whose fields are those that its
+    function takes besides."""
 
     converts: ClassVar[Mapping[str, str]] = {}
     """Objects of other libraries that a view can become in memory: a name -> ``"module:function"``, ``function(view)``,

@@ -57,6 +57,8 @@ class Scores:
     """Per item, where the data decide it; else, as of the next two, what the view's `cost` says."""
     parameters: int | None = None
     flops: int | None = None
+    quantiles: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Metric -> its values over the units at equal steps of rank, least first, where a page draws them."""
 
 
 class Evaluator:

@@ -10,7 +10,7 @@ from anysize.core.arguments import TEXT, expect, instance, many, takes
 from anysize.core.arguments.options import configured
 from anysize.core.data.identical import Rule
 from anysize.core.data.overlap import overlap_notes
-from anysize.core.data.read import Source, read
+from anysize.core.data.read import Source
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.frontier.intervals import FEW, count_of, with_intervals
@@ -18,7 +18,7 @@ from anysize.core.frontier.record import Record
 from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.frontier.timing import timed
 from anysize.core.progress import each_view
-from anysize.core.registry import find
+from anysize.core.registry import find, named
 from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
 from anysize.core.verbs.rivals import check_known, rival
@@ -54,7 +54,7 @@ def measure(
     from anysize.core.model.contract import NestedModel
 
     expect(model, instance(NestedModel, words="a nested model, as load or fit gives it"), "measure: model")
-    loaded = replace(read(data), identical=identical)
+    loaded = replace(named(model.reader)(data), identical=identical)
     evaluator = _evaluator(model, loaded, by, options)
     held_out = has_seen(model, loaded)
     chosen = model.nesting.resolve_all(sizes)
@@ -109,6 +109,7 @@ def _record(arm: str, view: Any, scores: Scores) -> Record:
         cost.bytes if scores.bytes is None else scores.bytes,
         parameters=cost.parameters if scores.parameters is None else scores.parameters,
         flops=cost.flops if scores.flops is None else scores.flops,
+        quantiles={name: list(found) for name, found in scores.quantiles.items()},
         units=dict(scores.units),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.sides import TwoSided
+from anysize.core.sides import Side, TwoSided
 from anysize.core.sizes.size import Size
 from anysize.quantize.model.inner import BITS
 from anysize.quantize.model.model import Quantized
@@ -43,10 +43,23 @@ class QuantizedEncoder(TwoSided, Quantized):
     def _inner_view(self) -> Any:
         return self.inner.at(self.inner_size)
 
-    def window(self) -> Any:
-        """How much of a document it reads: as the inner model."""
+    def run_mixed(self, items: Any, sizes: Sequence[Size], *, side: Side | None = None) -> list[Any]:
+        """One pass for each width, which its other sizes share as in the inner model."""
+        found: list[Any] = [None] * len(sizes)
+        for bits in dict.fromkeys(size[BITS] for size in sizes):
+            rows = [row for row, size in enumerate(sizes) if size[BITS] == bits]
+            with self.at(sizes[rows[0]]).running() as view:
+                here = view.run_mixed(
+                    [items[row] for row in rows], [self._inside(sizes[row]) for row in rows], side=side
+                )
+            for row, output in zip(rows, here, strict=True):
+                found[row] = output
+        return found
+
+    def window(self, side: Side | None = "document") -> Any:
+        """How much of a text it reads: as the inner model."""
         inner: Any = self.inner
-        return inner.window()
+        return inner.window(side)
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size of this width is cut from; shape and options as in the inner model."""

@@ -34,9 +34,9 @@ class TextRows:
             return as_float32(inputs)
         return embedded(self._loaded_encoder(), inputs, side or "document")
 
-    def window(self) -> Any:
-        """How much of a document the encoder reads. Raises `AnysizeError` as `features` does."""
-        return self._loaded_encoder().window()
+    def window(self, side: Side | None = "document") -> Any:
+        """How much of a text the encoder reads. Raises `AnysizeError` as `features` does."""
+        return self._loaded_encoder().window(side or "document")
 
     def keep_embeddings(self) -> None:
         """Take from the user's cache what the encoder embedded before, and keep there what it embeds."""

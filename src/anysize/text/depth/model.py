@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,17 +18,18 @@ from torch.nn import functional
 
 from anysize.backbones.blocks import check_layers
 from anysize.backbones.layered import Backbone
+from anysize.backbones.leaving import each
 from anysize.backbones.sentence import Encoder, encode_distinct
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FLAG, PATH, TEXTS, expect, takes, whole
 from anysize.core.errors import DataError, SizeError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
 from anysize.core.model.manifest import MANIFEST
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -159,12 +159,23 @@ class NestedEncoder(TwoSided, NestedModel):
 
         if progress:
             self.encoder.say_cut(texts, side)
-        window = replace(self.window(), prompt=self.encoder.prompt(side))
-        return encode_distinct(texts, run, window.lengths, batch_size=batch_size, progress=progress)
+        return encode_distinct(texts, run, self.window(side).lengths, batch_size=batch_size, progress=progress)
 
-    def window(self) -> Window:
-        """How much of a document it reads."""
-        return self.encoder.window()
+    def run_mixed(self, items: Any, sizes: Sequence[Size], *, side: Side | None = None) -> list[Any]:
+        """One pass for all sizes, in which each text runs through no more blocks than its own sizes need."""
+        wanted: dict[str, set[int]] = {}
+        for text, size in zip(items, sizes, strict=True):
+            wanted.setdefault(text, set()).add(size.layers)
+        taps = each(self.encoder, wanted, side or side_of(items))
+        with torch.no_grad():
+            return [
+                self._cut(taps[text, size.layers][None], size.layers, size.dims)[0].numpy()
+                for text, size in zip(items, sizes, strict=True)
+            ]
+
+    def window(self, side: Side | None = "document") -> Window:
+        """How much of a text it reads, behind the prompt of this side."""
+        return self.encoder.window(side)
 
     def features(self, inputs: Sequence[str], **options: Any) -> np.ndarray:
         """What every size is cut from, shape (n, depths of the nesting, width); options as for `taps`."""

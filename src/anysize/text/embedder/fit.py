@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from anysize.backbones.kept import FeatureStore
+from anysize.backbones.keeping.kept import FeatureStore
 from anysize.backbones.sentence import Encoder, trainable
 from anysize.backbones.texts.prompts import prompt_in
 from anysize.core.data.data import Data
 from anysize.core.data.records import Table
 from anysize.core.errors import DataError
+from anysize.core.losses.head import HeadRows, NeighbourHead, PairHead, as_tensor
 from anysize.core.sides import side_of_texts, sides_of_columns
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training import trainer as training
 from anysize.core.training.left_out import Judge, runner, watched
 from anysize.core.training.trainer import TrainingPlan, train
-from anysize.text.embedder.head import HeadRows, NeighbourHead, PairHead, as_tensor, principal_rows
+from anysize.evaluation.principal import principal_rows
 from anysize.text.embedder.method import MRL
 from anysize.text.embedder.model import Embedder
 

@@ -19,12 +19,13 @@ from anysize.backbones.sentence import Encoder
 from anysize.backbones.texts.window import Window
 from anysize.core.arguments import FINITE_ROWS, TEXTS, expect, takes, whole
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
-from anysize.core.sides import TwoSided, side_of
+from anysize.core.model.mixing import by_size
+from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 
 ENCODER = "encoder"
 
@@ -88,11 +89,15 @@ class Embedder(TwoSided, NestedModel):
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
         return self.encoder.encode(held, **{"side": side_of(inputs), **options})
 
-    def window(self) -> Window:
-        """How much of a document it reads. Raises `AnysizeError` where there is no encoder."""
+    def run_mixed(self, items: Any, sizes: Sequence[Size], *, side: Side | None = None) -> list[Any]:
+        """One pass of the encoder for all sizes."""
+        return by_size(self.features(items, side=side), sizes, lambda size, part: self.at(size).project(part))
+
+    def window(self, side: Side | None = "document") -> Window:
+        """How much of a text it reads. Raises `AnysizeError` where there is no encoder."""
         if self.encoder is None:
             raise AnysizeError("this model was fitted on vectors and has no encoder; give it vectors, not texts")
-        return self.encoder.window()
+        return self.encoder.window(side)
 
     @takes(features=FINITE_ROWS, dims=whole())
     @torch.no_grad()

@@ -14,10 +14,11 @@ from anysize.backbones.layered import Backbone
 from anysize.backbones.sentence import encode_distinct
 from anysize.backbones.texts.window import Window
 from anysize.core.errors import AnysizeError, DataError
+from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
+from anysize.core.model.mixing import by_size
 from anysize.core.sides import Side, TwoSided, side_of
 from anysize.core.sizes.size import Size
-from anysize.text.embedder.head import as_tensor
 from anysize.text.tasks.adapters import Adapters
 
 INSTRUCTIONS = {
@@ -68,7 +69,11 @@ class TaskRunning(TwoSided, NestedModel):
         """What goes before a task's texts: its instruction, or else the base model's own prompt for that side."""
         return self.instructions.get(task, self.encoder.prompt(SIDES.get(task)))
 
-    def window(self) -> Window:
+    def run_mixed(self, items: Any, sizes: Sequence[Size], *, side: Side | None = None) -> list[Any]:
+        """One pass of the encoder for all sizes."""
+        return by_size(self.features(items, side=side), sizes, lambda size, part: self.at(size).project(part))
+
+    def window(self, side: Side | None = "document") -> Window:
         """How much of a text it reads, behind the longest instruction of its tasks."""
         longest = max(map(self.prompt_of, self.tasks if self.task is None else (self.task,)), key=len)
         return replace(self.encoder.window(), prompt=longest)

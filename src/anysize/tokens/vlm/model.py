@@ -176,8 +176,8 @@ class NestedVLM(HoldsVLM):
         """A view that chooses tokens for each question, from how sure it is at the smallest size."""
         if self.chooser is None:
             raise AnysizeError(
-                f"this model has not learnt to choose a size (fit does, where it holds out {FEWEST} questions or more); "
-                f"name one, such as {self.size}"
+                f"this model has not learnt to choose a size (fit does, where it holds out {FEWEST} questions or "
+                f"more); name one, such as {self.size}"
             )
         view = self.at()
         view.chooses, view.chooser = True, self.chooser.up_to(int(self.nesting.full.tokens))

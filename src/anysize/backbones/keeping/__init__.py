@@ -1,0 +1,1 @@
+"""Embeddings that were computed once, and whose they are."""

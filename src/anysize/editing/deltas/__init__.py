@@ -1,0 +1,1 @@
+"""Changes of weights, nested in windows, and the files that hold them."""

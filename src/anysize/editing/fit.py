@@ -1,0 +1,114 @@
+"""What the method ``muke`` does: shifts edit by edit, kept as they are found, and then the write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anysize.backbones.causal import CausalLM
+from anysize.backbones.twins import with_weights
+from anysize.core.data.data import Data
+from anysize.core.data.read import read
+from anysize.core.digests import is_sealed, write_sealed
+from anysize.core.errors import AnysizeError
+from anysize.core.progress import bar
+from anysize.editing.deltas.changes import Change, change_of, joined
+from anysize.editing.deltas.delta import Delta
+from anysize.editing.editor import Editor, Plan
+from anysize.editing.methods import MuKE
+from anysize.editing.model.model import EditedLM
+from anysize.editing.requests.readers import requests_of
+from anysize.editing.requests.request import EditRequest
+from anysize.editing.shifts.optimise import Found, NotFiniteError
+from anysize.editing.writing.usual import PASSAGES, QUESTIONS
+
+
+def fit(method: MuKE, data: Data, workdir: Path, resume: bool) -> EditedLM:
+    """
+    The edits of `data`, written into the model that the method names; each is kept in `workdir` once it is found.
+
+    An edit whose loss is no finite number is left out, and said. Raises `DataError` for edits that do not fit.
+    """
+    name = method.base_model()
+    requests = requests_of(data)  # what is wrong with them is said before a model is loaded
+    return edited(CausalLM.from_pretrained(name), method, requests, workdir)
+
+
+def edited(base: CausalLM, method: MuKE, requests: Sequence[EditRequest], workdir: Path) -> EditedLM:
+    """The same, of a model and requests."""
+    texts = PASSAGES if method.texts is None else read(method.texts).texts
+    prompts = QUESTIONS if method.prompts is None else read(method.prompts).texts
+    editor = Editor(base, method, texts=texts, prompts=prompts)
+    for one in requests:
+        editor.prompting.encode(one)
+    folder = workdir / "edits"
+    folder.mkdir(exist_ok=True)
+    plans, left_out, changes = list[Plan](), dict[str, str](), list[dict[str, Change]]()
+    with bar(len(requests), "editing", " edits") as shown:
+        for place, request in enumerate(requests):
+            shown.set_postfix(edit=request.id)
+            file = folder / f"{place:06}.safetensors"
+            try:
+                found, change = _kept(file, editor, request) or _made(file, editor, request, plans, changes, shown)
+            except NotFiniteError as error:
+                left_out[request.id] = str(error)
+            else:
+                plans.append(found)
+                changes.append(change)
+            shown.update(1)
+    if not plans:
+        raise AnysizeError(f"no edit could be made: {next(iter(left_out.values()))}")
+    written = {name: joined([one[name] for one in changes]) for name in changes[0]} if method.sequential else {}
+    delta = Delta(written or editor.write(plans), tuple(one.request for one in plans), editor.fingerprint)
+    told = {"chat": editor.prompting.chat, "records": [one.record() for one in plans]}
+    alone = method.writer == "ft"
+    made = EditedLM.of(base, delta, told, max(len(one.bounds) - 1 for one in plans) if alone else None)
+    made.about = {"learnt_from": "edits", "rows": len(plans), **({"left_out": left_out} if left_out else {})}
+    return made
+
+
+def _made(
+    file: Path, editor: Editor, request: EditRequest, plans: Sequence[Plan], changes: Sequence[dict[str, Change]],
+    shown: Any,
+) -> tuple[Plan, dict[str, Change]]:  # fmt: skip
+    """The shifts of one edit, and what writes them where edits follow one another; both are kept in a file."""
+    lm = editor.lm
+    if editor.method.sequential and changes:
+        sums = {name: sum(one[name].change() for one in changes) for name in changes[0]}
+        lm = with_weights(lm, {name: lm.get_parameter(name) + one for name, one in sums.items()})
+    plan = editor.plan(request, lm, lambda window: shown.set_postfix(edit=request.id, window=str(window + 1)))
+    change = editor.write([plan], lm, [one.encoded for one in plans]) if editor.method.sequential else {}
+    from safetensors.torch import save
+
+    tensors = {
+        f"{name}|{part}": value.contiguous() for name, one in change.items() for part, value in one.tensors().items()
+    }
+    said: dict[str, Any] = {"bounds": plan.bounds, "seconds": plan.seconds}
+    if plan.found is not None:
+        tensors |= {"shifts": plan.found.shifts, "states": plan.found.states.contiguous()}
+        said |= {name: getattr(plan.found, name) for name in ("places", "nll", "steps", "affinities")}
+    write_sealed(file, save(tensors, {"plan": json.dumps(said)}))
+    return plan, change
+
+
+def _kept(file: Path, editor: Editor, request: EditRequest) -> tuple[Plan, dict[str, Change]] | None:
+    """What `_made` kept, if it is whole."""
+    if not is_sealed(file):
+        return None
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as opened:
+        said = json.loads(opened.metadata()["plan"])
+        held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    found = None
+    if "shifts" in held:
+        shifts, states = held.pop("shifts"), held.pop("states")
+        found = Found(said["places"], said["bounds"], shifts, states, said["nll"], said["steps"], said["affinities"])
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in held.items():
+        weight, _, part = name.rpartition("|")
+        parts.setdefault(weight, {})[part] = value
+    plan = Plan(request, editor.prompting.encode(request), said["bounds"], found, said["seconds"])
+    return plan, {name: change_of(one) for name, one in parts.items()}

@@ -1,0 +1,1 @@
+"""An edited language model, the deltas that it consists of, and what edits one."""

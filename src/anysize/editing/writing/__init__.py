@@ -1,0 +1,1 @@
+"""Stage 2: shifts of hidden states written into weights."""

@@ -1,0 +1,1 @@
+"""What a server holds: models with their queues, and what requests may be."""

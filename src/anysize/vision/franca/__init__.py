@@ -1,0 +1,1 @@
+"""The method ``franca``: views, masks, the network that is trained."""

@@ -1,0 +1,1 @@
+"""RASA: the directions of patch features that say where a patch lies, found and taken out."""
