@@ -11,6 +11,7 @@ import anysize as az
 from anysize import classify, editing, quantize, search, sparse, text
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Table
+from tests.wrong_input.domains import beam_places, coding_places
 from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -291,4 +292,6 @@ PLACES = [
     *_quantized(),
     *_edits(),
     *_records(),
+    *beam_places(),
+    *coding_places(),
 ]
