@@ -19,8 +19,10 @@ from anysize.tokens.retrieval.model import Interleaved
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
+from anysize.vision.encoder.model import ImageEncoder
 from tests.conftest import WIDTH, WORDS, sentences
 from tests.tiny_speech import film, noise, tiny_speech
+from tests.tiny_vision import shapes, tiny_tower
 from tests.tiny_vlm import drawn, tiny_llava
 
 TEXTS = sentences(4)
@@ -77,6 +79,11 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         method = ICD(dims=(4, 8), candidates=(5, 10), folds=0, epochs=1, iterations=5)
         return method.fit(data_of("clinic", found, CodeDictionary.of(CODES)))
 
+    def pictures() -> NestedModel:
+        draw = torch.Generator().manual_seed(0)
+        head, flat = torch.randn(24, 24, generator=draw), torch.randn(24, 24, generator=draw)
+        return ImageEncoder(Nesting(dims=(4, 8, 24)), tiny_tower(), weight=head, flat=flat)
+
     def edited() -> NestedModel:
         from anysize.editing.deltas.changes import LowRank
         from anysize.editing.deltas.delta import Delta, fingerprint_of
@@ -103,6 +110,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "coder": (coder, TEXTS),
         "codebook": (lambda: beams("channels"), LINKS),
         "ssb-encoder": (lambda: beams("reports"), LINKS),
+        "image-encoder": (pictures, shapes(4)),
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
         "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),

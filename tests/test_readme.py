@@ -16,6 +16,7 @@ from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
 from tests.editing.conftest import write_edits
+from tests.tiny_vision import write_photos
 from tests.tiny_vlm import write_howto, write_questions
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,10 @@ def blocks(language: str, text: str) -> list[str]:
 
 def run_commands(text: str) -> int:
     """Run every ``anysize`` line of a text's bash blocks; how many there were."""
-    commands = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
+    lines = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
+    commands = [
+        line for line in lines if not line.startswith("anysize serve ")
+    ]  # it does not end
     for command in commands:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
@@ -80,6 +84,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
         write_questions(tmp_path)
     if page == "interleaved.md":
         write_howto(tmp_path)
+    if page == "vision.md":
+        write_photos(tmp_path)
     if page == "coding.md":
         write_clinic(tmp_path / "ruccod", train=60, test=20)
         (tmp_path / "notes.txt").write_text("ИБС\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 from anysize.backbones.speech.encoders import FrameEncoder, PixelFrames, SoundEncoder
 from anysize.tokens.speech.holding import Parts
 from anysize.tokens.speech.model import NestedSpeech
-from anysize.tokens.speech.scales import nested
+from anysize.tokens.speech.scaled.scales import any_rate, nested
 from tests.tiny_vlm import tiny_tokenizer
 
 WORDS = [
@@ -81,7 +81,9 @@ def tiny_speech(
         tiny_lm(**(lm or {})), tiny_tokenizer(WORDS), (sound or tiny_whisper)() if audio else None,
         (lips or PixelFrames)() if video else None,
     )  # fmt: skip
-    model = NestedSpeech(nested(audio=audio, video=video), parts, {**SPEC, **spec})
+    spec = {**SPEC, **spec}
+    open_ = any_rate(spec["share"], spec["adapter"])
+    model = NestedSpeech(nested(open=open_, audio=audio, video=video), parts, spec)
     with torch.no_grad():
         for name, weight in model.learnt().items():
             if "lora_B" in name or name.endswith("up"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def tiny_tower(seed: int = 0, **options: Any) -> TransformersTower:
 
 def write_tower(folder: Path) -> Path:
     tower = tiny_tower()
-    tower.net.save_pretrained(folder)  # type: ignore[operator]
+    from anysize.core.quiet import quiet
+
+    with quiet():
+        tower.net.save_pretrained(folder)  # type: ignore[operator]
     return folder
 
 
@@ -55,4 +59,33 @@ def write_folder(folder: Path, count: int = 24, *, labelled: bool = True, seed: 
         home = folder / ("red", "green", "blue")[place % 3] if labelled else folder
         home.mkdir(parents=True, exist_ok=True)
         Image.fromarray(one).save(home / f"{place:03}.png")
+    return folder
+
+
+def write_photos(folder: Path) -> None:
+    """``my-vit``, a model; ``photos`` and ``labelled``, pictures; ``roads``, pictures with masks; and ``photo.jpg``."""
+    from PIL import Image
+
+    write_tower(folder / "my-vit")
+    write_folder(folder / "photos", 24, labelled=False)
+    write_folder(folder / "labelled", 30, seed=1)
+    write_masks(folder / "roads")
+    Image.fromarray(shapes(1, seed=2)[0]).save(folder / "photo.jpg")
+
+
+def write_masks(folder: Path, count: int = 30, side: int = 20) -> Path:
+    """Pictures whose halves differ, and masks that say which half is which; of three points nothing is known."""
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True)
+    lines, draw = [], np.random.default_rng(0)
+    for place in range(count):
+        mask = np.zeros((side, side), np.uint8)
+        mask[:, : int(draw.integers(6, 14))] = 3
+        shown = draw.integers(0, 60, (side, side, 3), dtype=np.uint8) + np.uint8(150) * (mask == 3)[..., None]
+        mask[0, :3] = 255
+        Image.fromarray(shown.astype(np.uint8)).save(folder / "images" / f"{place}.png")
+        Image.fromarray(mask).save(folder / "images" / f"{place}-mask.png")
+        lines.append({"file_name": f"images/{place}.png", "mask": f"images/{place}-mask.png"})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return folder

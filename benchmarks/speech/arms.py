@@ -14,7 +14,7 @@ from anysize.evaluation.transcripts import word_error_rate
 from anysize.tokens.speech.fit import taught
 from anysize.tokens.speech.methods import Rated
 from anysize.tokens.speech.model import NestedSpeech
-from anysize.tokens.speech.scales import Scale, nested
+from anysize.tokens.speech.scaled.scales import Scale, nested
 from benchmarks.speech.base import base
 from benchmarks.speech.digits import Utterance, utterances
 

@@ -18,7 +18,7 @@ from anysize.backbones.speech.encoders import PixelFrames, SoundEncoder
 from anysize.core.files import new_directory
 from anysize.tokens.speech.holding import Parts
 from anysize.tokens.speech.model import NestedSpeech
-from anysize.tokens.speech.scales import Scale, nested
+from anysize.tokens.speech.scaled.scales import Scale, nested
 from anysize.tokens.speech.training import transcript_loss
 from benchmarks.speech.digits import SECONDS, SILENCE, WORDS, Utterance
 

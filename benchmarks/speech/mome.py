@@ -17,7 +17,7 @@ import numpy as np
 
 from anysize.tokens.speech.methods import MTSK, MoME, Rated
 from anysize.tokens.speech.routing import divergence, routing, shuffled
-from anysize.tokens.speech.scales import Scale
+from anysize.tokens.speech.scaled.scales import Scale
 from benchmarks.common import arguments, per_seed, shown
 from benchmarks.evidence import write_row
 from benchmarks.speech.arms import AUDIO, VIDEO, alone, error_rates, learnt, measured_by, names

@@ -120,7 +120,7 @@ def rows(data: Path, cache: Path, seeds: int) -> None:
 
 
 def _better(steps: list[tuple[Any, Any]], held: dict[str, list[float]]) -> list[str]:
-    from anysize.tokens.speech.scales import Scale
+    from anysize.tokens.speech.scaled.scales import Scale
 
     found = []
     for rich, poor in steps:

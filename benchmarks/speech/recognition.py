@@ -35,7 +35,7 @@ from anysize.tokens.speech.fit import written_by
 from anysize.tokens.speech.holding import Parts
 from anysize.tokens.speech.methods import MTSK
 from anysize.tokens.speech.model import NestedSpeech
-from anysize.tokens.speech.scales import Scale
+from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.training import learn
 from benchmarks.common import arguments, kept, per_seed, shown
 from benchmarks.evidence import write_row

@@ -135,7 +135,7 @@ def _one_model(runs: Mapping[str, Any], common: Mapping[str, Any]) -> None:
         + "afterwards: "
         + "; ".join(f"{size} tokens {shown(one)}" for size, one in above.items())
         + ". In these steps the model of 16 tokens alone learns little; after three times as many, a control of one "
-        f"seed that was added after a look, it has {long:.3f}." + LOOKED,
+        f"seed that was added after a look, it has {long:.3f}. The second way is the row mme-equal-sizes." + LOOKED,
         **common,
     )
 
@@ -201,7 +201,8 @@ def _context(runs: Mapping[str, Any], common: Mapping[str, Any]) -> None:
         f"tokens minus the model of 16, which learns little in these steps: {gap['short']:+.3f} in the short context, "
         f"{gap['whole']:+.3f} with room for all. Pictures moved: "
         + ", ".join(f"{np.mean(moved[size]):.3f} in place of {np.mean(whole[size]):.3f}" for size in sizes)
-        + ".",
+        + "."
+        + LOOKED,
         **common,
     )  # fmt: skip
 

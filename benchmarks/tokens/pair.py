@@ -194,7 +194,7 @@ def row(runs: dict[str, list[dict[str, Any]]], usual: float) -> None:
         note=f"Ratio {ratios['1']:.3f} at 1 token, {ratios['16']:.3f} at 16; right {best['1']:.3f}, {best['4']:.3f} "
         f"and {best['16']:.3f} at 1, 4 and 16; the commonest answer to each form of question is right {usual:.3f}, "
         f"above every arm: {2 * EACH // BATCH} steps of {BATCH} rows taught none to answer, so this says little of "
-        "budgets.",
+        "budgets. The second way is the row m3-pair-looking.",
         data="easy-VQA: 480 questions to learn from, 200 about other drawings",
         **common,
     )

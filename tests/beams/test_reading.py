@@ -256,3 +256,24 @@ def test_a_seed_draws_the_same_links():
     pytest.importorskip("sionna.phy")
     one, other = (drawing.draw(Drawn("uma", 8, drop=8, seed=2, rows=2, columns=2))[0] for _ in range(2))
     assert (one.values == other.values).all()
+
+
+def test_users_who_move_keep_their_line_of_sight_and_go_straight_on():
+    pytest.importorskip("sionna.phy")
+    settings = Drawn("uma", 6, drop=6, seed=2, rows=2, columns=4, rx=1, subcarriers=1, steps=3, every=2.0, walk=20.0)
+    found, azimuth, _ = drawing.draw(settings)
+    assert (len(found), found.steps.tolist()) == (18, [0] * 6 + [1] * 6 + [2] * 6)
+    assert [len(one) for one in found.moments()] == [6, 6, 6]
+    turned = np.abs(np.diff(azimuth.reshape(3, 6), axis=0))
+    assert (turned.max(0) > 0).all()  # 40 m a step
+    assert "steps" in settings.told()
+    assert "steps" not in Drawn("uma", 6).told()  # so that what was kept before is found
+
+
+def test_steps_of_a_file_are_read(values, tmp_path):
+    panel, steps = np.array([2, 3]), np.arange(len(values)) % 2
+    np.savez(tmp_path / "a.npz", channels=values, panel=panel, steps=steps)
+    assert channels_of(az.read(tmp_path / "a.npz")).steps.tolist() == steps.tolist()
+    np.savez(tmp_path / "a.npz", channels=values, panel=panel, steps=steps[:-1])
+    with pytest.raises(DataError, match=r"steps are .* expected a whole number for each of"):
+        az.read(tmp_path / "a.npz")

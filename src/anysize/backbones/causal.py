@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -129,9 +129,12 @@ class CausalLM(Generating, NestedModel):
         seed: int = 0,
         stop: Sequence[str] = (),
         batch_size: int = 8,
+        told: Callable[[str], None] | None = None,
     ) -> list[str]:
         """
         What the model goes on with after each text, up to the end that it sets, one of `stop`, or so many tokens.
+
+        `told` is called after each token with all that was said so far, of one text alone.
 
         At `temperature` 0 the most probable token comes next; above, one is drawn, by `seed` and the words of the text.
         Of a text that leaves no room for the new tokens only the end is read. Raises `AnysizeError` for more new tokens
@@ -146,6 +149,13 @@ class CausalLM(Generating, NestedModel):
             prompts = [self.prompt(text) or [self._first()] for text in items]
         say_shortened(sum(len(ids) > places - max_new_tokens for ids in prompts), len(prompts), places - max_new_tokens)
         prompts = [ids[-(places - max_new_tokens) :] for ids in prompts]
+
+        def stopped(ids: list[int]) -> bool:
+            said = self._text(ids) if stop or told is not None else ""
+            if told is not None:
+                told(said)
+            return any(one in said for one in stop)
+
         written = [""] * len(prompts)
         order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
         for start in range(0, len(order), batch_size):
@@ -156,7 +166,7 @@ class CausalLM(Generating, NestedModel):
                 picking([items[row] for row in rows], temperature, seed),
                 most=max_new_tokens,
                 ends=self._ends(),
-                stopped=lambda ids: any(one in self._text(ids) for one in stop),
+                stopped=stopped,
                 filler=self._first(),
             )
             for row, ids in zip(rows, found, strict=True):

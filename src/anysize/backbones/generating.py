@@ -27,11 +27,13 @@ class Generating:
         seed: int = 0,
         stop: Sequence[str] = (),
         batch_size: int = 8,
+        told: Callable[[str], None] | None = None,
     ) -> list[str]:
         """What it goes on with after each text: `generate`."""
         return self.generate(
-            items, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, stop=stop, batch_size=batch_size
-        )
+            items, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, stop=stop,
+            batch_size=batch_size, told=told,
+        )  # fmt: skip
 
 
 @torch.no_grad()

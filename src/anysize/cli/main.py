@@ -41,6 +41,7 @@ VERBS = {
     "look": ("anysize.cli.verbs.look:Look", "a page to look at a sparse autoencoder with"),
     "index": ("anysize.cli.verbs.index:Index", "a corpus in, a searchable store out"),
     "search": ("anysize.cli.verbs.search:Search", "ask an index"),
+    "serve": ("anysize.cli.verbs.serve:Serve", "one process that serves every size, with the API people already use"),
     "methods": ("anysize.cli.verbs.methods:Methods", "what fit can do: papers, data, and what must be installed"),
     "completion": ("anysize.cli.verbs.completion:Completion", "words for the Tab key of bash, zsh and fish"),
     "info": ("anysize.cli.verbs.info:Info", "what a path holds, its sizes and bytes"),

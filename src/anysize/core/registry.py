@@ -4,7 +4,8 @@ How the face finds a family: by name, through Python entry points, imported only
 Groups: ``anysize.methods`` (how to fit), ``anysize.models`` (how to load), ``anysize.evaluators`` (how to measure),
 ``anysize.layouts`` (a file by which another library's directory is known, and how to read it), ``anysize.readers`` (a
 pattern of names by which a folder or a file that is no table is known, or a name of data to draw (``uma:[0-9]*``), and
-what makes `Data` of it).
+what makes `Data` of it), ``anysize.learners`` (a method and a kind of items, ``mrl:image``: what does that
+method's work for such items, in place of what the method runs).
 A new system, ours or a stranger's package, is one file and one line in its ``pyproject.toml``.
 """
 

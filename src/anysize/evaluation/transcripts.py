@@ -44,12 +44,15 @@ def transcripts_of(data: Data, part: Literal["all", "learn", "held out"] = "all"
         raise DataError(f"{data.name} holds no transcripts; expected the columns {NEEDED}")
     axes = [axis for axis in ("audio", "video") if axis in table.kinds]
     if part != "all":
-        table = _part(table, part, axes[0], data.name)
+        whole = next((axis for axis in axes if None not in table[axis]), axes[0])
+        table = _part(table, part, whole, data.name)
     texts = list(table["text"])
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"row {row} (from 0) of {data.name} has the text {shown(text)}; expected what is said")
-    rows: list[list[dict[str, Any]]] = [[{axis: table[axis][row]} for axis in axes] for row in range(len(table))]
+    rows: list[list[dict[str, Any]]] = [
+        [{axis: table[axis][row]} for axis in axes if table[axis][row] is not None] for row in range(len(table))
+    ]
     return Transcripts(rows, texts, [str(one) for one in table["corpus"]] if "corpus" in table else None)
 
 

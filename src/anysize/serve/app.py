@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from anysize.core.version import __version__
-from anysize.serve.answers import embeddings
+from anysize.serve.answers import chat, embeddings, page, running, searching, transcribing
 from anysize.serve.gate import Gate
 from anysize.serve.held.errors import Refused
 from anysize.serve.held.house import House
@@ -29,9 +29,11 @@ def build(house: House) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(house.warm())
+        tasks = [asyncio.create_task(house.warm())]
+        tasks += [asyncio.create_task(indexed.watch()) for indexed in house.indexes.values()]
         yield
-        warming.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(
         title="anysize", version=__version__, docs_url=None, redoc_url=None, lifespan=life,
@@ -45,6 +47,7 @@ def build(house: House) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     _errors(app)
     routes = Routes(app, house)
+    routes.get("/", page.page, "A page to see what a smaller size costs.")
     routes.get("/healthz", _healthz, "It runs.")
     routes.get("/readyz", _readyz, "It takes requests.")
     routes.get("/metrics", _metrics, "What Prometheus reads.")
@@ -56,6 +59,19 @@ def build(house: House) -> FastAPI:
         routes.post("/embeddings", embeddings.embeddings, None, "")
     if any("text" in served.model.reads for served in house.models.values()):
         routes.post("/tokenize", embeddings.tokenize, embeddings.TOKENIZE, "How many tokens each text has.")
+    routes.post("/run", running.run, running.FIELDS, "What a model of any kind gives for each item, as `anysize run`.")
+    writing = [served for served in house.models.values() if served.writes]
+    if any({"text", "parts"} & set(served.model.reads) for served in writing):
+        routes.post("/v1/chat/completions", chat.chat, chat.FIELDS, "An answer to messages, in OpenAI's shape.")
+    if any("audio" in served.model.reads for served in writing):
+        form = "multipart/form-data"
+        routes.post(
+            "/v1/audio/transcriptions", transcribing.transcribe, transcribing.FIELDS, "What is said in a sound.", form
+        )
+    if house.indexes:
+        routes.get("/indexes", searching.indexes, "All indexes, with their sizes.")
+        routes.post("/search", searching.search, searching.FIELDS, "The nearest items, as `anysize search` finds them.")
+        routes.post("/indexes/{name}/refresh", searching.refresh, (), "Take an index's newest generation now.")
     return app
 
 
@@ -71,7 +87,7 @@ class Routes:
 
     def post(self, path: str, answer: Answering, fields: Any, said: str, media: str = "application/json") -> None:
         """A route whose body has these fields; without any it is not described (another name of a route that is)."""
-        self._add(path, answer, "POST", described(fields, said, media=media) if fields else None, said)
+        self._add(path, answer, "POST", None if fields is None else described(fields, said, media=media), said)
 
     def _add(self, path: str, answer: Answering, method: str, extra: dict[str, Any] | None, said: str) -> None:
         house = self._house
@@ -88,7 +104,7 @@ class Routes:
 def _axes(house: House) -> list[Field]:
     """A field for each axis of any model that gives vectors."""
     axes = {axis: None for served in house.models.values() if served.embeds for axis in served.model.nesting.axes}
-    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes if axis != "dims"]
+    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes]
 
 
 def _errors(app: FastAPI) -> None:

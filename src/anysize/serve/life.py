@@ -27,6 +27,7 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen(2048)
     except (OSError, OverflowError) as error:
         found.close()
         why = getattr(error, "strerror", None) or error

@@ -12,6 +12,6 @@ from anysize.tokens.retrieval.model import Interleaved as Interleaved
 from anysize.tokens.speech.methods import MTSK as MTSK
 from anysize.tokens.speech.methods import MoME as MoME
 from anysize.tokens.speech.model import NestedSpeech as NestedSpeech
-from anysize.tokens.speech.scales import Scale as Scale
+from anysize.tokens.speech.scaled.scales import Scale as Scale
 from anysize.tokens.vlm.asking import Asked as Asked
 from anysize.tokens.vlm.model import NestedVLM as NestedVLM

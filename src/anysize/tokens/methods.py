@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
@@ -67,6 +67,24 @@ class Budgeted(Method):
 
 
 @dataclass(frozen=True)
+class Pooled(Budgeted):
+    """What pools the grid of a picture's tokens."""
+
+    grid: tuple[int, ...] | None = None
+    """Rows and columns of tokens that pictures are scaled to, where the tower reads any size (Qwen2.5-VL), for example
+    8,6 for pages. Default: the square of the largest of --tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):
+            raise AnysizeError(f"grid is rows and columns, such as 8,6; got {','.join(map(str, self.grid))}")
+
+    def pooling(self, mode: str) -> dict[str, Any]:
+        """How tokens become fewer, as a model is told."""
+        return {"kind": "pool", "mode": mode} | ({} if self.grid is None else {"grid": list(self.grid)})
+
+
+@dataclass(frozen=True)
 class _Answers(Budgeted):
     """What learns to answer questions."""
 
@@ -88,7 +106,7 @@ class _Answers(Budgeted):
 
 
 @dataclass(frozen=True)
-class M3(_Answers):
+class M3(_Answers, Pooled):
     """
     Matryoshka Multimodal Models: one model that reads a picture as grids nested in each other.
 

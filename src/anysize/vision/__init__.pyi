@@ -1,3 +1,5 @@
+from anysize.vision.encoder.model import ImageEncoder as ImageEncoder
+from anysize.vision.franca.method import Franca as Franca
 from anysize.vision.heads.losses import KoLeoLoss as KoLeoLoss
 from anysize.vision.heads.losses import NestedDINOLoss as NestedDINOLoss
 from anysize.vision.heads.losses import NestedIBOTPatchLoss as NestedIBOTPatchLoss
@@ -8,6 +10,7 @@ from anysize.vision.heads.sinkhorn import SinkhornQueue as SinkhornQueue
 from anysize.vision.heads.sinkhorn import sinkhorn_knopp as sinkhorn_knopp
 from anysize.vision.heads.teacher import EMATeacher as EMATeacher
 from anysize.vision.heads.teacher import TeacherTempSchedule as TeacherTempSchedule
+from anysize.vision.rasa.method import TakePositionOut as TakePositionOut
 from anysize.vision.rasa.probing import position_probe_r2 as position_probe_r2
 from anysize.vision.rasa.probing import spatial_entropy as spatial_entropy
 from anysize.vision.rasa.removing import RASA as RASA

@@ -12,7 +12,7 @@ from anysize.testing import check_nested_model
 from anysize.tokens import M3, MQT
 from anysize.tokens.vlm.asking import Asked
 from anysize.tokens.vlm.model import NestedVLM
-from tests.tiny_vlm import drawn, tiny_qwen
+from tests.tiny_vlm import drawn, tiny_llava, tiny_qwen
 from tests.tokens.vlm.test_fit import shown
 
 POOL = {"kind": "pool", "mode": "avg"}
@@ -25,10 +25,10 @@ def made():
     return NestedVLM(Nesting(tokens=(1, 4, 16)), as_vlm(*tiny_qwen()), POOL).eval()
 
 
-def given(model, one):
+def given(model, one, rows=4, columns=4):
     """What the library's own call takes, at all tokens."""
-    ids = model.vlm.tokenizer(IMAGE * 16 + one.question, return_tensors="pt")["input_ids"]
-    whole = one.picture.resize((32, 32), 3)  # bicubic
+    ids = model.vlm.tokenizer(IMAGE * rows * columns + one.question, return_tensors="pt")["input_ids"]
+    whole = one.picture.resize((8 * columns, 8 * rows), 3)  # bicubic
     pictures = model.vlm.processor.image_processor([whole], return_tensors="pt")
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": (ids == 4).int(), **pictures}
 
@@ -46,6 +46,16 @@ def test_it_keeps_every_promise_and_all_tokens_are_the_library_itself():
     assert model.generate(ASKED, max_new_tokens=5) == [
         model.vlm.tokenizer.decode(one, skip_special_tokens=True) for one in written
     ]
+
+
+def test_a_grid_may_be_longer_than_wide():
+    model = NestedVLM(Nesting(tokens=(2, 8)), as_vlm(*tiny_qwen()), {**POOL, "grid": [4, 2]}).eval()
+    with torch.no_grad():
+        whole = torch.stack([model.net(**given(model, one, 4, 2)).logits[0, -1] for one in ASKED])
+        torch.testing.assert_close(model.at(tokens=8)(ASKED), whole, atol=1e-5, rtol=1e-5)
+        every = model.vlm.encode(model.vlm.pixels(PICTURES))
+        two = torch.stack([every[:, :4].mean(1), every[:, 4:].mean(1)], 1)  # the upper and the lower half
+        torch.testing.assert_close(model.keep(every, [model.nesting[0]])[model.nesting[0]], two)
 
 
 def test_fewer_tokens_stand_where_a_coarser_grid_would():
@@ -98,6 +108,16 @@ def test_it_learns_is_saved_and_cut_out(tmp_path):
     assert again.generate(ASKED, max_new_tokens=2) == model.generate(ASKED, max_new_tokens=2)
 
 
+def test_a_grid_is_named_to_a_method(tmp_path):
+    net, processor = tiny_qwen()
+    for part in (net, processor):
+        part.save_pretrained(str(tmp_path / "qwen"))
+    method = M3(model=str(tmp_path / "qwen"), grid=(4, 2), batch_size=9)
+    model = fit(shown(20, 1), method=method, out=tmp_path / "eye")
+    assert model.nesting.values("tokens") == (2, 8)  # those that the grid has
+    assert load(tmp_path / "eye", "tokens=2").vlm.shape == (4, 2)
+
+
 def test_costs_are_those_of_its_own_tower():
     model = made()
     block = 4 * 16 * 16 + 4 * 16 + 3 * 16 * 32 + 2 * 32 + 16 + 2 * 16
@@ -115,6 +135,10 @@ def test_what_it_cannot_do_is_refused(tmp_path):
         NestedVLM(Nesting(tokens=(1, 8)), as_vlm(net, processor), POOL)
     with pytest.raises(SizeError, match=r"9 tokens cannot be kept of 4 x 4; expected 1, 4, 16"):
         NestedVLM(Nesting(tokens=(9, 16)), as_vlm(net, processor), POOL)
+    with pytest.raises(AnysizeError, match="grid is rows and columns, such as 8,6; got 8"):
+        M3(tokens=(1, 4), grid=(8,))
+    with pytest.raises(AnysizeError, match="a llava sees pictures of one size, in 16 tokens"):
+        NestedVLM(Nesting(tokens=(1, 4)), as_vlm(*tiny_llava()), {**POOL, "grid": [4, 4]})
     processor.image_processor.patch_size = 6
     with pytest.raises(AnysizeError, match="cuts pictures in patches of 6, the model in 4"):
         as_vlm(net, processor)

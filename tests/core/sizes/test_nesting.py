@@ -27,8 +27,7 @@ def nestings(draw):
     count = len(list(itertools.product(*listed.values())))
     finite = st.floats(0, 1e6)
     weights = draw(st.none() | st.lists(finite, min_size=count, max_size=count))
-    counted = [axis for axis, values in listed.items() if isinstance(values[0], int)]
-    opened = draw(st.sets(st.sampled_from(counted))) if counted else ()
+    opened = draw(st.sets(st.sampled_from(list(listed))))
     return Nesting(weights=weights, open=opened, **listed)
 
 
@@ -236,7 +235,10 @@ def test_a_size_is_trained_or_offered_or_refused_with_the_choices(nesting, axis,
 def test_the_part_up_to_an_open_size_offers_it_untrained(nesting, data):
     assume(nesting.open)
     known = data.draw(st.sampled_from(list(nesting)))
-    asked = known.replace(**{axis: data.draw(st.integers(1, known[axis])) for axis in nesting.open})
+    parts = {axis: data.draw(st.integers(1, 9)) for axis in nesting.open if axis in known.shares}
+    below = {axis: known[axis] / part for axis, part in parts.items()}
+    counted = {axis: data.draw(st.integers(1, known[axis])) for axis in nesting.open if axis not in known.shares}
+    asked = known.replace(**below, **counted)
     part = nesting.up_to(asked)
     assert part.full == asked
     assert part.resolve() == asked
@@ -266,6 +268,14 @@ def test_an_open_axis_runs_at_any_number_up_to_the_largest():
     assert menu.resolve(layers=2, tokens=3) == Size(layers=2, tokens=3)
     with pytest.raises(SizeError, match="layers=2,tokens=5 is not one of them"):
         menu.resolve(layers=2, tokens=5)
+
+
+def test_an_open_axis_of_shares_runs_at_any_up_to_the_largest():
+    nesting = Nesting(audio=("1/16", "1/4"), open=("audio",))
+    assert nesting.resolve("audio=1/8") == Size(audio="1/8")
+    assert nesting.up_to(Size(audio="1/8")).trained == (Size(audio="1/16"),)
+    with pytest.raises(SizeError, match="audio 1/16, 1/4, and runs at any share up to 1/4; 1/2 is larger than all"):
+        nesting.resolve(audio="1/2")
 
 
 def test_files_without_open_axes_say_nothing_of_them():
@@ -370,7 +380,6 @@ def test_a_menu_of_pairs_is_no_grid():
         (lambda: Nesting.pairs([Size(a="1/2"), Size(a=2)]), "a lists shares or whole numbers"),
         (lambda: Nesting(dims=(8,), open=("tokens",)), "no axis 'tokens' to be open; there are: dims"),
         (lambda: Nesting(dims=(8,), open="dims"), "open axes are given as a list"),
-        (lambda: Nesting(audio=("1/2",), open=("audio",)), "audio is nested in shares"),
         (lambda: Nesting.pairs([Size(a=2)], names=["one"], open=["a"]), "names has no open axes"),
     ],
 )

@@ -19,6 +19,7 @@ from anysize.text.embedder.model import Embedder
 from tests.conftest import WIDTH, sentences
 from tests.kinds import LINKS, ROWS, models
 from tests.tiny_speech import film, noise
+from tests.tiny_vision import shapes
 from tests.tiny_vlm import drawn
 
 TEXTS = sentences(7)
@@ -47,6 +48,8 @@ def items_for(kind):
     if kind in ("vlm", "interleaved"):
         shown = [[{"image": one}, {"text": "how many"}] for one in drawn(3)]
         return Items(["a", "b", "c"], shown, "parts")
+    if kind == "image-encoder":
+        return Items(["a", "b", "c"], shapes(3), "image")
     if kind == "speech":
         heard = [[{"audio": noise(0.3, seed)}, {"video": film(0.3, seed)}] for seed in range(3)]
         return Items(["a", "b", "c"], heard, "parts")

@@ -6,9 +6,9 @@ import pytest
 from anysize.core.errors import AnysizeError
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.speech.routing import Routing, divergence, routing, shuffled
-from anysize.tokens.speech.scales import Scale
+from anysize.tokens.speech.scaled.scales import Scale
 from tests.tiny_speech import film, noise, tiny_speech
-from tests.tokens.speech.test_experts import made
+from tests.tokens.speech.scaled.test_experts import made
 
 CLIPS = [Clip(noise(0.7, 1), film(0.7, 1)), Clip(noise(0.4, 2), film(0.4, 2))]
 

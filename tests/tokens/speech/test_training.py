@@ -7,7 +7,7 @@ from anysize.core.errors import AnysizeError, SizeError
 from anysize.tokens.draws import Draw
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.speech.methods import MTSK
-from anysize.tokens.speech.scales import Scale, nested
+from anysize.tokens.speech.scaled.scales import Scale, nested
 from anysize.tokens.speech.training import SpeechTraining, scale_weights, transcript_loss
 from tests.tiny_speech import LORA, film, noise, tiny_lm, tiny_speech
 

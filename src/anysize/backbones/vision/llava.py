@@ -69,8 +69,8 @@ class VisionLanguage:
         side = int(self.vision.image_size) // int(self.vision.patch_size)
         return (side, side)
 
-    def set_grid(self, tokens: int) -> None:
-        """Scale every picture to so many tokens. Raises `AnysizeError` where the tower has one size of pictures."""
+    def set_grid(self, shape: tuple[int, int]) -> None:
+        """Scale pictures to so many rows and columns of tokens. Raises `AnysizeError` where the tower has one size."""
         raise AnysizeError(f"a {self.model_type} sees pictures of one size, in {math.prod(self.shape)} tokens")
 
     def attach(self, processor: Any) -> None:

@@ -2,8 +2,8 @@
 Qwen2.5-VL (arXiv 2502.13923), whose tower reads pictures of any size and whose positions have rows and columns.
 
 Its tower merges 2 x 2 patches into a token (28 pixels square); what a budget pools is the grid of these. So that a
-budget is a number known before, every picture is scaled to one square grid (`set_grid`). A pooled grid has the
-positions (M-RoPE) of a picture of so many tokens, and the text behind it goes on from its longer side.
+budget is a number known before, every picture is scaled to one grid (`set_grid`). A pooled grid has the positions
+(M-RoPE) of a picture of so many tokens, and the text behind it goes on from its longer side.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import nn
 from anysize.backbones.huggingface import pretrained
 from anysize.backbones.vision.llava import VisionLanguage
 from anysize.backbones.vision.prompts import Batch
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.errors import AnysizeError
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,9 @@ class QwenVision(VisionLanguage):
     def _shape(self) -> tuple[int, ...]:
         return (16, 16)  # until `set_grid`
 
-    def set_grid(self, tokens: int) -> None:
-        """Scale every picture to a square of so many tokens. Raises `SizeError` if that is no square."""
-        side = math.isqrt(tokens)
-        if side * side != tokens:
-            raise SizeError(f"pictures are put on a square grid, and {tokens} tokens are none; expected 64, 256 or so")
-        self.shape = (side, side)
+    def set_grid(self, shape: tuple[int, int]) -> None:
+        """Scale every picture to so many rows and columns of tokens."""
+        self.shape = shape
 
     def attach(self, processor: Any) -> None:
         """Give it what prepares texts and pictures. Raises `AnysizeError` if that was made for other patches."""

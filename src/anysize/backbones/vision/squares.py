@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,9 @@ import torch
 
 from anysize.backbones.vision.pictures import picture
 from anysize.core.errors import AnysizeError, DataError
+
+IN_MEMORY = 1 << 30
+"""Bytes of pixels that are held in memory where a file could hold them."""
 
 
 def square(shown: Any, side: int, crop: float = 1.0) -> np.ndarray:
@@ -51,27 +57,33 @@ def squares(rows: Sequence[Any], side: int, crop: float = 1.0) -> torch.Tensor:
 
 
 def readable(
-    rows: Sequence[Any], side: int, crop: float = 1.0, *, strict: bool = False
+    rows: Sequence[Any], side: int, crop: float = 1.0, *, strict: bool = False, folder: Path | None = None
 ) -> tuple[torch.Tensor, list[int], str]:
     """
     The squares of the pictures that can be read, their places, and a sentence on the others, empty if there are none.
 
-    Raises `DataError` for the first broken one if `strict`, or if none is left.
+    Where they need more than `IN_MEMORY` bytes and there is a `folder`, they lie in a file there, a mapped one. Raises
+    `DataError` for the first broken one if `strict`, or if none is left.
     """
-    found, kept, broken = [], [], list[DataError]()
+    shape, kept, broken = (len(rows), 3, side, side), list[int](), list[DataError]()
+    if folder is not None and math.prod(shape) > IN_MEMORY:
+        file = folder / f"squares-{os.environ.get('RANK', '0')}.npy"
+        found: np.ndarray = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    else:
+        found = np.empty(shape, np.uint8)
     for place, one in enumerate(numbered(rows, side, crop)):
         if isinstance(one, DataError):
             if strict:
                 raise one
             broken.append(one)
         else:
-            found.append(one)
+            found[len(kept)] = one
             kept.append(place)
-    if not found:
+    if not kept:
         raise broken[0] if broken else DataError("there are no pictures to learn from")
     few = "; ".join(str(one) for one in broken[:3]) + (f"; and {len(broken) - 3} more" if len(broken) > 3 else "")
     said = f"{len(broken)} of {len(rows)} pictures are left out: {few}" if broken else ""
-    return torch.from_numpy(np.stack(found)), kept, said
+    return torch.from_numpy(found[: len(kept)]), kept, said
 
 
 def normalised(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -52,8 +52,12 @@ class Panel:
         """What a manifest says of the panel: ``{"rows": 8, "columns": 8}``. Raises `DataError`, naming the file."""
         known = {"rows", "columns", "polarizations", "order"}
         if not isinstance(value, Mapping) or not {"rows", "columns"} <= value.keys() <= known:
-            raise DataError(f'{where}: the panel is {shown(value)}; expected like {{"rows": 8, "columns": 8}}')
-        return cls(**value)
+            said = ", ".join(map(str, value)) if isinstance(value, Mapping) else shown(value)
+            raise DataError(f'{where}: the panel is {said}; expected like {{"rows": 8, "columns": 8}}')
+        try:
+            return cls(**value)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
 
     def to_json(self) -> dict[str, Any]:
         """The inverse of `from_json`, of a panel whose elements are in our order."""

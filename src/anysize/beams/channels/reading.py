@@ -101,10 +101,12 @@ def _panel(found: Held, said: dict[str, Any], path: Path) -> Panel:
             return Panel.from_json(json.loads(str(flat[0])), str(path))
         except ValueError:
             raise DataError(f"{path}: the panel {shown(flat[0])} is no JSON") from None
-    if len(flat) not in (2, 3) or not np.all(flat == flat.astype(int)):
-        raise DataError(f"{path}: the panel is {shown(value)}; expected [rows, columns] or [rows, columns, 1 or 2]")
+    if len(flat) not in (2, 3) or flat.dtype.kind not in "iuf" or not np.all(flat == flat.astype(int)):
+        raise DataError(
+            f"{path}: the panel is {shown(value)}; expected [rows, columns] or [rows, columns, 1 or 2], whole numbers"
+        )
     rows, columns, polarizations = map(int, [*flat, 1][:3])
-    return Panel(rows, columns, polarizations)
+    return Panel.from_json({"rows": rows, "columns": columns, "polarizations": polarizations}, str(path))
 
 
 def _whole(name: str, held: Held, said: dict[str, Any], path: Path) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from anysize.core.data.data import Data
 from anysize.core.data.files.digest import Digest
-from anysize.core.data.files.media import Files, content_of, kind_of_file
+from anysize.core.data.files.media import BESIDE, Files, MissingError, content_of, kind_of_file
 from anysize.core.data.files.rows import Row, short_list
 from anysize.core.data.layouts import IDS, LABELS, first_of
 from anysize.core.data.records import Items, Table
@@ -24,25 +24,45 @@ def data_as_named(
     """
     A table of these columns; a cell that a row lacks is None. `kinds` are those of columns of files and of parts.
 
-    One column of files, with ids and labels or alone, is items too. Raises `DataError`, naming the row.
+    One column of files, with ids and labels or alone, is items too. A row may lack a sound or a film beside the other.
+    Raises `DataError`, naming the row; of several files that are not there, how many and some of them.
     """
     of = dict(kinds or {})
     held: dict[str, list[Any]] = {column: [] for column in columns}
     digest = Digest("columns", *(f"{column} {of.get(column, 'plain')}" for column in sorted(columns)))
     in_order, later = [(column, of.get(column), held[column]) for column in sorted(columns)], dict[str, None]()
+    missing: list[MissingError] = []
+    beside = [column for column, kind in of.items() if kind in BESIDE]
     with bar(None, "reading", " files", show=bool(of), leave=False) as shown:
         for row in source:
             if len(row.values) > len(held) or not row.values.keys() <= held.keys():
                 later |= dict.fromkeys(row.values.keys() - held.keys())
+            heard = any(row.values.get(column) is not None for column in beside)
             for column, kind, into in in_order:
                 cell = row.values.get(column)
-                into.append(cell if kind is None else files.cell(kind, cell, row.where))
+                plain = kind is None or (cell is None and heard and column in beside)
+                try:
+                    into.append(cell if plain else files.cell(str(kind), cell, row.where))
+                except MissingError as error:
+                    missing.append(error)
+                    into.append(None)
                 digest.add(row, _content(cell) if kind is None else "file " + _content(content_of(into[-1])))
             if of:
                 shown.update(files.count - shown.n)
+    _check_there(missing, files.count)
     items, labels = _items(held, of)
     notes = (f"the columns {short_list(sorted(later))} are not in the first row and are not read",) if later else ()
     return Data(name, digest.hex(), items, table=Table(dict(held), of), labels=labels, notes=notes)
+
+
+def _check_there(missing: list[MissingError], there: int) -> None:
+    distinct = list({error.given: error for error in missing}.values())
+    if len(distinct) == 1:
+        raise distinct[0]
+    if distinct:
+        some = ", ".join(f"{error.given!r} ({error.where})" for error in distinct[:3])
+        more = f" and {len(distinct) - 3} more" if len(distinct) > 3 else ""
+        raise DataError(f"{len(distinct)} of {len(distinct) + there} files are not there: {some}{more}")
 
 
 def _content(cell: Any) -> str:
@@ -73,14 +93,17 @@ def data_from_folder(folder: Path) -> Data | None:
     """
     The pictures, sounds or films of a folder, in the order of their names, which are their ids; None if it has none.
 
-    Where every one lies in a folder of its own within, that folder's name is its label. Raises `DataError` if there are
-    several kinds.
+    Where every one lies in a folder of its own within, that folder's name is its label. A sound and a film of one name
+    are one row. Raises `DataError` if there are several kinds otherwise.
     """
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     kinds = {path: kind for path in found if (kind := kind_of_file(path)) is not None}
     if not kinds:
         return None
-    if len(several := sorted(set(kinds.values()))) > 1:
+    several = sorted(set(kinds.values()))
+    if several == [*BESIDE]:
+        return _clips(folder, kinds, len(found) - len(kinds))
+    if len(several) > 1:
         raise DataError(
             f"{folder} holds {' and '.join(several)} files; name a table beside them that says which belong together"
         )
@@ -93,5 +116,23 @@ def data_from_folder(folder: Path) -> Data | None:
     )
     columns = [several[0], "id", *(["label"] if labelled else [])]
     data = data_as_named(folder.resolve().name, rows, columns, Files(folder), {several[0]: several[0]})
-    unread = len(found) - len(kinds)
+    return _noted(data, len(found) - len(kinds))
+
+
+def _clips(folder: Path, kinds: Mapping[Path, str], unread: int) -> Data:
+    rows: dict[str, dict[str, str | None]] = {}
+    for path, kind in kinds.items():
+        name = path.relative_to(folder)
+        row = rows.setdefault(name.with_suffix("").as_posix(), dict.fromkeys(BESIDE))
+        if row[kind] is not None:
+            raise DataError(f"{folder} holds {row[kind]} and {name}; give each clip a name of its own")
+        row[kind] = str(name)
+    source = (Row(str(folder), {**row, "id": name}) for name, row in rows.items())
+    data = data_as_named(
+        folder.resolve().name, source, [*BESIDE, "id"], Files(folder), dict(zip(BESIDE, BESIDE, strict=True))
+    )
+    return _noted(data, unread)
+
+
+def _noted(data: Data, unread: int) -> Data:
     return replace(data, notes=(f"{unread} other files are not read",)) if unread else data

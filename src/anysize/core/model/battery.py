@@ -245,7 +245,8 @@ def _tried(nesting: Nesting) -> list[Size]:
     """The sizes that are listed, and on open axes some that are not: those just below and the smallest."""
     found = dict.fromkeys(nesting)
     for axis, size in itertools.product(nesting.open, nesting):
-        found.update(dict.fromkeys(size.replace(**{axis: value}) for value in {1, max(1, size[axis] - 1)}))
+        below = {size[axis] / 2} if axis in size.shares else {1, max(1, size[axis] - 1)}
+        found.update(dict.fromkeys(size.replace(**{axis: value}) for value in below))
     return list(found)
 
 
@@ -254,10 +255,10 @@ def _untrained(nesting: Nesting) -> list[tuple[Size, list[str]]]:
     found = [(nesting.full.replace(**{_unused(nesting): 1}), list(nesting.axes))]
     for axis in nesting.axes:
         values = nesting.values(axis)
-        if axis in nesting.full.shares:
+        if axis in nesting.open:
+            between = {(values[-1] + 1) / 2} - {values[-1]} if axis in nesting.full.shares else {values[-1] + 1}
+        elif axis in nesting.full.shares:
             between = {(low + high) / 2 for low, high in itertools.pairwise((0, *values))}
-        elif axis in nesting.open:
-            between = {values[-1] + 1}
         else:
             between = {values[0] - 1, values[-1] + 1, *(value - 1 for value in values)} - {0, *values}
         found += [(nesting.full.replace(**{axis: one}), [*map(written, values)]) for one in sorted(between)]

@@ -80,8 +80,6 @@ def checked_open(axes: Iterable[object], full: Size, names: Sequence[str] | None
     for axis in given:
         if not isinstance(axis, str) or axis not in full:
             raise SizeError(f"there is no axis {shown(axis)} to be open; {nearest(str(axis), full)}")
-        if axis in full.shares:
-            raise SizeError(f"{axis} is nested in shares, and only an axis of whole numbers can be open")
     if given and names is not None:
         raise SizeError("a menu with names has no open axes, since a size between its own would have no name")
     return tuple(axis for axis in full if axis in given)

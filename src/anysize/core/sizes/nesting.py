@@ -38,8 +38,8 @@ class Nesting(Sequence[Size]):
     have `names`. Values must be strictly increasing; the last size must contain all others. Nothing is sorted,
     dropped or appended for you. An axis lists whole numbers or shares (``audio=("1/16", "1/1")``), not some of each.
 
-    On an axis that is `open`, any whole number up to the largest runs too: it is offered, not listed, and nothing says
-    that it was trained (``Nesting(tokens=(1, 16, 256), open=("tokens",))``; MQT, arXiv 2405.19315).
+    On an axis that is `open`, any number (or share) up to the largest runs too: it is offered, not listed, and nothing
+    says that it was trained (``Nesting(tokens=(1, 16, 256), open=("tokens",))``; MQT, arXiv 2405.19315).
 
     Raises `SizeError`, naming the value that breaks the rule.
     """
@@ -110,6 +110,11 @@ class Nesting(Sequence[Size]):
             if isinstance(entry, str) or not isinstance(entry, Sequence) or len(entry) != len(axes):
                 raise SizeError(f"{shown(entry)} is no size of a menu; give {', '.join(axes)}, one number for each")
         return cls.pairs([Size(dict(zip(axes, entry, strict=True))) for entry in given])
+
+    @property
+    def trained(self) -> tuple[Size, ...]:
+        """The sizes that were trained: those that are listed, without those that are only offered."""
+        return tuple(size for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -203,17 +208,15 @@ class Nesting(Sequence[Size]):
                 if below and above:
                     return f"{self.told(axis)}; {written(value)} lies between {below[-1]} and {above[0]}"
                 return f"{self.told(axis)}; {written(value)} is {'larger' if below else 'smaller'} than all of them"
-        return f"{_told('', '; ', map(str, self._sizes), set(map(str, self._trained())))}; {wanted} is not one of them"
-
-    def _trained(self) -> list[Size]:
-        return [size for size, weight in zip(self._sizes, self.weights, strict=True) if weight > 0]
+        return f"{_told('', '; ', map(str, self._sizes), set(map(str, self.trained)))}; {wanted} is not one of them"
 
     def told(self, axis: str) -> str:
         """The values along one axis in words, those that nothing trained apart: what a refusal begins with."""
         values = self.values(axis)
-        trained = {written(size[axis]) for size in self._trained()}
+        trained = {written(size[axis]) for size in self.trained}
         said = _told(f"{axis} ", ", ", map(written, values), trained)
-        return f"{said}, and runs at any number up to {written(values[-1])}" if axis in self.open else said
+        what = "share" if isinstance(values[-1], Fraction) else "number"
+        return f"{said}, and runs at any {what} up to {written(values[-1])}" if axis in self.open else said
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a manifest; `from_json` reads them back."""

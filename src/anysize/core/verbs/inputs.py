@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anysize.core.data.files.media import BESIDE, kind_of_file
+from anysize.core.data.files.media import KINDS as _MEDIA
 from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
 from anysize.core.data.files.rows import lines_of
 from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
@@ -24,11 +26,6 @@ if TYPE_CHECKING:
     from anysize.core.model.contract import NestedModel
 
 LINES = (".txt", ".txt.gz")
-_MEDIA = {
-    "image": (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
-    "audio": (".wav", ".mp3", ".flac", ".ogg", ".m4a"),
-    "video": (".mp4", ".mkv", ".avi", ".mov", ".webm"),
-}
 _SEVERAL = {"vector": "vectors", "image": "images", "parts": "several parts (a picture and a question)"}
 
 
@@ -56,7 +53,8 @@ class Inputs:
 
 def inputs_of(given: Any) -> Inputs:
     """
-    `given` is `Items`, the path of a .txt file (an item a line), or whatever `read` takes, also in memory.
+    `given` is `Items`, the path of a .txt file (an item a line), a folder of .txt files alone (each an item, called as
+    its file is), or whatever `read` takes, also in memory.
 
     A string that is no path of a file or folder is itself the one text. Raises `DataError` for what is none of these,
     for what looks like a path and is not there, and for a file that holds nothing.
@@ -85,7 +83,7 @@ def together(words: Sequence[str]) -> Inputs:
     """
     parts = []
     for word in words:
-        kind = _kind(word)
+        kind = kind_of_file(word)
         if kind is None and os.path.exists(word):
             raise DataError(f"{word} cannot stand beside a text; expected a picture, a sound or a film")
         if kind is None or not os.path.exists(word):
@@ -105,22 +103,19 @@ def _items(data: Data) -> Items:
         if "question" in table and table.kinds.get("image") == "image":
             pairs = zip(table["image"], table["question"], strict=True)
             rows = [[{"image": image}, {"text": question}] for image, question in pairs]
-        if {"audio", "video"} <= table.kinds.keys():
-            rows = [
-                [{"audio": one}, {"video": other}] for one, other in zip(table["audio"], table["video"], strict=True)
-            ]
+        if {*BESIDE} <= table.kinds.keys():
+            pairs = zip(*(table[axis] for axis in BESIDE), strict=True)
+            rows = [[{axis: one} for axis, one in zip(BESIDE, pair, strict=True) if one is not None] for pair in pairs]
         if rows:
-            return Items([str(row) for row in range(len(rows))], rows, "parts", numbered=True)
+            named = [str(one) for one in table["id"]] if "id" in table else []
+            known = len({*named}) == len(rows)
+            ids = named if known else [str(row) for row in range(len(rows))]
+            return Items(ids, rows, "parts", numbered=not known)
         if len(files) == 1 and table.kinds[files[0]] != "image":  # each by its row: two may hold the same
             return Items(
                 [str(row) for row in range(len(table))], list(table[files[0]]), table.kinds[files[0]], numbered=True
             )
     return data.items()
-
-
-def _kind(name: str) -> str | None:
-    """image, audio or video, by the suffix of a name."""
-    return next((kind for kind, ends in _MEDIA.items() if name.lower().endswith(ends)), None)
 
 
 def check_reads(model: NestedModel, name: str, inputs: Inputs) -> None:
@@ -139,11 +134,27 @@ def _file(path: Path) -> Inputs:
         if not lines:
             raise DataError(f"{path} holds no text; expected one a line")
         return held(Items([str(number) for number, _ in lines], [line for _, line in lines]), str(path))
-    media = _kind(path.name)
+    media = kind_of_file(path.name)
     if media is not None and path.is_file():
         return held(Items([path.name], [str(path)], media), str(path))
+    if path.is_dir() and (texts := _texts(path)):
+        names = [one.relative_to(path).with_suffix("").as_posix() for one in texts]
+        return held(Items(names, [_text(one) for one in texts]), str(path))
     data = read(path)
     return Inputs(_items(data), str(path), data.fingerprint, data.notes)
+
+
+def _texts(folder: Path) -> list[Path]:
+    """The files of a folder that holds .txt files and nothing else, but for hidden ones; none of another folder."""
+    there = sorted(one for one in folder.rglob("*") if one.is_file() and not one.name.startswith("."))
+    return there if all(one.suffix.lower() == ".txt" for one in there) else []
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def _refuse_a_path(text: str) -> None:

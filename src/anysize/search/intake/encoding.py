@@ -12,7 +12,7 @@ from anysize.core.sizes.size import Size
 from anysize.search.intake.given import check_vectors
 from anysize.search.intake.items import embed
 from anysize.search.intake.models import at_size, check_model, load_model, load_whole
-from anysize.search.intake.parts import Says, check_reads, is_parts
+from anysize.search.intake.parts import Says, alone, check_reads, is_parts, reads
 from anysize.search.intake.queries import check_queries
 from anysize.search.store.manifest import Manifest
 
@@ -55,7 +55,7 @@ class Models:
             return
         model, key = self.at(manifest, size), None if size is None else str(size)
         if isinstance(queries, list) and key not in self._warm:
-            embed(model, ["a"], "query")
+            embed(model, ["a"] if reads(model, "text") else alone(queries[:1]), "query")
             self._warm.add(key)
 
     def vectors(self, manifest: Manifest, queries: list[Any] | np.ndarray, size: Size | str | None) -> np.ndarray:
@@ -64,7 +64,9 @@ class Models:
             if manifest.source == "vectors":
                 raise DataError(f"{self._directory} was built from vectors; search it with a vector, not a text")
             model = self.at(manifest, size)
-            if any(map(is_parts, queries)):
+            if any(map(is_parts, queries)) and reads(model, "image") and not reads(model, "parts"):
+                queries = alone(queries)
+            elif any(map(is_parts, queries)):
                 check_reads(model, "parts")
             queries = embed(model, queries, "query")
         elif manifest.source == "encoded":

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from anysize.core.errors import AnysizeError
+from anysize.core.errors import AnysizeError, DataError
 
 
 @runtime_checkable
@@ -24,9 +24,26 @@ def is_parts(given: Any) -> bool:
     return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(part, Mapping) for part in given)
 
 
+def reads(model: Any, of: str) -> bool:
+    """Whether a model says that it reads items of such a kind, which an encoder that says nothing does of texts."""
+    return of in model.reads if isinstance(model, Says) else of == "text"
+
+
+def alone(queries: list[Any]) -> list[Any]:
+    """The picture of each query, for a model that reads pictures alone. Raises `DataError` for words, or several."""
+    found = []
+    for query in queries:
+        if not is_parts(query) or len(query) != 1 or "image" not in query[0]:
+            raise DataError(
+                f"the model reads pictures, one a query; got {in_words(query) if is_parts(query) else query!r}"
+            )
+        found.append(query[0]["image"])
+    return found
+
+
 def check_reads(model: Any, of: str) -> None:
     """Raise `AnysizeError` if a model does not read items of such a kind: parts or image."""
-    if not isinstance(model, Says) or of not in model.reads:
+    if not reads(model, of):
         what = {"parts": "texts beside pictures", "image": "pictures"}.get(of, of)
         raise AnysizeError(f"the model does not read {what}; expected one that does, as the method mme makes it")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,10 @@ from anysize.core.errors import AnysizeError, nearest
 from anysize.core.frontier.frontier import Frontier
 from anysize.core.model.contract import NestedModel
 from anysize.core.verbs.load import load
+from anysize.search.store.manifest import Manifest, read_manifest
+from anysize.serve.held.batching import Queue
 from anysize.serve.held.errors import Refused
+from anysize.serve.held.indexed import Indexed
 from anysize.serve.held.limits import Keys
 from anysize.serve.held.metrics import Metrics
 from anysize.serve.held.served import Served
@@ -29,6 +31,7 @@ class House:
         self.settings = settings or Settings()
         self.metrics, self.keys = Metrics(), Keys(self.settings.api_key_file)
         self.models: dict[str, Served] = {}
+        self.indexes: dict[str, Indexed] = {}
         self.paths: dict[str, str] = {}
         """What no answer may tell: where things lie -> what they are called."""
         self.ready = self.draining = False
@@ -41,18 +44,34 @@ class House:
         self.models[name] = Served(name, model.eval(), self.settings, self.metrics)
         return self.models[name]
 
-    def open(self, target: str) -> Served:
-        """Load and serve a model by its folder, under that folder's name or as NAME=PATH."""
+    def open(self, target: str) -> None:
+        """Serve what lies at NAME=PATH, or at a path, under the name of its folder: a model, or an index."""
         name, path = named_path(target)
+        if (path / "index.json").exists():
+            self.open_index(name, path)
+            return
         served = self.add(name, load(path))
         self.paths[str(path)] = name
         if (path / "frontier.json").is_file():
             served.frontier = Frontier.from_json(path / "frontier.json").to_json()
-        return served
+
+    def open_index(self, name: str, path: Path) -> None:
+        """Serve an index with its model: one that is served, or else its own, which then is served too."""
+        if name in self.indexes:
+            raise AnysizeError(f"two indexes are called {name}; name one of them otherwise, as NAME=PATH")
+        manifest = read_manifest(path)
+        served = None
+        if manifest.model_size is not None:
+            served = next((one for one in self.models.values() if _made(manifest, one.model)), None)
+            if served is None and manifest.model_path is not None:
+                self.open(manifest.model_path)
+                served = self.models[named_path(manifest.model_path)[0]]
+        self.paths[str(path)] = name
+        self.indexes[name] = Indexed(name, path, served, self.settings, self.metrics)
 
     def names(self) -> list[str]:
         """What it serves."""
-        return list(self.models)
+        return [*self.models, *self.indexes]
 
     def model(self, name: Any) -> Served:
         """The model of a name; of none, the only one. Raises `Refused`, naming the nearest there is."""
@@ -75,6 +94,8 @@ class House:
         """Run each model once, then be ready."""
         for served in self.models.values():
             await asyncio.to_thread(served.warm)
+        for indexed in self.indexes.values():
+            await asyncio.to_thread(indexed.warm)
         self.ready = True
 
     def trouble(self) -> str | None:
@@ -83,17 +104,23 @@ class House:
             return "draining"
         if not self.ready:
             return "loading"
-        failing = [served.name for served in self.models.values() if served.queue.failures >= 3]
+        failing = [name for name, queue in self._queues().items() if queue.failures >= 3]
         return f"engine_failed: {', '.join(failing)}" if failing else None
 
     def alive(self) -> bool:
         """Whether each model's thread answered lately."""
         late = time.monotonic() - 5 * self.settings.timeout
-        return all(served.queue.beat > late for served in self.models.values())
+        return all(queue.beat > late for queue in self._queues().values())
+
+    def _queues(self) -> dict[str, Queue]:
+        models = {name: served.queue for name, served in self.models.items()}
+        return models | {name: indexed.queue for name, indexed in self.indexes.items()}
 
     def close(self, timeout: float) -> bool:
         """End all queues; whether what waited was run in time."""
         until = time.monotonic() + timeout
+        for indexed in self.indexes.values():
+            indexed.queue.close(max(0.1, until - time.monotonic()))
         return all([served.close(max(0.1, until - time.monotonic())) for served in self.models.values()])
 
 
@@ -106,9 +133,6 @@ def named_path(target: str) -> tuple[str, Path]:
     return path.resolve().name if path.name in ("", "..") else path.name, path
 
 
-def opened(targets: Iterable[str], settings: Settings) -> House:
-    """A house with all of these models."""
-    house = House(settings)
-    for target in targets:
-        house.open(target)
-    return house
+def _made(manifest: Manifest, model: NestedModel) -> bool:
+    """Whether a model made the vectors of an index."""
+    return (manifest.model_fingerprint or "").startswith(model.fingerprint)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +50,10 @@ class How(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
     size: Size | None = None
     """Of a model whose sizes do not share a pass."""
+    alone: str = ""
+    """An id, of what shares a batch with nothing."""
+    told: Callable[[str], None] | None = None
+    """What is called with all that was said so far."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Served:
     def __init__(self, name: str, model: NestedModel, settings: Settings, metrics: Metrics) -> None:
         self.name, self.model, self.settings, self.metrics = name, model, settings, metrics
         self.created = int(time.time())
+        self.lock = threading.Lock()
+        """Held by whoever runs it: models keep what they run at in places that threads share."""
         self.frontier: dict[str, Any] | None = None
         self.default = model.nesting.resolve(settings.default_size) if settings.default_size else model.nesting.full
         self.queue = Queue(
@@ -95,6 +102,11 @@ class Served:
     def writes(self) -> bool:
         """Whether it gives words."""
         return self.model.gives in ("text", "next tokens")
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells what it says while it says it."""
+        return "told" in inspect.signature(self.model.run).parameters
 
     @property
     def limit(self) -> int | None:
@@ -127,6 +139,7 @@ class Served:
             "is_matryoshka": len(nesting) > 1,
             "matryoshka_dimensions": widths,
             "max_tokens": self.limit,
+            "mixes_sizes": model.mixes_sizes,
             "tasks": list(model.tasks),
             "options": sorted(self.options),
             "fingerprint": model.fingerprint,
@@ -197,13 +210,18 @@ class Served:
         return Ran(outputs, paid, round(waited, 3), round(1000 * job.ran, 3), job.largest)
 
     def _run(self, how: How, items: list[Any], sizes: list[Size]) -> list[tuple[Any, dict[str, float]]]:
+        with self.lock:
+            return self._made(how, items, sizes)
+
+    def _made(self, how: How, items: list[Any], sizes: list[Size]) -> list[tuple[Any, dict[str, float]]]:
         view = self.model.for_task(how.task)
-        given = np.stack(items) if how.of == "vector" else items
-        if self.embeds and not how.options:
+        given = np.stack(items) if how.of == "vector" else items[0] if how.of == "whole" else items
+        if self.embeds and how.size is None:
             return [(row, {}) for row in view.run_mixed(given, sizes, side=how.side)]
-        found = view.at(sizes[0]).run(given, side=how.side, **dict(how.options))
-        listed = list(found) if self.embeds else shape_of(view.gives).listed(found)
-        return list(zip(listed, took(found), strict=True))
+        options = dict(how.options) | ({} if how.told is None else {"told": how.told})
+        found = view.at(sizes[0]).run(given, side=how.side, **options)
+        listed = shape_of(view.gives).listed(found)
+        return [(listed, {})] if how.of == "whole" else list(zip(listed, took(found), strict=True))
 
     def warm(self) -> None:
         """Run once, so that what is loaded at the first item is loaded."""

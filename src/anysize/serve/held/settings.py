@@ -31,6 +31,9 @@ class Settings:
     metrics_open: bool = False
     lenient: bool = False
     default_size: str | None = None
+    max_queue_searches: int = 1024
+    watch: float = 1.0
+    """Seconds between two looks for a new generation of an index."""
 
     def __post_init__(self) -> None:
         least = {"max_batch_tokens": 1, "max_batch_texts": 1, "max_texts": 1, "max_body": 1, "max_request_tokens": 1}

@@ -89,10 +89,8 @@ def described(fields: Sequence[Field], answer: str, *, media: str = "application
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     needed = [field.name for field in fields if field.required]
     schema |= {"required": needed} if needed else {}
-    return {
-        "requestBody": {"required": True, "content": {media: {"schema": schema}}},
-        "responses": answers(answer),
-    }
+    body = {"requestBody": {"required": True, "content": {media: {"schema": schema}}}} if fields else {}
+    return {**body, "responses": answers(answer)}
 
 
 def answers(answer: str) -> dict[str, Any]:

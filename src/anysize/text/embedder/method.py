@@ -25,15 +25,16 @@ class MRL(Trained):
     name: ClassVar[str] = "mrl"
     axes: ClassVar[tuple[str, ...]] = ("dims",)
     paper: ClassVar[str] = "Kusupati et al. 2022, arXiv 2205.13147"
-    learns_from: ClassVar[str] = "pairs, judgements, texts or vectors"
-    needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "text", "vector")
+    learns_from: ClassVar[str] = "pairs, judgements, texts, vectors or pictures (with labels or without)"
+    needs: ClassVar[tuple[str, ...]] = ("anchor, positive", "text", "vector", "image")
     extra: ClassVar[str | None] = "text"
     runs: ClassVar[str] = "anysize.text.embedder.fit:fit"
     positive: ClassVar[tuple[str, ...]] = (*Trained.positive, "scale")
     shown: ClassVar[bool] = True
 
     model: str | None = None
-    """The sentence-transformers model to start from: a folder or a hub name. Not needed for vectors."""
+    """The sentence-transformers model to start from: a folder or a hub name. Not needed for vectors. For pictures:
+    timm:NAME, torchvision:NAME, or a folder or hub name of transformers."""
     dims: tuple[int, ...] | None = None
     """Sizes to train, increasing, for example 8,16,32,64. Default: powers of two from 8, and the width."""
     tune: Literal["head", "full"] = "head"
@@ -49,6 +50,8 @@ class MRL(Trained):
     keep: float | None = None
     """With pairs and a head: how strongly to keep the corpus's own neighbourhoods as well, which helps where labelled
     queries are few. Default: a fifth of the number of documents per distinct query, at most 10; 0 turns it off."""
+    labels: Literal["cosine", "linear"] = "cosine"
+    """Of labelled pictures: tell classes apart by directions, as k-NN and search will, or by inner products."""
     sides: Sides = "retrieval"
     """retrieval: encode anchors as queries and all other texts as documents, where the model has prompts for the two.
     symmetric: encode all alike, as for paraphrases. Scored pairs are always alike."""

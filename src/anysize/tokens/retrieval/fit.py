@@ -21,8 +21,8 @@ from anysize.tokens.vlm.training import training_parts
 def untrained(method: MME) -> Interleaved:
     """The model that the method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     vlm = opened(method)
-    tokens = method.tokens or usual(vlm.shape)
-    return Interleaved(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": "avg"}, method.max_length)
+    tokens = method.tokens or usual(method.grid or vlm.shape)
+    return Interleaved(Nesting(tokens=tokens), vlm, method.pooling("avg"), method.max_length)
 
 
 def fit(method: MME, data: Data, workdir: Path, resume: bool) -> Interleaved:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from anysize.core.verbs.method import Method, Trained
-from anysize.tokens.methods import Budgeted
+from anysize.tokens.methods import Pooled
 
 
 @dataclass(frozen=True)
-class MME(Trained, Budgeted):
+class MME(Trained, Pooled):
     """
     Matryoshka Multimodal Embedder: one vector for texts and pictures in any order, at any number of tokens a picture.
 

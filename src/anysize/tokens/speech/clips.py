@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from anysize.backbones.speech.media import Film, called, film, has_sound, sound
 from anysize.core.arguments import shown
 from anysize.core.data.files.media import kind_of_file
 from anysize.core.errors import DataError
-from anysize.tokens.speech.scales import TASKS
+from anysize.tokens.speech.scaled.scales import TASKS
 
 APART = 0.25
 """Seconds by which a film and its sound may differ in length."""
@@ -49,8 +48,7 @@ def clip_of(row: Any) -> Clip:
     if isinstance(row, Clip):
         return row
     if isinstance(row, (str, os.PathLike)):
-        film_ = kind_of_file(row) == "video" or Path(row).suffix.lower() == ".mov"
-        return Clip(video=row) if film_ else Clip(audio=row)
+        return Clip(video=row) if kind_of_file(row) == "video" else Clip(audio=row)
     if isinstance(row, bytes):
         return Clip(audio=row)
     if isinstance(row, Sequence) and row and all(isinstance(part, Mapping) and len(part) == 1 for part in row):

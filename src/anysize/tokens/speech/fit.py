@@ -30,11 +30,16 @@ def parts_of(method: Rated) -> Parts:
         raise AnysizeError("name the language model that writes with --lm, a folder or a hub name")
     if "audio" in axes and method.encoder is None:
         raise AnysizeError("name what hears with --encoder, such as a Whisper or wav2vec 2.0 folder or hub name")
-    lips: FrameEncoder | PixelFrames | None = None
+    return parts_named(axes, lm=method.lm, encoder=method.encoder, lips=method.lips)
+
+
+def parts_named(axes: Sequence[str], *, lm: str, encoder: str | None = None, lips: str = PIXELS) -> Parts:
+    """The models that axes need, opened by folder or hub name. Raises `AnysizeError` if one cannot be opened."""
+    seen: FrameEncoder | PixelFrames | None = None
     if "video" in axes:
-        lips = PixelFrames() if method.lips == PIXELS else FrameEncoder.open(method.lips)
-    lm, tokenizer = written_by(method.lm)
-    return Parts(lm, tokenizer, SoundEncoder.open(str(method.encoder)) if "audio" in axes else None, lips)
+        seen = PixelFrames() if lips == PIXELS else FrameEncoder.open(lips)
+    writes, tokenizer = written_by(lm)
+    return Parts(writes, tokenizer, SoundEncoder.open(str(encoder)) if "audio" in axes else None, seen)
 
 
 def written_by(name: str | os.PathLike[str]) -> tuple[Any, Any]:

@@ -18,11 +18,11 @@ from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.tokens.budget.frames import FrameRate
-from anysize.tokens.speech.experts import SHARED, Experts
-from anysize.tokens.speech.lora import ScaleLoRA
-from anysize.tokens.speech.projector import RateProjector
-from anysize.tokens.speech.scales import Scale, checked_tasks, rate_of, scales_of
-from anysize.tokens.speech.sequences import Writer
+from anysize.tokens.speech.scaled.experts import Experts
+from anysize.tokens.speech.scaled.lora import ScaleLoRA
+from anysize.tokens.speech.scaled.projector import RateProjector
+from anysize.tokens.speech.scaled.scales import Scale, any_rate, checked_tasks, rate_of, scales_of
+from anysize.tokens.speech.scaled.sequences import Writer
 
 FOLDERS = {"audio": "sound", "video": "lips"}
 """Axis -> the folder, beside our weights, of what prepares its input."""
@@ -103,15 +103,11 @@ class HoldsSpeech(NestedModel):
 
         Raises `SizeError` if weights belong to single rates or scales, so that others have none.
         """
-        adapter = self.spec["adapter"]
-        shared = (
-            self.spec["share"] and adapter.get("strategy", "ms") == "ms" and adapter.get("router", SHARED) == SHARED
-        )
-        if not shared and not set(nesting) <= set(self.nesting):
+        if not any_rate(self.spec["share"], self.spec["adapter"]) and not set(nesting) <= set(self.nesting):
             there = "; ".join(map(str, self.nesting))
             raise SizeError(
                 f"projectors or adapters of this model belong to single rates, so it runs at {there} alone; fit with "
-                "--share and --strategy ms for others"
+                "--share (and --strategy ms) for others"
             )
         made = copy.copy(self)
         made.nesting, made.size = nesting, nesting.full

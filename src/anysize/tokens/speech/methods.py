@@ -9,7 +9,7 @@ from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
-from anysize.tokens.speech.scales import TASKS, checked_tasks, nested, rate_of
+from anysize.tokens.speech.scaled.scales import TASKS, any_rate, checked_tasks, nested, rate_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Rated(Method):
     remainder: Literal["keep", "drop"] = "keep"
     """What becomes of the last frames that fill no token: one more token, or nothing (as in the authors' code)."""
     share: bool = False
-    """One projector for all rates (pool alone), so that rates run that were not trained; else one a rate."""
+    """One projector for all rates (pool alone), else one a rate; with adapters or a router for all too, rates run that
+    were not trained."""
     hidden: int | None = None
     """Width between the two layers of a projector. Default: that of the language model."""
     norm: bool = True
@@ -81,7 +82,8 @@ class Rated(Method):
 
     def nesting(self) -> Nesting:
         """The sizes to train. Raises `SizeError` if no rates were named."""
-        return nested(audio=self.audio_rates, video=self.video_rates)
+        open_ = any_rate(self.share, self.adapter())
+        return nested(open=open_, audio=self.audio_rates, video=self.video_rates)
 
     def trained(self) -> tuple[str, ...]:
         """The tasks to train."""

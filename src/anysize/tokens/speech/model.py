@@ -19,8 +19,8 @@ from anysize.core.sizes.size import Size
 from anysize.tokens.costs import kept_bytes, reading
 from anysize.tokens.speech.clips import FPS, Clip, clip_of, opened
 from anysize.tokens.speech.holding import HoldsSpeech
-from anysize.tokens.speech.scales import Scale, rate_of
-from anysize.tokens.speech.sequences import Batch, Row
+from anysize.tokens.speech.scaled.scales import Scale, rate_of
+from anysize.tokens.speech.scaled.sequences import Batch, Row
 
 SECONDS = 10.0
 """Of speech, for which costs are told (as in the paper's table)."""
@@ -52,6 +52,11 @@ class NestedSpeech(HoldsSpeech):
     reads = ("audio", "video", "parts")
     gives = "text"
     evaluators = ("word-errors",)
+    panels = ("anysize.tokens.speech.clips_panel:clips",)
+    exports: ClassVar[Mapping[str, str]] = {
+        "anysize": "anysize.tokens.speech.adapters:whole",
+        "adapters": "anysize.tokens.speech.adapters:write",
+    }
     rivals: ClassVar[Mapping[str, str]] = {
         "single": "anysize.core.verbs.rivals:single",
         "free": "anysize.tokens.speech.rivals:free",
@@ -178,16 +183,24 @@ class NestedSpeech(HoldsSpeech):
         heard = self.read(items)
         said = self.answers(heard, max_new_tokens=max_new_tokens, batch_size=batch_size)
         factor = (time.perf_counter() - begin) / sum(heard.seconds)
+        strange = self.untrained_rates()
+        marked = {"untrained_rates": strange} if strange else {}
         took = []
         for row, (task, seconds) in enumerate(zip(heard.tasks, heard.seconds, strict=True)):
             frames = {axis: heard.frames[axis][row] for axis in Scale.of(self.size, task).given}
-            counts = {
-                f"{axis}_tokens": self.projectors[axis].reduce.count(len(one), rate_of(axis, self.size[axis]))
-                for axis, one in frames.items()
-                if one is not None
-            }
-            took.append({"seconds_of_speech": seconds, **counts, "real_time_factor": factor})
+            counts = {}
+            for axis, one in frames.items():
+                if one is not None:
+                    rate = rate_of(axis, self.size[axis])
+                    counts[f"frames_{'an' if axis == 'audio' else 'a'}_{axis}_token"] = rate
+                    counts[f"{axis}_tokens"] = self.projectors[axis].reduce.count(len(one), rate)
+            took.append({"seconds_of_speech": seconds, **counts, "real_time_factor": factor, **marked})
         return Reported(said, took)
+
+    def untrained_rates(self) -> int:
+        """How many of this view's rates nothing trained, which a projector for all rates runs at all the same."""
+        trained = self.nesting.trained
+        return sum(all(size[axis] != self.size[axis] for size in trained) for axis in self.size)
 
     # The contract
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
-from anysize.tokens.speech.experts import Experts
 from anysize.tokens.speech.model import Heard, NestedSpeech
-from anysize.tokens.speech.scales import Scale
-from anysize.tokens.speech.sequences import AUDIO, VIDEO
+from anysize.tokens.speech.scaled.experts import Experts
+from anysize.tokens.speech.scaled.scales import Scale
+from anysize.tokens.speech.scaled.sequences import AUDIO, VIDEO
 
 KINDS = {"audio": AUDIO, "video": VIDEO}
 

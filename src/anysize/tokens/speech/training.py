@@ -20,8 +20,8 @@ from anysize.core.training.trainer import TrainingPlan, train
 from anysize.tokens.draws import Draw
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.speech.model import Heard, NestedSpeech
-from anysize.tokens.speech.scales import Scale, scales_of
-from anysize.tokens.speech.sequences import IGNORED
+from anysize.tokens.speech.scaled.scales import Scale, scales_of
+from anysize.tokens.speech.scaled.sequences import IGNORED
 
 Source = Callable[[Sequence[int]], tuple[Heard, list[str]]]
 """The clips of some rows, heard, and what is said in them."""

@@ -34,8 +34,8 @@ def untrained(method: M3 | MQT) -> NestedVLM:
     """The model that a method starts from, with its budgets. Raises `AnysizeError` if none was named."""
     vlm = opened(method)
     if isinstance(method, M3):
-        tokens = method.tokens or usual(vlm.shape)
-        return NestedVLM(Nesting(tokens=tokens), vlm, {"kind": "pool", "mode": method.pool})
+        tokens = method.tokens or usual(method.grid or vlm.shape)
+        return NestedVLM(Nesting(tokens=tokens), vlm, method.pooling(method.pool))
     nesting = method.nesting()
     budget = {
         "kind": "queries",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,9 @@ class HoldsVLM(NestedModel):
     A vision-language model at every number of tokens a picture that `nesting` names on the axis ``tokens``.
 
     `budget` says how tokens become fewer: ``{"kind": "pool", "mode": "avg"}``, or ``{"kind": "queries", "queries": 64,
-    "heads": 8, "key_source": "content+position"}``, whose transformer is the model's projector.
+    "heads": 8, "key_source": "content+position"}``, whose transformer is the model's projector. For a tower that reads
+    pictures of any size a pool may name the ``grid`` that they are scaled to, ``[rows, columns]`` of tokens; else it is
+    the square of the largest size.
 
     Raises `SizeError`, naming those that there are, for a number that the picture's grid cannot be pooled to.
     """
@@ -43,8 +46,8 @@ class HoldsVLM(NestedModel):
         self.budget: TokenBudget
         if self.spec["kind"] == "pool":
             self.budget = GridPool(self.spec["mode"])
-            if vlm.any_grid:  # that of the largest size, also for what is cut out of this model
-                vlm.set_grid(self.spec.setdefault("grid", int(nesting.full.tokens)))
+            if vlm.any_grid or "grid" in self.spec:  # that of the largest size, also for what is cut out of this model
+                vlm.set_grid(_grid(self.spec.setdefault("grid", int(nesting.full.tokens))))
         elif self.spec["kind"] == "queries":
             self.budget = Prefix()
             if not isinstance(vlm.projector, MatryoshkaQueryTransformer):
@@ -106,6 +109,17 @@ class HoldsVLM(NestedModel):
         """The same, and the weights that modules share."""
         self.net.tie_weights()
         self.vlm.attach(whole.vlm.processor)
+
+
+def _grid(told: int | Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of a grid that is told as these, or as how many tokens a square has."""
+    if not isinstance(told, int):
+        rows, columns = told
+        return rows, columns
+    side = math.isqrt(told)
+    if side * side != told:
+        raise SizeError(f"pictures are put on a square grid, and {told} tokens are none; give its rows and columns")
+    return side, side
 
 
 def _queries(vlm: VisionLanguage, spec: Mapping[str, Any]) -> MatryoshkaQueryTransformer:

@@ -34,15 +34,17 @@ def sinkhorn_knopp(
         raise AnysizeError(f"scores have shape {tuple(scores.shape)}; expected (samples, prototypes)")
     if not temperature > 0 or n_iters < 1:
         raise AnysizeError(f"temperature and n_iters are above zero; got {temperature} and {n_iters}")
-    logits = scores.float() / temperature
-    top = logits.amax(1)  # (samples,)
-    if not bool(torch.isfinite(logits.sum())):
+    scores = scores.float()
+    top = scores.amax(1) / temperature  # (samples,); of NaN it is NaN
+    if not bool(torch.isfinite(top).all()):
         raise AnysizeError("the scores hold NaN or infinite values; lower the learning rate")
     if not log_domain:
-        found = _scaled(torch.exp(logits - top[:, None]), top, n_iters, give_up=log_domain is None)
+        # One pass and one matrix: scores / temperature - top, and its exponential in place.
+        kernel = torch.add(-top[:, None], scores, alpha=1 / temperature).exp_()
+        found = _scaled(kernel, top, n_iters, give_up=log_domain is None)
         if found is not None:
             return found
-    return _logarithmic(logits, n_iters)
+    return _logarithmic(scores / temperature, n_iters)
 
 
 def _scaled(kernel: torch.Tensor, top: torch.Tensor, n_iters: int, *, give_up: bool) -> torch.Tensor | None:
@@ -55,9 +57,7 @@ def _scaled(kernel: torch.Tensor, top: torch.Tensor, n_iters: int, *, give_up: b
             return None
         rows = sums.reciprocal()
         columns = (kernel @ rows).reciprocal()
-    kernel *= rows
-    kernel *= columns[:, None]
-    return kernel
+    return kernel.mul_(rows).mul_(columns[:, None])
 
 
 def _logarithmic(logits: torch.Tensor, n_iters: int) -> torch.Tensor:

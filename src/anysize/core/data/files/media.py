@@ -24,11 +24,21 @@ else:
     from pathlib import PosixPath as _Path
 
 KINDS = {
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"),
-    "audio": (".wav", ".flac", ".mp3", ".ogg"),
-    "video": (".mp4", ".mkv", ".webm", ".avi"),
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    "audio": (".wav", ".flac", ".mp3", ".ogg", ".m4a"),
+    "video": (".mp4", ".mkv", ".webm", ".avi", ".mov"),
 }
 """What a file is -> the suffixes that say so."""
+BESIDE = ("audio", "video")
+"""What a row may lack where it has the other: a sound without its film, a film without its sound."""
+
+
+class MissingError(DataError):
+    """A file that a table names is not there."""
+
+    def __init__(self, sentence: str, given: str, where: str) -> None:
+        super().__init__(sentence)
+        self.given, self.where = given, where
 
 
 def kind_of_file(name: object) -> str | None:
@@ -60,7 +70,9 @@ class Files:
     def kinds(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Column -> image, audio, video or parts, for those of a first row whose cells are such."""
         found = {name: self._kind(name, cell) for name, cell in values.items()}
-        return {name: kind for name, kind in found.items() if kind is not None}
+        kinds = {name: kind for name, kind in found.items() if kind is not None}
+        lacks = {name: name.lower() for name, cell in values.items() if cell is None and name.lower() in BESIDE}
+        return {**kinds, **lacks} if {*kinds.values()} & {*BESIDE} else kinds
 
     def _kind(self, name: str, cell: Any) -> str | None:
         if isinstance(cell, (list, tuple)):
@@ -111,7 +123,8 @@ class Files:
         if not within:
             raise DataError(f"{where}: {given!r} leads out of {self.folder}; expected a file within it")
         if not is_there:
-            raise DataError(f"{where}: there is no file {shown(given)}" + (f" in {self.folder}" if self.folder else ""))
+            sentence = f"{where}: there is no file {shown(given)}" + (f" in {self.folder}" if self.folder else "")
+            raise MissingError(sentence, given, where)
         return path
 
     def _is_within(self, path: Path, given: PurePosixPath) -> bool:
@@ -121,6 +134,8 @@ class Files:
 
 def content_of(cell: Any) -> Any:
     """What stands for the content of a cell that `Files` gave: of a file its SHA-256, of parts the list of theirs."""
+    if cell is None:
+        return None
     if isinstance(cell, list):
         return [{of: held if of == "text" else content_of(held)} for part in cell for of, held in part.items()]
     return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else cell.sha256

@@ -18,7 +18,7 @@ from torch import nn
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.size import Size
-from anysize.tokens.speech.scales import Scale
+from anysize.tokens.speech.scaled.scales import Scale
 
 Strategy = Literal["ms", "ss", "mss"]
 SHARED = "shared"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError
-from anysize.tokens.speech.scales import PROMPTS
+from anysize.tokens.speech.scaled.scales import PROMPTS
 
 FILL, AUDIO, VIDEO, TEXT = range(4)
 """What a place of a row holds."""

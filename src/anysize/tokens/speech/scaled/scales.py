@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
@@ -64,11 +64,17 @@ def rate_of(axis: str, share: Fraction) -> int:
     return int(share.denominator)
 
 
-def nested(**rates: Sequence[int] | None) -> Nesting:
+def any_rate(share: bool, adapter: Mapping[str, Any]) -> bool:
+    """Whether weights serve all rates: one projector for all, and adapters or routers that belong to no scale."""
+    return share and adapter.get("strategy", "ms") == "ms" and adapter.get("router", "shared") == "shared"
+
+
+def nested(*, open: bool = False, **rates: Sequence[int] | None) -> Nesting:
     """
     The sizes of rates, each list increasing: ``audio=(4, 16)`` are the shares 1/16 and 1/4. None leaves an axis out.
 
-    Raises `SizeError` if a list is not increasing, holds a rate below 1, or there is none.
+    Where it is `open`, other rates run too, untrained, that are at least the smallest of these. Raises `SizeError` if a
+    list is not increasing, holds a rate below 1, or there is none.
     """
     axes: dict[str, Any] = {}
     for axis, given in rates.items():
@@ -79,7 +85,7 @@ def nested(**rates: Sequence[int] | None) -> Nesting:
         axes[axis] = tuple(Fraction(1, rate) for rate in reversed(given))
     if not axes:
         raise SizeError("name the rates with --audio-rates, --video-rates or both, for example 4,16")
-    return Nesting(**axes)
+    return Nesting(open=tuple(axes) if open else (), **axes)
 
 
 def scales_of(sizes: Iterable[Size], task: str) -> list[Scale]:

@@ -22,8 +22,8 @@ from torch.nn import functional
 from anysize.backbones.blocks import find_stack
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.size import Size
-from anysize.tokens.speech.scales import Scale
-from anysize.tokens.speech.sequences import FILL
+from anysize.tokens.speech.scaled.scales import Scale
+from anysize.tokens.speech.scaled.sequences import FILL
 
 Placement = Literal["attn", "mlp", "layer"]
 PARTS = {"attn": ("self_attn", "attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn"), "layer": ("",)}

@@ -1,0 +1,1 @@
+"""Evidence for image encoders: masks, balanced targets, position taken out, nested heads."""
