@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 import anysize as az
-from anysize import classify, quantize, search, sparse, text
+from anysize import classify, quantize, search, sparse, text, vision
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Table
+from anysize.vision.franca.fit import sizes
 from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -255,6 +256,14 @@ def _records() -> Iterator[Place]:
     )
 
 
+def _vision() -> Iterator[Place]:
+    refused = "None, a text, an object, a generator, three axes, complex rows, a tensor on no device"
+    yield Place("position_probe_r2", lambda s, x: vision.position_probe_r2(x), refused)
+    yield Place("RASA.fit", lambda s, x: vision.RASA().fit(x), refused)
+    yield Place("spatial_entropy", lambda s, x: vision.spatial_entropy(x), refused)
+    yield Place("Franca(dims=)", lambda s, x: sizes(vision.Franca(dims=x), 8), "zero, a text, [None], an object")
+
+
 def _vectors(shop: Any) -> Data:
     return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], shop.rows, "vector"))
 
@@ -266,4 +275,14 @@ def _saved(shop: Any) -> Any:
     return path
 
 
-PLACES = [*_sizes(), *_verbs(), *_frontiers(), *_models(), *_indexes(), *_sparse(), *_quantized(), *_records()]
+PLACES = [
+    *_sizes(),
+    *_verbs(),
+    *_frontiers(),
+    *_models(),
+    *_indexes(),
+    *_sparse(),
+    *_quantized(),
+    *_records(),
+    *_vision(),
+]
