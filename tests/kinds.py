@@ -84,6 +84,20 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         head, flat = torch.randn(24, 24, generator=draw), torch.randn(24, 24, generator=draw)
         return ImageEncoder(Nesting(dims=(4, 8, 24)), tiny_tower(), weight=head, flat=flat)
 
+    def edited() -> NestedModel:
+        from anysize.editing.deltas.changes import LowRank
+        from anysize.editing.deltas.delta import Delta, fingerprint_of
+        from anysize.editing.model.model import EditedLM
+        from anysize.editing.requests.request import EditRequest
+
+        base, weight = CausalLM.from_pretrained(lm), "model.layers.1.mlp.down_proj.weight"
+        rows, columns = base.lm.get_parameter(weight).shape
+        generator = torch.Generator().manual_seed(0)
+        change = LowRank(*(torch.randn(2, 1, count, generator=generator) for count in (rows, columns)))
+        asked = (EditRequest(WORDS[0], " ".join(WORDS[1:5]), id="1"),)
+        told = {"chat": False, "records": [{"id": "1", "bounds": [0, 3, 5]}]}
+        return EditedLM.of(base, Delta({weight: change}, asked, fingerprint_of(base.lm)), told)
+
     bits = Nesting(bits=(2, 8))
     ids = torch.arange(3, 12).reshape(1, 9) % len(WORDS)
     return {
@@ -100,6 +114,7 @@ def models(encoder: Path, lm: Path) -> dict[str, tuple[Callable[[], NestedModel]
         "interleaved": (interleaved, [[{"text": "how many"}, {"image": drawn(1)[0]}]]),
         "speech": (tiny_speech, [Clip(noise(0.4), film(0.4))]),
         "vlm": (vlm, [Asked(drawn(1)[0], "how many red")]),
+        "edited-lm": (edited, ids),
         "causal-lm": (lambda: CausalLM.from_pretrained(lm), ids),
         "quantized-lm": (lambda: finished(prepared(CausalLM.from_pretrained(lm), bits)), ids),
     }

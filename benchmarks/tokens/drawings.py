@@ -36,6 +36,7 @@ from benchmarks.common import arguments, per_seed
 from benchmarks.evidence import write_row
 from benchmarks.tokens.pair import VQA
 from benchmarks.tokens.pretrained import language, tower
+from benchmarks.tokens.probe import answers_of, probed
 from benchmarks.tokens.together import Question, Together, answered, foretold, together
 
 TOKENS = (1, 4, 16)
@@ -223,7 +224,20 @@ def blind(wheels: Path, seed: int) -> dict[str, float]:
     return {name: float(np.mean(each)) for name, each in found.items()}
 
 
-def row(runs: dict[str, list[dict[str, Any]]], guessed: list[dict[str, float]]) -> None:
+def probe(folder: Path, wheels: Path) -> dict[str, dict[str, float]]:
+    """Kind of question -> tokens -> how often a linear classifier of the same pooled patches tells it."""
+    seen = {split: patches(wheels, folder, split) for split in ("train", "test")}
+    known, test = questions(wheels, "train"), questions(wheels, "test")
+    colours = {one.answer for each in known.values() for one in each if kind(one.answer) == "colour"}
+    among = {"shape": SHAPES, "colour": sorted(colours)}
+    return {
+        name: probed(seen, answers_of(known, words), answers_of(test, words), TOKENS) for name, words in among.items()
+    }
+
+
+def row(
+    runs: dict[str, list[dict[str, Any]]], guessed: list[dict[str, float]], linear: dict[str, dict[str, float]]
+) -> None:
     """Write the row."""
     shares: dict[str, dict[str, dict[str, list[float]]]] = {}
     for name in ("all", *KINDS):
@@ -232,6 +246,8 @@ def row(runs: dict[str, list[dict[str, Any]]], guessed: list[dict[str, float]]) 
             "single": {size: [one["right"][name][size] for one in runs[f"single-{size}"]] for size in ("1", "16")},
             "without a picture": {"none": [one[name] for one in guessed]},
         }
+        if name in linear:
+            shares[name]["linear probe"] = {size: [one] for size, one in linear[name].items()}
     whole, blind = shares["all"], np.array(shares["all"]["without a picture"]["none"])
     ratios = {
         size: float(np.mean(np.array(whole["m3"][size]) / np.array(whole["single"][size]))) for size in ("1", "16")
@@ -259,7 +275,9 @@ def row(runs: dict[str, list[dict[str, Any]]], guessed: list[dict[str, float]]) 
         f"tokens by at least {', '.join(f'{one:.3f}' for one in above.values())}; {len(blind)} seed"
         f"{'' if len(blind) == 1 else 's'}. "
         + (f"Not above the commonest answer: {', '.join(unseen)}. " if unseen else "Every kind is above it. ")
-        + LOOKED,
+        + "A linear probe of the same pooled patches, added after the runs, tells at 1, 4, 16 tokens "
+        + "; ".join(f"{name}s {', '.join(f'{one:.3f}' for one in each.values())}" for name, each in linear.items())
+        + f". {LOOKED}",
         command=COMMAND,
         data=f"easy-VQA: {STEPS * PICTURES} drawings with {TURNS} questions each to learn from, at least {TEST} "
         "questions about other drawings",
@@ -275,7 +293,7 @@ def main() -> None:
             per_seed(asked.cache, f"drawings-{arm}", [seed], run, arm, asked.cache, asked.wheels)
     seeds = range(asked.seeds)
     runs = {arm: per_seed(asked.cache, f"drawings-{arm}", seeds, run, arm, asked.cache, asked.wheels) for arm in ARMS}
-    row(runs, [blind(asked.wheels, seed) for seed in seeds])
+    row(runs, [blind(asked.wheels, seed) for seed in seeds], probe(asked.cache, asked.wheels))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import anysize as az
+from anysize.coding import fit
 from anysize.coding.coder import Coder
 from anysize.coding.reading.data import read_folder
 from anysize.coding.records.documents import normalised
@@ -191,3 +192,45 @@ def test_multi_similarity_and_coarse_prefixes_learn_too(clinic, method):
         made = replace(method, folds=0, **options).fit(read_folder(clinic))
         assert made.about["losses"][-1] < made.about["losses"][0]
         assert made.link(["хронический холецистит"], 1)[0][0][0] == "K81.1"
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_coder(clinic, method, coder, tmp_path, monkeypatch):
+    made: list[str] = []
+    whole = fit._made
+
+    def stopping(method, documents, dictionary, backbone, kept):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(kept.name)
+        return whole(method, documents, dictionary, backbone, kept)
+
+    monkeypatch.setattr(fit, "_made", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        az.fit(read_folder(clinic), method=method, out=tmp_path / "coder")
+    assert made == ["whole", "fold-0"]
+    trained = []
+    monkeypatch.setattr(fit, "_made", whole)
+    for name in ("_learn", "CRFDetector"):
+        monkeypatch.setattr(fit, name, _counted(getattr(fit, name), name, trained))
+    again = az.fit(read_folder(clinic), method=method, out=tmp_path / "coder", resume=True)
+    assert trained == ["_learn", "CRFDetector.fit"]  # of the second fold alone
+    for name, value in coder.saved_state().items():
+        assert (again.saved_state()[name] == value).all(), name
+    assert again.about["folds"] == coder.about["folds"]
+    assert again.about["losses"] == coder.about["losses"]
+    assert again.detector.content == coder.detector.content
+    assert not (tmp_path / "coder.partial").exists()
+
+
+def _counted(what, name, seen):
+    """A function that notes its calls, or a class that notes those of its `fit`."""
+    if not isinstance(what, type):
+        return lambda *given, **options: (seen.append(name), what(*given, **options))[1]
+
+    class Counting(what):
+        @classmethod
+        def fit(cls, *given, **options):
+            seen.append(f"{name}.fit")
+            return what.fit(*given, **options)
+
+    return Counting

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import anysize as az
-from anysize import classify, quantize, search, sparse, text, vision
+from anysize import classify, editing, quantize, search, sparse, text, vision
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Table
 from anysize.vision.franca.fit import sizes
@@ -245,6 +245,21 @@ def _quantized() -> Iterator[Place]:
     )
 
 
+def _edits() -> Iterator[Place]:
+    yield Place("EditRequest", lambda s, x: editing.EditRequest(x, "two words"), "None, zero, an empty text, an object")
+    yield Place("EditRequest(target_new=)", lambda s, x: editing.EditRequest("Who?", x), "None, zero, bytes, an object")
+    yield Place("Delta.load", lambda s, x: editing.Delta.load(x), NOT_PATHS + ", a path, a text, an empty text")
+    yield Place("composed", lambda s, x: editing.composed(x), "None, zero, [None], a text, an empty list, an object")
+    yield Place(
+        "Editor.delta", lambda s, x: _editor(s).delta(x), "None, zero, [None], a text, an empty list, an object"
+    )
+    yield Place("fit(muke)", lambda s, x: az.fit(x, method="muke", model="none"), NOT_DATA + ", a frame, an empty text")
+
+
+def _editor(shop: Any) -> editing.Editor:
+    return editing.Editor(shop.lm, editing.MuKE(layers=(1,)))
+
+
 def _records() -> Iterator[Place]:
     yield Place("Items(ids)", lambda s, x: Items(x, ["a", "b"]), "None, zero, an object")
     yield Place("Items(rows=)", lambda s, x: Items(["1", "2"], x), "None, zero, an object")
@@ -283,6 +298,7 @@ PLACES = [
     *_indexes(),
     *_sparse(),
     *_quantized(),
+    *_edits(),
     *_records(),
     *_vision(),
 ]

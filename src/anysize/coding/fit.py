@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from anysize.backbones.sentence import Encoder
 from anysize.coding.coder import Coder, names_digest
 from anysize.coding.detecting.crf import CRFDetector
 from anysize.coding.detecting.tokens import TokenDetector
 from anysize.coding.linking.encoder import MentionEncoder
-from anysize.coding.linking.judge import Judge
+from anysize.coding.linking.judge import FEATURES, Judge
 from anysize.coding.linking.linker import LEXICAL
 from anysize.coding.linking.names import Names
 from anysize.coding.linking.ngrams import Ngrams
@@ -26,15 +30,18 @@ from anysize.coding.records.dictionary import LEVELS, CodeDictionary
 from anysize.coding.records.documents import Document, Span, trimmed
 from anysize.coding.scoring.counts import Counts
 from anysize.core.data.data import Data
-from anysize.core.errors import DataError
+from anysize.core.errors import DataError, refused_as_damaged
+from anysize.core.files import new_directory, write_bytes
+from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.nesting import Nesting
+from anysize.core.verbs.unfinished import RUN
 
 _FEWEST = 8
 """Documents that are learnt from, at least."""
 
 
 def fit(method: ICD, data: Data, workdir: Path, resume: bool) -> Coder:
-    """Learn from annotated documents; minutes, so nothing is kept and `resume` begins anew."""
+    """Learn from annotated documents; with `resume`, detector, encoder and folds that `workdir` holds are taken."""
     given = None if method.dictionary is None else CodeDictionary.read(Path(method.dictionary))
     read = coding_data(data, given)
     documents = [one for one in read.to_learn() if one.text.strip()]
@@ -44,7 +51,7 @@ def fit(method: ICD, data: Data, workdir: Path, resume: bool) -> Coder:
     backbone = None if method.encoder == "char-ngram" else Encoder(method.encoder)
     if backbone is not None:
         backbone.keep_embeddings()
-    coder = _made(method, documents, dictionary, backbone, workdir)
+    coder = _made(method, documents, dictionary, backbone, workdir / "whole")
     spans = sum(len(one.spans) for one in documents)
     coder.about |= {"learnt_from": "documents", "rows": len(documents), "spans": spans}
     if method.folds:
@@ -63,24 +70,36 @@ def _named_by_mentions(documents: Sequence[Document]) -> CodeDictionary:
 
 
 def _made(
-    method: ICD, documents: Sequence[Document], dictionary: CodeDictionary, backbone: Encoder | None, workdir: Path
+    method: ICD, documents: Sequence[Document], dictionary: CodeDictionary, backbone: Encoder | None, kept: Path
 ) -> Coder:
-    """A coder without a judge."""
-    coder = linked(method, documents, dictionary, backbone)
-    if method.detector == "ngram":
-        coder.detector = CRFDetector.fit(documents, workdir, iterations=method.iterations)
-    else:
-        coder.detector = TokenDetector.fit(
-            documents, method.detector, epochs=method.detector_epochs, frozen=method.frozen, seed=method.seed
-        )
+    """A coder without a judge; what a run that was stopped left in `kept` is not learnt again."""
+    kept.mkdir(exist_ok=True)
+    coder = linked(method, documents, dictionary, backbone, kept / "encoder.safetensors")
+    kind: Any = CRFDetector if method.detector == "ngram" else TokenDetector
+    folder = kept / "detector"
+    if not folder.exists():
+        with temporary_folder() as scratch:
+            if method.detector == "ngram":
+                made: Any = CRFDetector.fit(documents, Path(scratch), iterations=method.iterations)
+            else:
+                made = TokenDetector.fit(
+                    documents, method.detector, epochs=method.detector_epochs, frozen=method.frozen, seed=method.seed
+                )
+        with new_directory(folder, marker=RUN) as fresh:
+            made.save(fresh)
+    coder.detector = kind.load(folder)
     coder.settings["detector"] = coder.detector.kind
     return coder
 
 
 def linked(
-    method: ICD, documents: Sequence[Document], dictionary: CodeDictionary, backbone: Encoder | None = None
+    method: ICD,
+    documents: Sequence[Document],
+    dictionary: CodeDictionary,
+    backbone: Encoder | None = None,
+    kept: Path | None = None,
 ) -> Coder:
-    """A coder that links mentions, and finds none."""
+    """A coder that links mentions, and finds none. The encoder is what `kept` holds, or learnt and put there."""
     names = Names.of(dictionary, documents, mentions=method.mentions)
     learnt_from = names if method.mentions else Names.of(dictionary, documents)
     dims = method.dims
@@ -97,27 +116,39 @@ def linked(
     coder = Coder(Nesting(dims=dims, candidates=method.candidates), encoder, settings)
     coder.names, coder.dictionary, coder.backbone = names, dictionary, backbone
     coder.idf.copy_(torch.from_numpy(np.asarray(Ngrams(3, 5, LEXICAL).learn(names.texts).idf)))
-    rows, codes = learnt_from.pairs()
-    texts = [learnt_from.texts[row] for row in rows]
+    if kept is not None and kept.exists():
+        with refused_as_damaged(f"{kept} holds no encoder"), safe_open(kept, "pt") as file:
+            encoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            coder.about["losses"] = json.loads(file.metadata()["losses"])
+    else:
+        losses = _learn(method, encoder, learnt_from, dictionary, backbone)
+        coder.about["losses"] = [round(one, 4) for one in losses]
+        if kept is not None:
+            state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+            write_bytes(kept, save(state, {"losses": json.dumps(coder.about["losses"])}))
+    names.keep(coder.vectors(names.texts), dims)
+    return coder
+
+
+def _learn(
+    method: ICD, encoder: MentionEncoder, names: Names, dictionary: CodeDictionary, backbone: Encoder | None
+) -> list[float]:
+    rows, codes = names.pairs()
+    texts = [names.texts[row] for row in rows]
     features = None if backbone is None else backbone.encode(texts, progress=True)
     encoder.begin(texts, features, method.seed)
-    mentions = np.flatnonzero(rows >= learnt_from.rows)
-    pool = Pool(texts, codes, mentions, encoder.bags(texts), features)
-    levels = [_level(learnt_from, codes, dictionary, one, method.coarse) for one in dims]
-    losses = learn(
+    pool = Pool(texts, codes, np.flatnonzero(rows >= names.rows), encoder.bags(texts), features)
+    return learn(
         encoder,
         pool,
-        dims,
-        levels,
+        method.dims,
+        [_level(names, codes, dictionary, one, method.coarse) for one in method.dims],
         loss=method.loss,
         epochs=method.epochs,
         learning_rate=method.learning_rate,
         temperature=method.temperature,
         seed=method.seed,
     )
-    coder.about["losses"] = [round(one, 4) for one in losses]
-    names.keep(coder.vectors(names.texts), dims)
-    return coder
 
 
 def _level(names: Names, codes: np.ndarray, dictionary: CodeDictionary, dims: int, coarse: bool) -> np.ndarray:
@@ -134,37 +165,63 @@ def _judged(method: ICD, coder: Coder, documents: Sequence[Document], workdir: P
     """Train the judge on what coders found in documents that they did not know; what that says of the coder."""
     order = np.random.default_rng(method.seed).permutation(len(documents))
     folds = np.array_split(order, min(method.folds, len(documents)))
-    known, right, of, fold_of = [], [], [], []
-    gold: list[list[Span]] = []
-    found: list[list[Span]] = []
+    parts = []
     for fold, mine in enumerate(folds):
-        rest = [documents[row] for row in np.sort(np.concatenate([one for one in folds if one is not mine]))]
-        other = _made(method, rest, coder.dictionary, coder.backbone, workdir)
-        some = [documents[row] for row in mine]
-        places = other.detect([one.text for one in some])
-        near = iter(
-            other.candidates([one.text[a:b] for one, spans in zip(some, places, strict=True) for a, b, _ in spans])
-        )
-        for document, spans in zip(some, places, strict=True):
-            judged = other.judged(document.text, spans, [next(near) for _ in spans])
-            codes = [other.linker.names.codes[one.code] for one, _ in judged]
-            known += [one.known for one, _ in judged]
-            right += [code in document.codes for code in codes]
-            of += [(len(gold), code) for code in codes]
-            fold_of += [fold] * len(codes)
-            gold.append([Span(*trimmed(document.text, one.start, one.end), "", one.code) for one in document.spans])
-            found.append([Span(start, end, "", "?") for start, end, _ in spans])
-    x, y, fold_ = np.stack(known), np.array(right), np.array(fold_of)
+        file = workdir / f"fold-{fold}.npz"
+        if not file.exists():
+            rest = [documents[row] for row in np.sort(np.concatenate([one for one in folds if one is not mine]))]
+            other = _made(method, rest, coder.dictionary, coder.backbone, workdir / f"fold-{fold}")
+            content = io.BytesIO()
+            np.savez(content, **_known(other, [documents[row] for row in mine]))
+            write_bytes(file, content.getvalue())
+        with np.load(file, allow_pickle=False) as held:
+            parts.append({name: held[name] for name in held.files})
+    asked = [documents[row] for row in order]
+    starts = np.cumsum([0, *map(len, folds)])
+    for start, part in zip(starts[:-1], parts, strict=True):
+        part["of"] += start
+        part["spans"][:, 0] += start
+    x, of, codes, spans = (np.concatenate([one[name] for one in parts]) for name in ("known", "of", "codes", "spans"))
+    y = np.array([code in asked[row].codes for row, code in zip(of, codes, strict=True)])
+    fold_of = np.repeat(np.arange(len(folds)), [len(one["of"]) for one in parts])
     scores = np.zeros(len(y))
     for fold in range(len(folds)):
         judge = Judge()
-        judge.learn(x[fold_ != fold], y[fold_ != fold], seed=method.seed)
-        scores[fold_ == fold] = judge.probabilities(x[fold_ == fold])
+        judge.learn(x[fold_of != fold], y[fold_of != fold], seed=method.seed)
+        scores[fold_of == fold] = judge.probabilities(x[fold_of == fold])
     coder.judge.learn(x, y, seed=method.seed)
-    wanted = sum(len({span.code for span in one if span.code is not None}) for one in gold)
-    threshold, best = _threshold(of, scores, y, wanted)
+    wanted = sum(len(one.codes) for one in asked)
+    threshold, best = _threshold(list(zip(of.tolist(), codes.tolist(), strict=True)), scores, y, wanted)
     coder.settings |= {"threshold": threshold, "judged": True}
+    gold = [[Span(*trimmed(one.text, span.start, span.end), "", span.code) for span in one.spans] for one in asked]
+    found: list[list[Span]] = [[] for _ in asked]
+    for row, start, end in spans.tolist():
+        found[row].append(Span(start, end, "", "?"))
     return {"code F1": best, "NER F1": Counts.of(gold, found).released()["NER F-score"], "threshold": threshold}
+
+
+def _known(coder: Coder, documents: Sequence[Document]) -> dict[str, np.ndarray]:
+    """
+    What the judge reads of every code that a coder finds in documents: ``known`` (n, features), the document's number
+    ``of`` (n,), the ``codes`` (n,); and the places of mentions, ``spans`` (m, 3): document, from, up to.
+    """
+    places = coder.detect([one.text for one in documents])
+    near = iter(
+        coder.candidates([one.text[a:b] for one, spans in zip(documents, places, strict=True) for a, b, _ in spans])
+    )
+    known, of, codes = [], [], []
+    for row, (document, spans) in enumerate(zip(documents, places, strict=True)):
+        for one, _ in coder.judged(document.text, spans, [next(near) for _ in spans]):
+            known.append(one.known)
+            of.append(row)
+            codes.append(coder.linker.names.codes[one.code])
+    spans_ = [(row, start, end) for row, spans in enumerate(places) for start, end, _ in spans]
+    return {
+        "known": np.array(known, np.float32).reshape(-1, FEATURES),
+        "of": np.array(of, int),
+        "codes": np.array(codes, str),
+        "spans": np.array(spans_, int).reshape(-1, 3),
+    }
 
 
 def _threshold(of: list[tuple[int, str]], scores: np.ndarray, right: np.ndarray, wanted: int) -> tuple[float, float]:

@@ -3,7 +3,4 @@ from anysize.editing.deltas.delta import composed as composed
 from anysize.editing.editor import Editor as Editor
 from anysize.editing.methods import MuKE as MuKE
 from anysize.editing.model.model import EditedLM as EditedLM
-from anysize.editing.requests.readers import requests_of as requests_of
 from anysize.editing.requests.request import EditRequest as EditRequest
-from anysize.editing.shifts.weights import window_weights as window_weights
-from anysize.editing.shifts.windows import windows as windows

@@ -18,6 +18,7 @@ import torch
 
 from anysize.backbones.blocks import find_stack
 from anysize.backbones.causal import CausalLM
+from anysize.core.arguments import instance, many, takes
 from anysize.core.errors import AnysizeError
 from anysize.editing.deltas.changes import Change
 from anysize.editing.deltas.delta import Delta, fingerprint_of
@@ -130,8 +131,11 @@ class Editor:
         solving = Solving(form, asked.preserve_weight, asked.null)
         return dict(write(into, edits, self.layers, self.preserved, solving, named=asked.projection, stay=stay))
 
+    @takes(requests=many(instance(EditRequest, words="an edit request"), "a list of edit requests"))
     def delta(self, requests: Sequence[EditRequest]) -> Delta:
         """All of these edits, as a delta of the model, which stays as it is."""
+        if not requests:
+            raise AnysizeError("there is no edit to make; give at least one request")
         check_together(requests)
         return Delta(self.write([self.plan(one) for one in requests]), tuple(requests), self.fingerprint)
 

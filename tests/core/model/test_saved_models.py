@@ -21,7 +21,7 @@ from tests.conftest import undigested
 from tests.kinds import ROWS, TEXTS, models
 
 KINDS = (
-    "causal-lm", "classifier", "codebook", "coder", "embedder", "encoder", "image-encoder", "interleaved",
+    "causal-lm", "classifier", "codebook", "coder", "edited-lm", "embedder", "encoder", "image-encoder", "interleaved",
     "quantized-encoder", "quantized-lm", "sae", "speech", "ssb-encoder", "task-encoder", "vlm",
 )  # fmt: skip
 OLD = Path(__file__).parents[2] / "data" / "saved-before-digests"

@@ -58,6 +58,7 @@ def test_three_levels_and_what_the_rest_pays_are_told_apart(model, frontier):
     assert frontier.metric == "rouge_l_f1"
 
 
+@torch.no_grad()
 def text_change(model):
     found = []
     for text in TEXTS:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from anysize.backbones.twins import with_weights
-from anysize.core.arguments import PATH, takes
+from anysize.core.arguments import PATH, TEXT, instance, many, takes, whole
 from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes
@@ -71,6 +71,7 @@ class Delta:
         """A copy of the model with these edits, which shares all other weights; the model stays as it is."""
         return with_weights(lm, self.weights(lm, windows))
 
+    @takes(windows=whole())
     @torch.no_grad()
     def apply(self, lm: Any, windows: int | None = None) -> Applied:
         """Write the edits into the model itself. Raises `CheckpointError` for another model."""
@@ -80,6 +81,7 @@ class Delta:
             lm.get_parameter(name).copy_(value)
         return Applied(lm, before)
 
+    @takes(ids=many(TEXT, "a list of ids of edits"))
     def without(self, ids: Sequence[str]) -> Delta:
         """
         The same without some edits, by their ids.
@@ -144,6 +146,7 @@ class Applied:
             self.lm.get_parameter(name).copy_(value)
 
 
+@takes(deltas=many(instance(Delta, words="a delta"), "a list of deltas"))
 def composed(deltas: Sequence[Delta]) -> Delta:
     """
     Several deltas of one model as one.
