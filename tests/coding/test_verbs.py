@@ -109,3 +109,17 @@ def test_fit_as_it_is_typed(clinic, tmp_path, capsys):
     assert run("fit", clinic, "--method", "icd", *words, "--out", tmp_path / "made") == 0
     assert "on folds of the training documents: code F1" in capsys.readouterr().out
     assert az.load(tmp_path / "made").nesting.values("dims") == (4, 8)
+
+
+def test_a_folder_of_plain_texts_is_coded_a_file_a_text(saved, tmp_path, capsys):
+    for name, text in {"a/1.txt": "ИБС;\nастма.", "2.txt": "", ".hidden": "x"}.items():
+        (tmp_path / "notes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "notes" / name).write_text(text, "utf-8")
+    assert run("run", saved, tmp_path / "notes", "--out", tmp_path / "coded") == 0
+    there = sorted(one.relative_to(tmp_path / "coded").as_posix() for one in (tmp_path / "coded").rglob("*.txt"))
+    assert there == ["2.txt", "a/1.txt"]
+    assert (tmp_path / "coded" / "a" / "1.txt").read_text("utf-8") == "ИБС;\nастма."
+    assert "I25.9" in (tmp_path / "coded" / "a" / "1.ann").read_text("utf-8")
+    (tmp_path / "notes" / "bad.txt").write_bytes(b"\xff\xfe\x00")
+    assert run("run", saved, tmp_path / "notes", "--out", tmp_path / "more") == 2
+    assert "bad.txt is not UTF-8" in capsys.readouterr().err

@@ -149,6 +149,7 @@ class CausalLM(Generating, NestedModel):
             prompts = [self.prompt(text) or [self._first()] for text in items]
         say_shortened(sum(len(ids) > places - max_new_tokens for ids in prompts), len(prompts), places - max_new_tokens)
         prompts = [ids[-(places - max_new_tokens) :] for ids in prompts]
+
         def stopped(ids: list[int]) -> bool:
             said = self._text(ids) if stop or told is not None else ""
             if told is not None:

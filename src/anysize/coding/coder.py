@@ -158,17 +158,15 @@ class Coder(NestedModel):
         return coded
 
     def _coded(self, text: str, places: Sequence[Place], near: Sequence[Candidates], top: int) -> Coded:
-        judged = self.judged(text, places, near)
         spans, best = [], dict[str, float]()
-        for mention, (start, end, _) in enumerate(places):
-            mine = [
-                (self.linker.names.codes[one.code], one.share, score) for one, score in judged if one.mention == mention
-            ]
-            for known, _, probable in mine:
-                best[known] = max(best.get(known, 0.0), probable)
+        mine: list[list[tuple[str, float]]] = [[] for _ in places]
+        for one, probable in self.judged(text, places, near):
+            code = self.linker.names.codes[one.code]
+            mine[one.mention].append((code, one.share))
+            best[code] = max(best.get(code, 0.0), probable)
+        for (start, end, _), shares in zip(places, mine, strict=True):
             # The judge knows what documents have; which of a mention's codes is meant the votes say better.
-            votes = sorted(((known, share) for known, share, _ in mine), key=lambda one: -one[1])
-            ranked = self._backed_off(votes)
+            ranked = self._backed_off(sorted(shares, key=lambda one: -one[1]))
             if not ranked:
                 spans.append(Span(start, end, text[start:end]))
                 continue

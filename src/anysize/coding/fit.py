@@ -99,7 +99,7 @@ def linked(
     backbone: Encoder | None = None,
     kept: Path | None = None,
 ) -> Coder:
-    """A coder that links mentions, and finds none. Its encoder is what the file `kept` holds, or learnt and put there."""
+    """A coder that links mentions, and finds none. The encoder is what `kept` holds, or learnt and put there."""
     names = Names.of(dictionary, documents, mentions=method.mentions)
     learnt_from = names if method.mentions else Names.of(dictionary, documents)
     dims = method.dims
@@ -200,7 +200,7 @@ def _judged(method: ICD, coder: Coder, documents: Sequence[Document], workdir: P
     return {"code F1": best, "NER F1": Counts.of(gold, found).released()["NER F-score"], "threshold": threshold}
 
 
-def _known(coder: Coder, documents: Sequence[Document]) -> dict[str, np.ndarray]:
+def _known(coder: Coder, documents: Sequence[Document]) -> dict[str, Any]:
     """
     What the judge reads of every code that a coder finds in documents: ``known`` (n, features), the document's number
     ``of`` (n,), the ``codes`` (n,); and the places of mentions, ``spans`` (m, 3): document, from, up to.

@@ -8,7 +8,9 @@ import pytest
 from recipes.coding_sample import documents, write
 
 from anysize.coding.reading.brat import annotations_of, read_split
-from anysize.coding.reading.data import coding_data, read_folder
+from anysize.coding.reading.data import coding_data, data_of, read_folder
+from anysize.coding.records.dictionary import CodeDictionary
+from anysize.coding.records.documents import Document, Span
 from anysize.core.data.read import read
 from anysize.core.errors import DataError
 
@@ -142,3 +144,12 @@ def test_a_text_that_is_no_utf8_is_named(tmp_path):
     (tmp_path / "0.ann").write_bytes(b"")
     with pytest.raises(DataError, match=r"0\.txt is not UTF-8"):
         read_folder(tmp_path)
+
+
+def test_codes_with_letters_that_look_alike_are_read_as_the_dictionary_has_them():
+    dictionary = CodeDictionary.of({"F13.00\u041d": "Острая интоксикация", "K81.1": "Хронический холецистит"})
+    spans = (Span(0, 4, "опий", "F13.00H"), Span(5, 9, "опий", "\u041a81.1"), Span(10, 14, "опий", "Z99.9"))
+    data = data_of("notes", [Document("1", "опий опий опий", spans)], dictionary)
+    assert [one.code for one in data.documents[0].spans] == ["F13.00\u041d", "K81.1", "Z99.9"]
+    assert any("2 codes of spans are written with letters" in note and "F13.00H" in note for note in data.notes)
+    assert any("1 spans have a code that the dictionary lacks (Z99.9)" in note for note in data.notes)

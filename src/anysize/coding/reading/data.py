@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 from anysize.coding.reading.brat import Newline, read_split
 from anysize.coding.records.dictionary import CodeDictionary, latin
 from anysize.coding.records.documents import Document, Span, overlapping
+from anysize.core.arguments import PATH, takes
 from anysize.core.data.data import Data
 from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.rows import Row, rows_of, short_list
@@ -53,6 +55,7 @@ class CodingData(Data):
         return len({one.split for one in self.documents}) > 1
 
 
+@takes(path=PATH)
 def read_folder(path: str | Path, newline: Newline = "auto") -> CodingData:
     """
     Documents of a folder: brat files (in it, in folders called for their split, or in a zip archive), or SPLIT.jsonl.
@@ -105,13 +108,20 @@ def data_of(
     name: str, documents: Sequence[Document], dictionary: CodeDictionary | None = None, notes: Iterable[str] = ()
 ) -> CodingData:
     """Documents in memory as data, with what a reader should know of them."""
+    said = [*notes]
+    if dictionary is not None:
+        documents, turned = _as_spelled(documents, dictionary)
+        if turned:
+            said.append(
+                f"{turned.total()} codes of spans are written with letters that look like the dictionary's, and read "
+                f"as there ({short_list(turned, 3)})"
+            )
     digest = Digest("coding")
     for one in documents:
         spans = json.dumps([(span.start, span.end, span.code) for span in one.spans])
         digest.add(Row(one.name, {}), one.split, one.text, spans)
     for code, text in {} if dictionary is None else dictionary.names.items():
         digest.add(Row(code, {}), code, text)
-    said = [*notes]
     crossed = sum(overlapping(one.spans) for one in documents)
     if crossed:
         said.append(f"{crossed} pairs of spans overlap; of these the shorter is learnt from, and both are scored")
@@ -130,6 +140,21 @@ def data_of(
     names = [f"{one.split}/{one.name}" for one in documents]
     items = Items(names, [one.text for one in documents])
     return CodingData(name, digest.hex(), items, notes=tuple(said), documents=tuple(documents), dictionary=dictionary)
+
+
+def _as_spelled(documents: Sequence[Document], dictionary: CodeDictionary) -> tuple[list[Document], Counter[str]]:
+    """Documents whose codes are written as in the dictionary, and how often each was written otherwise."""
+    turned: Counter[str] = Counter()
+    made = []
+    for document in documents:
+        spans = []
+        for span in document.spans:
+            code = span.code if span.code is None else dictionary.spelled(span.code)
+            if code != span.code:
+                turned[f"{span.code} for {code}"] += 1
+            spans.append(replace(span, code=code))
+        made.append(replace(document, spans=tuple(spans)) if turned else document)
+    return made, turned
 
 
 def unknown(documents: Iterable[Document], dictionary: CodeDictionary) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import MAPPING, takes
 from anysize.core.data.files.rows import rows_of, short_list
 from anysize.core.errors import DataError
 
@@ -29,6 +30,11 @@ def latin(code: str) -> str:
     return re.sub(r"(^|(?<=-))\w", lambda found: found[0].upper().translate(_ALIKE), code)
 
 
+def folded(code: str) -> str:
+    """A code with all its letters in Latin capitals, where they look so: what two spellings of one code share."""
+    return code.strip().upper().translate(_ALIKE)
+
+
 @dataclass(frozen=True)
 class CodeDictionary:
     """Codes with their names, and abbreviations that a query may hold."""
@@ -42,6 +48,7 @@ class CodeDictionary:
     notes: tuple[str, ...] = ()
 
     @classmethod
+    @takes(names=MAPPING)
     def of(cls, names: Mapping[str, str], abbreviations: Mapping[str, str] | None = None) -> CodeDictionary:
         """A dictionary in memory. Keys with Cyrillic letters that look Latin are read as Latin, and counted."""
         read: dict[str, str] = {}
@@ -92,6 +99,14 @@ class CodeDictionary:
                 raise DataError(f"the dictionary has no code {code}, so nothing can be another name of it")
         every = {code: (*self.aliases.get(code, ()), *more) for code, more in aliases.items()}
         return CodeDictionary(self.names, self.abbreviations, {**self.aliases, **every}, self.notes)
+
+    def spelled(self, code: str) -> str:
+        """A code as the dictionary has it, if one there differs in letters that look alike alone (F13.00H); else it."""
+        return code if code in self.names else self._alike.get(folded(code), code)
+
+    @cached_property
+    def _alike(self) -> dict[str, str]:
+        return {folded(code): code for code in reversed(list(self.names))}
 
     def level(self, code: str) -> str:
         """Chapter (A), block (A00-A09), category (A00), code (A00.0), or other."""

@@ -53,7 +53,8 @@ class Inputs:
 
 def inputs_of(given: Any) -> Inputs:
     """
-    `given` is `Items`, the path of a .txt file (an item a line), or whatever `read` takes, also in memory.
+    `given` is `Items`, the path of a .txt file (an item a line), a folder of .txt files alone (each an item, called as
+    its file is), or whatever `read` takes, also in memory.
 
     A string that is no path of a file or folder is itself the one text. Raises `DataError` for what is none of these,
     for what looks like a path and is not there, and for a file that holds nothing.
@@ -136,8 +137,24 @@ def _file(path: Path) -> Inputs:
     media = kind_of_file(path.name)
     if media is not None and path.is_file():
         return held(Items([path.name], [str(path)], media), str(path))
+    if path.is_dir() and (texts := _texts(path)):
+        names = [one.relative_to(path).with_suffix("").as_posix() for one in texts]
+        return held(Items(names, [_text(one) for one in texts]), str(path))
     data = read(path)
     return Inputs(_items(data), str(path), data.fingerprint, data.notes)
+
+
+def _texts(folder: Path) -> list[Path]:
+    """The files of a folder that holds .txt files and nothing else, but for hidden ones; none of another folder."""
+    there = sorted(one for one in folder.rglob("*") if one.is_file() and not one.name.startswith("."))
+    return there if all(one.suffix.lower() == ".txt" for one in there) else []
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def _refuse_a_path(text: str) -> None:
