@@ -49,9 +49,9 @@ RATE, ADAPTERS_RATE, RANK, WARM = 3e-3, 1e-3, 16, 20
 COMMAND = "python -m benchmarks.tokens.drawings --cache CACHE --wheels WHEELS"
 LOOKED = (
     "Steps, rates and questions a drawing were chosen, and the claim written, after pilots of 16 tokens alone with "
-    "another seed, which saw 50 drawings of the test: 90 steps from patches as they are did not look; from "
-    "standardised ones 120 of 300 steps had .81 right against .66 of the commonest answer: shapes "
-    "before colours before yes or no."
+    "another seed and 50 drawings of the test: from patches as they are it answered after 50 steps as without a "
+    "picture, and the loss had not fallen after 90; from standardised ones, at these rates, 120 of 300 steps had .81 "
+    "right against .66 of the commonest answer, .97 of the shapes and .54 of the colours."
 )
 SEEDS = 2
 KINDS = ("shape", "colour", "yes or no")
