@@ -53,7 +53,8 @@ class House:
         served = self.add(name, load(path))
         self.paths[str(path)] = name
         if (path / "frontier.json").is_file():
-            served.frontier = Frontier.from_json(path / "frontier.json").to_json()
+            found = Frontier.from_json(path / "frontier.json").to_json()
+            served.frontier = {name: found[name] for name in ("records", "metric")}  # the rest may name places
 
     def open_index(self, name: str, path: Path) -> None:
         """Serve an index with its model: one that is served, or else its own, which then is served too."""
