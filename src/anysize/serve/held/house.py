@@ -80,7 +80,7 @@ class House:
             return next(iter(self.models.values()))
         if name is None:
             raise Refused(400, "missing", f"model is missing; there are: {', '.join(self.models)}", "model")
-        if name not in self.models:
+        if not isinstance(name, str) or name not in self.models:
             said = f"there is no model {str(name)[:80]!r}; {nearest(str(name), self.models)}"
             raise Refused(404, "model_not_found", said, "model")
         return self.models[name]
