@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -216,6 +218,34 @@ def test_many_clients_at_once_at_all_sizes(client, kinds):
     for one in threads:
         one.join()
     assert not wrong
+
+
+def test_what_nobody_waits_for_any_more_is_not_run(client):
+    def ran():
+        text = client.ask("/metrics").content.decode()
+        return float(re.findall(r'batch_items_sum\{model="encoder"\} (\S+)', text)[0])
+
+    before, answers, queue = ran(), [], client.house.models["encoder"].queue
+    turn = queue._turn
+    body = json.dumps({"model": "encoder", "input": ["a", "b"]}).encode()
+    stays = threading.Thread(target=lambda: answers.append(client.ask("/v1/embeddings", body)))
+    with client.house.models["encoder"].lock:  # the thread of the model waits for it
+        stays.start()
+        gone = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+        while queue._turn == turn:
+            time.sleep(0.01)  # until the first was taken
+        gone.request("POST", "/v1/embeddings", body, {"content-type": "application/json"})
+        while not queue.waiting:
+            time.sleep(0.01)
+        gone.close()
+        deadline = time.monotonic() + 10
+        while client.house.in_flight > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    stays.join()
+    assert answers[0].status == 200
+    assert client.ask("/v1/embeddings", {"model": "encoder", "input": "a"}).status == 200
+    assert ran() == before + 3
 
 
 def test_keys(kinds, tmp_path):

@@ -91,6 +91,9 @@ class Routes:
 
     def _add(self, path: str, answer: Answering, method: str, extra: dict[str, Any] | None, said: str) -> None:
         house = self._house
+        if extra is not None and "{name" in path:
+            asked = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+            extra = {**extra, "parameters": [asked]}
 
         async def answered(request: Request) -> Response:
             return await answer(house, request, request.state.arrived)

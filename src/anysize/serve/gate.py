@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -46,7 +47,7 @@ class Gate:
         name = known if _ID.fullmatch(known) else uuid.uuid4().hex
         told: dict[str, Any] = {}
         scope.setdefault("state", {})
-        scope["state"] |= {"told": told, "arrived": begin, "id": name}
+        scope["state"] |= {"told": told, "arrived": begin, "id": name, "watch": None, "gone": False, "done": False}
         status = 0
 
         async def out(message: Message) -> None:
@@ -56,17 +57,23 @@ class Gate:
                 there = {key.lower() for key, _ in message["headers"]}
                 more = [(key.lower().encode(), value.encode()) for key, value in {**SAFE, "x-request-id": name}.items()]
                 message["headers"] = [*message["headers"], *(one for one in more if one[0] not in there)]
+            scope["state"]["done"] |= message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         house.in_flight += 1
         try:
             self._check(scope, given, told)
             await self.app(scope, receive, out)
+        except asyncio.CancelledError:
+            if not scope["state"]["gone"]:
+                raise  # the server ends
         except Exception as error:
             if status:
                 raise  # it had begun to answer
             await self.answer(error, scope, out)
         finally:
+            if scope["state"]["watch"] is not None:
+                scope["state"]["watch"].cancel()
             house.in_flight -= 1
             house.answered += 1
             told = {**told, **(scope["state"].get("told") or {})}

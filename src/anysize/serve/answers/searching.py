@@ -78,7 +78,7 @@ def index_of(house: House, name: Any) -> Indexed:
         return next(iter(house.indexes.values()))
     if name is None:
         raise Refused(400, "missing", f"index is missing; there are: {', '.join(house.indexes)}", "index")
-    if name not in house.indexes:
+    if not isinstance(name, str) or name not in house.indexes:
         said = f"there is no index {str(name)[:80]!r}; {nearest(str(name), house.indexes)}"
         raise Refused(404, "index_not_found", said, "index")
     return house.indexes[name]

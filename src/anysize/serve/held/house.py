@@ -53,7 +53,8 @@ class House:
         served = self.add(name, load(path))
         self.paths[str(path)] = name
         if (path / "frontier.json").is_file():
-            served.frontier = Frontier.from_json(path / "frontier.json").to_json()
+            found = Frontier.from_json(path / "frontier.json").to_json()
+            served.frontier = {name: found[name] for name in ("records", "metric")}  # the rest may name places
 
     def open_index(self, name: str, path: Path) -> None:
         """Serve an index with its model: one that is served, or else its own, which then is served too."""
@@ -79,7 +80,7 @@ class House:
             return next(iter(self.models.values()))
         if name is None:
             raise Refused(400, "missing", f"model is missing; there are: {', '.join(self.models)}", "model")
-        if name not in self.models:
+        if not isinstance(name, str) or name not in self.models:
             said = f"there is no model {str(name)[:80]!r}; {nearest(str(name), self.models)}"
             raise Refused(404, "model_not_found", said, "model")
         return self.models[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from pathlib import Path
@@ -72,7 +73,18 @@ async def body_of(request: Request, most: int) -> bytes:
         if count > most:
             raise too_large
         parts.append(part)
+    task = asyncio.current_task()
+    request.state.watch = asyncio.ensure_future(_hung_up(request, task))
     return b"".join(parts)
+
+
+async def _hung_up(request: Request, task: asyncio.Task[Any] | None) -> None:
+    """Once all was read, what comes next is that the client has gone: then nobody waits for the answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    if task is not None and not request.state.done:
+        request.state.gone = True
+        task.cancel()
 
 
 async def json_of(request: Request, most: int) -> dict[str, Any]:
