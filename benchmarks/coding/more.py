@@ -267,8 +267,8 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
                 "seconds to fit the linker": {"linker": timed["seconds"]}},
         outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
         note=f"{timed['names']:,} names; by 16 dims "
-        f"{rates['names by 16, then 256'] / rates['names by all of 256']:.2f} times as fast as by all; "
-        f"whole linking {rates['linked at 256'] / rates['scikit-learn']:.2f} times as fast as scikit-learn; the index has "
+        f"{rates['names by 16, then 256'] / rates['names by all of 256']:.2f} times as fast as by all; whole "
+        f"linking {rates['linked at 256'] / rates['scikit-learn']:.2f} times as fast as scikit-learn; the index has "
         f"{timed['bytes'] / 1e6:.0f} MB; fitting the linker took {timed['seconds']:.0f} s.",
         **common,
     )  # fmt: skip
@@ -290,8 +290,8 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
         note=f"Relabelled above doctors' {shown(better)} micro F1, clean above relabelled {shown(behind)}. The labels "
         f"themselves have F1 {own[0]:.2f} (the coder's) and {own[1]:.2f} (as doctors') against the annotators'. A "
         "stand-in: labels are corrupted by a stated rule (one code a document; the parent in half, a sibling in a "
-        "tenth of the cases), and the classifier reads the diagnosis itself, not a patient's history. One code a document teaches it to give "
-        "one, so much of what doctors' labels lose is recall.",
+        "tenth of the cases), and the classifier reads the diagnosis itself, not a patient's history. One code a "
+        "document teaches it to give one, so much of what doctors' labels lose is recall.",
         **common,
     )
     if model is not None:
@@ -319,8 +319,8 @@ def _sentence_row(cache: Path, seeds: int, folder: Path, model: Path, common: di
         values=values,
         outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
         note=f"Head above untouched {tuned:+.3f}, bag and head above head {better:+.3f}. Seeds: {seeds}. The encoder's "
-        "weights are of 4 bits, made float32 again, its layers run in bfloat16, and stay frozen. All arms vote with one temperature, which suits the "
-        "untouched vectors least, whose cosines lie close together.",
+        "weights are of 4 bits, made float32 again, its layers run in bfloat16, and stay frozen. All arms vote "
+        "with one temperature, which suits the untouched vectors least, whose cosines lie close together.",
         **common,
     )
 
