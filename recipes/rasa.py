@@ -4,7 +4,7 @@ RASA (Venkataramanan, Pariza et al. 2025, arXiv 2507.14137): patch features that
     python -m recipes.rasa --out OUT              # or --data, a folder of your own pictures, and --model timm:NAME
 
 Data      scikit-learn's digits in corners of pictures of 16 x 16 pixels, with masks of their ink.
-Cost      about a minute of one core: a small transformer is trained without labels, then 6 planes are found in seconds.
+Cost      about a minute of one core: a small transformer is trained without labels, then position is found in seconds.
 Hardware  any processor.
 Result    OUT/flat, the model with position taken out of its patches, and its frontier by masks (mean IoU of a linear
           layer on patches); OUT/flat.html with maps of clusters before and after. It prints what a probe reads of
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
         )  # fmt: skip
         az.fit(pictures, method=method, out=model, resume=unfinished(Path(model)))
     out = args.out / "flat"
-    flat = az.fit(pictures, method=TakePositionOut(model=model, planes=6), out=out, resume=unfinished(out))
+    flat = az.fit(pictures, method=TakePositionOut(model=model), out=out, resume=unfinished(out))
     before: Any = az.load(out)
     before.flat = None
     for name, one in (("before", before), ("after", flat)):

@@ -15,6 +15,7 @@ from recipes.coding_sample import write as write_clinic
 from anysize.cli.main import run
 from anysize.text.docstrings import collect, write_beir
 from tests.conftest import write_pairs
+from tests.editing.conftest import write_edits
 from tests.tiny_vision import write_photos
 from tests.tiny_vlm import write_howto, write_questions
 
@@ -28,7 +29,8 @@ def blocks(language: str, text: str) -> list[str]:
 
 def run_commands(text: str) -> int:
     """Run every ``anysize`` line of a text's bash blocks; how many there were."""
-    commands = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
+    lines = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
+    commands = [line for line in lines if not line.startswith("anysize serve ")]  # it does not end
     for command in commands:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
@@ -89,6 +91,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
         (tmp_path / "notes" / "1.txt").write_text("астма\n", encoding="utf-8")
     if page == "beams.md":
         shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
+    if page == "editing.md":
+        write_edits(tmp_path)
     run_commands(text)
     run_snippets(text, f"docs/{page}")
 

@@ -272,6 +272,15 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
         f"{timed['bytes'] / 1e6:.0f} MB; fitting the linker took {timed['seconds']:.0f} s.",
         **common,
     )  # fmt: skip
+    labels_row(folder, cache, seeds, common)
+    if model is not None:
+        _sentence_row(cache, seeds, folder, model, common)
+    if model is not None and from_text:
+        _text_row(cache, seeds, folder, model, common)
+
+
+def labels_row(folder: Path, cache: Path, seeds: int, common: dict[str, Any]) -> None:
+    """Write the row of doctors' labels."""
     runs = per_seed(cache, "labels", range(seeds), labels, folder)
     kinds = {kind: {metric: [one["found"][kind][metric] for one in runs] for metric in ("micro F1", "macro F1")}
              for kind in runs[0]["found"]}  # fmt: skip
@@ -294,10 +303,6 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
         "document teaches it to give one, so much of what doctors' labels lose is recall.",
         **common,
     )
-    if model is not None:
-        _sentence_row(cache, seeds, folder, model, common)
-    if model is not None and from_text:
-        _text_row(cache, seeds, folder, model, common)
 
 
 def _sentence_row(cache: Path, seeds: int, folder: Path, model: Path, common: dict[str, Any]) -> None:

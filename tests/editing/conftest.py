@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -58,6 +61,14 @@ def tiny(kind: str, seed: int = 0) -> torch.nn.Module:
     return BloomForCausalLM(
         BloomConfig(hidden_size=32, n_layer=4, n_head=4, initializer_range=0.2, pad_token_id=1, **common)
     ).eval()
+
+
+def write_edits(folder: Path) -> None:
+    """A tiny chat model in ``LM``, and ``edits.jsonl`` with two edits, numbered from 1."""
+    tiny("llama").save_pretrained(str(folder / "LM"))
+    byte_pairs(chat=True).save_pretrained(str(folder / "LM"))
+    rows = [{"prompt": one.prompt, "target_new": one.target_new} for one in (FIRST, OTHER)]
+    (folder / "edits.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
 
 
 ARCHITECTURES = ("llama", "gpt2", "bloom")

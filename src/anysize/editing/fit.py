@@ -22,7 +22,7 @@ from anysize.editing.model.model import EditedLM
 from anysize.editing.requests.readers import requests_of
 from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import Found, NotFiniteError
-from anysize.editing.writing.usual import PASSAGES
+from anysize.editing.writing.usual import PASSAGES, QUESTIONS
 
 
 def fit(method: MuKE, data: Data, workdir: Path, resume: bool) -> EditedLM:
@@ -39,7 +39,8 @@ def fit(method: MuKE, data: Data, workdir: Path, resume: bool) -> EditedLM:
 def edited(base: CausalLM, method: MuKE, requests: Sequence[EditRequest], workdir: Path) -> EditedLM:
     """The same, of a model and requests."""
     texts = PASSAGES if method.texts is None else read(method.texts).texts
-    editor = Editor(base, method, texts=texts)
+    prompts = QUESTIONS if method.prompts is None else read(method.prompts).texts
+    editor = Editor(base, method, texts=texts, prompts=prompts)
     for one in requests:
         editor.prompting.encode(one)
     folder = workdir / "edits"

@@ -64,6 +64,8 @@ class MuKE(Method):
     """Of alphaedit: directions that texts use less than so many times the mean are free to write to."""
     texts: str | None = None
     """A file of texts that the model shall go on as before. Default: a few pages of our own."""
+    prompts: str | None = None
+    """A file of prompts that shall be answered as before. Default: two dozen questions of our own."""
     projection: str | None = None
     """Of a block with unusual names: the linear layer that a closed form writes to, such as mlp.down_proj."""
     lr: float | None = None

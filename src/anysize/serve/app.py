@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from anysize.core.version import __version__
-from anysize.serve.answers import chat, embeddings, running, searching, transcribing
+from anysize.serve.answers import chat, embeddings, page, running, searching, transcribing
 from anysize.serve.gate import Gate
 from anysize.serve.held.errors import Refused
 from anysize.serve.held.house import House
@@ -47,6 +47,7 @@ def build(house: House) -> FastAPI:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     _errors(app)
     routes = Routes(app, house)
+    routes.get("/", page.page, "A page to see what a smaller size costs.")
     routes.get("/healthz", _healthz, "It runs.")
     routes.get("/readyz", _readyz, "It takes requests.")
     routes.get("/metrics", _metrics, "What Prometheus reads.")
@@ -103,7 +104,7 @@ class Routes:
 def _axes(house: House) -> list[Field]:
     """A field for each axis of any model that gives vectors."""
     axes = {axis: None for served in house.models.values() if served.embeds for axis in served.model.nesting.axes}
-    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes if axis != "dims"]
+    return [Field(axis, ("integer", "string"), f"a value of the axis {axis}") for axis in axes]
 
 
 def _errors(app: FastAPI) -> None:

@@ -10,9 +10,7 @@ from tests.tiny_vision import shapes, write_folder
 
 
 def test_position_is_taken_out_of_a_models_patches_and_nothing_else(photos, tower_path, tmp_path, anysize):
-    said = anysize(
-        "fit", photos, "--method", "rasa", "--model", tower_path, "--planes", "3", "--out", tmp_path / "flat"
-    )
+    said = anysize("fit", photos, "--method", "rasa", "--model", tower_path, "--out", tmp_path / "flat")
     assert said.status == 0, said
     flat, base = az.load(tmp_path / "flat"), az.load(tmp_path / "flat")
     base.flat = None
@@ -20,8 +18,10 @@ def test_position_is_taken_out_of_a_models_patches_and_nothing_else(photos, towe
     assert position_probe_r2(flat.tokens(rows)) < 0.6 * position_probe_r2(base.tokens(rows))
     np.testing.assert_array_equal(flat.encode(rows), base.encode(rows))
     about = flat.about
-    assert about["planes"] == len(about["position_r2"]) - 1 == 3
+    assert about["planes"] == len(about["position_r2"]) - 1 == 1
     assert about["position_r2"][0] > about["position_r2"][-1]
+    ridge = az.fit(photos, method="rasa", model=tower_path, solver="ridge", planes=3, stop=-9.0)
+    assert ridge.about["planes"] == len(ridge.about["position_r2"]) - 1 == 3
     with pytest.raises(AnysizeError, match="has its position taken out already"):
         az.fit(photos, method="rasa", model=str(tmp_path / "flat"))
 

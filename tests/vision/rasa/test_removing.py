@@ -80,7 +80,7 @@ def test_the_probe_is_that_of_scikit_learn():
 
 def test_it_stops_once_a_probe_knows_little():
     tokens = placed(80)
-    rasa = RASA(8, stop=0.3).fit(tokens, (5, 4))
+    rasa = RASA(8, solver="ridge", stop=0.3).fit(tokens, (5, 4))
     assert len(rasa.components_) < 8
     assert rasa.position_r2_[-1] < 0.3 <= rasa.position_r2_[-2]
 
@@ -107,7 +107,7 @@ def test_wrong_tokens_are_told_in_a_sentence():
     with pytest.raises(DataError, match="NaN"):
         RASA().fit(np.full((3, 4, 24), np.nan))
     with pytest.raises(SizeError, match="13 planes are more"):
-        RASA(13).fit(placed(), (5, 4))
+        RASA(13, solver="ridge").fit(placed(), (5, 4))
     with pytest.raises(AnysizeError, match="call fit"):
         RASA().transform(placed())
     rasa = RASA(2).fit(placed(), (5, 4))

@@ -64,7 +64,7 @@ async def embeddings(house: House, request: Request, arrived: float) -> Response
     served = house.model(body.get("model"))
     if not served.embeds:
         raise Refused(400, "not_supported", f"{served.name} gives {served.model.gives}, no vectors; use /run", "model")
-    axes = [axis for axis in served.model.nesting.axes if axis != "dims"]
+    axes = served.model.nesting.axes
     asked = checked(FIELDS, body, more=axes, lenient=house.settings.lenient)
     sizes = sizes_of(served, asked, axes)
     packed = asked.get("output_dtype", "float")
@@ -103,6 +103,8 @@ async def tokenize(house: House, request: Request, arrived: float) -> Response:
 def sizes_of(served: Served, asked: dict[str, Any], axes: Sequence[str]) -> list[Size]:
     """The sizes that a request names, in whichever way; without any, the default one."""
     named = {axis: asked[axis] for axis in axes if axis in asked}
+    if "dimensions" in asked and "dims" in named:
+        raise Refused(400, "wrong_value", "dims stands beside dimensions, which says the same; give one", "dims")
     named |= {"dims": asked["dimensions"]} if "dimensions" in asked else {}
     if "dimensions" in asked and "dims" not in served.model.nesting.axes:
         there = ", ".join(served.model.nesting.axes)

@@ -139,6 +139,7 @@ class Served:
             "is_matryoshka": len(nesting) > 1,
             "matryoshka_dimensions": widths,
             "max_tokens": self.limit,
+            "mixes_sizes": model.mixes_sizes,
             "tasks": list(model.tasks),
             "options": sorted(self.options),
             "fingerprint": model.fingerprint,

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 ASKED, NEAREST, LOOKED_AT = 4, 5, 500
 """Pictures that ask, neighbours of each that are shown, and pictures among which they are sought."""
 MAPS, CLUSTERS = 6, 8
-_STYLE = """.seen { overflow-x: auto; margin: 0 0 1.4rem; }
+_STYLE = """.seens { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 410px), 1fr)); }
+.seen { overflow-x: auto; }
 .seen table { border-collapse: separate; border-spacing: 4px; width: auto; }
-.seen th { font-weight: 400; color: var(--soft); text-align: right; white-space: nowrap; padding-right: .4rem; }
-.seen td { padding: 0; }
-.seen img, .maps img { display: block; width: 64px; height: 64px; object-fit: cover; border-radius: 4px; }
+.seen th { font-weight: 400; color: var(--soft); text-align: right; white-space: nowrap; border: 0;
+  padding: 0 .4rem 0 0; }
+.seen td { padding: 0; border: 0; }
+.seen img { display: block; width: min(56px, 12vw); height: min(56px, 12vw); object-fit: cover;
+  border-radius: 4px; }
 .seen .other { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
-.maps { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(212px, 1fr)); margin: 0; }
-.maps div { display: flex; gap: 6px; } .maps canvas, .maps svg { width: 64px; height: 64px; border-radius: 4px; }"""
+.maps { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); }
+.maps figure { margin: 0; overflow: visible; } .maps div { display: flex; gap: 6px; }
+.maps img, .maps svg { flex: none; min-width: 0; width: 80px; height: 80px; border-radius: 4px; }"""
 
 
 def neighbours(model: ImageEncoder, data: Data, frontier: Frontier) -> Panel | None:
@@ -65,7 +70,7 @@ def neighbours(model: ImageEncoder, data: Data, frontier: Frontier) -> Panel | N
     among = f" Among {len(items)} pictures, evenly drawn." if every > 1 else ""
     return Panel(
         "The nearest pictures at each size",
-        f'<p class="soft">Nearest first.{marked}{among}</p>{"".join(parts)}',
+        f'<p class="soft">Nearest first.{marked}{among}</p><div class="seens">{"".join(parts)}</div>',
         _STYLE,
     )
 

@@ -33,9 +33,10 @@ class TakePositionOut(Method):
     layers: int | None = None
     """Of a model of transformers: keep its first so many blocks, whose features often say more of things."""
     planes: int = 8
-    """The most planes of position to take out, two directions each."""
-    solver: Literal["ridge", "sgd", "erase"] = "ridge"
-    """How a plane is found: by ridge regression, by the official head (sgd), or by cross-covariance at once (erase)."""
+    """With --solver ridge or sgd: the most planes of position to take out, two directions each."""
+    solver: Literal["erase", "ridge", "sgd"] = "erase"
+    """How a plane is found: by cross-covariance (erase: one plane is all), by ridge regression, or by the official head
+    (sgd)."""
     stop: float = 0.02
     """Take out no more once a probe explains less than this share of position on pictures left out."""
     official: bool = False

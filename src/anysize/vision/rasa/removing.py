@@ -25,9 +25,10 @@ class RASA:
     """
     Finds and removes the directions that say where a patch lies. Of any encoder's patch tokens, or of arrays.
 
-    `solver`: ``ridge``, the directions of a ridge regression, in closed form; ``sgd``, the official sigmoid head,
-    trained with AdamW; ``erase``, the two directions of cross-covariance, after which a linear probe knows nothing of
-    the pictures it was fitted on (so one step is all it makes). `stop` ends early, once the R2 of a probe on pictures
+    `solver`: ``erase``, the two directions of cross-covariance, after which a linear probe knows nothing of the
+    pictures it was fitted on, so one step is all it makes; ``ridge``, the directions of a ridge regression, which take
+    little of position each; ``sgd``, the official sigmoid head, trained with AdamW, which needs many steps. `stop`
+    ends early, once the R2 of a probe on pictures
     that are left out is below it. Class and register tokens are not for it. Norms change: normalise after.
     """
 
@@ -35,7 +36,7 @@ class RASA:
         self,
         n_iterations: int = 8,
         *,
-        solver: Solver = "ridge",
+        solver: Solver = "erase",
         orthogonal: bool = True,
         stop: float | None = 0.02,
         lr: float = 2e-4,
@@ -66,8 +67,9 @@ class RASA:
         if len(tokens) < 2:
             raise DataError(f"{len(tokens)} picture is too few to tell place from content; give at least 2, better 100")
         width = tokens.shape[2]
-        if 2 * self.n_iterations > width:
-            raise SizeError(f"{self.n_iterations} planes are more than features of {width} dimensions have")
+        steps = 1 if self.solver == "erase" else self.n_iterations
+        if 2 * steps > width:
+            raise SizeError(f"{steps} planes are more than features of {width} dimensions have")
         apart = max(2, min(5, len(tokens)))
         left_out = torch.arange(len(tokens)) % apart == apart - 1
         learnt, judged = Moments(tokens[~left_out], shape), Moments(tokens[left_out], shape)
