@@ -229,27 +229,7 @@ def _table(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: bool) -> None:
     """Write the rows."""
     common: dict[str, Any] = {"paper": PAPER, "command": COMMAND, "data": f"{DATA}; seeds: {seeds}"}
-    values = _table(per_seed(cache, "sizes", range(seeds), sizes, folder))
-    lost = {
-        (what, dims): np.array(values[what]["single"][str(dims)]) - np.array(values[what]["nested"][str(dims)])
-        for what in ("accuracy@1 both", "accuracy@15 dictionary")
-        for dims in DIMS
-    }
-    parts = [max(one.mean() for (what, _), one in lost.items() if what == over) <= 0.015
-             for over in ("accuracy@1 both", "accuracy@15 dictionary")]  # fmt: skip
-    write_row(
-        "ruccod-one-per-size",
-        claim="one nested encoder is within 1.5 points of one trained for each size alone, at 16 to 256 dims, on the "
-        "mean of the seeds: in accuracy@1 with training mentions, and in accuracy@15 over the dictionary",
-        reported="BioSyn and SapBERT give no sizes",
-        arms=("nested", "single"),
-        metric="accuracy@1 and @15 on gold spans, vectors alone",
-        values=values,
-        outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
-        note="Single above nested: " + "; ".join(f"{what} at {dims} {one.mean():+.3f}"
-                                                 for (what, dims), one in lost.items()) + ".",
-        **common,
-    )  # fmt: skip
+    sizes_row(folder, cache, seeds, common)
     timed = kept(cache / "speed.json", speed, folder)
     rates = timed["rates"]
     parts = [rates["names by 16, then 256"] >= 2 * rates["names by all of 256"],
@@ -277,6 +257,31 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
         _sentence_row(cache, seeds, folder, model, common)
     if model is not None and from_text:
         _text_row(cache, seeds, folder, model, common)
+
+
+def sizes_row(folder: Path, cache: Path, seeds: int, common: dict[str, Any]) -> None:
+    """Write the row of one encoder per size."""
+    values = _table(per_seed(cache, "sizes", range(seeds), sizes, folder))
+    lost = {
+        (what, dims): np.array(values[what]["single"][str(dims)]) - np.array(values[what]["nested"][str(dims)])
+        for what in ("accuracy@1 both", "accuracy@15 dictionary")
+        for dims in DIMS
+    }
+    parts = [max(one.mean() for (what, _), one in lost.items() if what == over) <= 0.015
+             for over in ("accuracy@1 both", "accuracy@15 dictionary")]  # fmt: skip
+    write_row(
+        "ruccod-one-per-size",
+        claim="one nested encoder is within 1.5 points of one trained for each size alone, at 16 to 256 dims, on the "
+        "mean of the seeds: in accuracy@1 with training mentions, and in accuracy@15 over the dictionary",
+        reported="BioSyn and SapBERT give no sizes",
+        arms=("nested", "single"),
+        metric="accuracy@1 and @15 on gold spans, vectors alone",
+        values=values,
+        outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
+        note="Single above nested: " + "; ".join(f"{what} at {dims} {one.mean():+.3f}"
+                                                 for (what, dims), one in lost.items()) + ".",
+        **common,
+    )  # fmt: skip
 
 
 def labels_row(folder: Path, cache: Path, seeds: int, common: dict[str, Any]) -> None:
