@@ -87,6 +87,8 @@ def test_commands_and_snippets_of_the_docs_run(page: str, tmp_path: Path, monkey
     if page == "coding.md":
         write_clinic(tmp_path / "ruccod", train=60, test=20)
         (tmp_path / "notes.txt").write_text("ИБС\n", encoding="utf-8")
+        (tmp_path / "notes").mkdir()
+        (tmp_path / "notes" / "1.txt").write_text("астма\n", encoding="utf-8")
     if page == "beams.md":
         shutil.copy(ROOT / "recipes" / "channels" / "uma.npz", tmp_path / "channels.npz")
     if page == "editing.md":

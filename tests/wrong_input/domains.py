@@ -68,6 +68,7 @@ def _coder() -> Any:
 
 @cache
 def _few() -> coding.CodingData:
-    documents = [coding.Document(str(n), "ИБС; астма", (coding.Span(0, 3, "ИБС", "I25.9"),)) for n in range(10)]
+    spans = (coding.Span(0, 3, "ИБС", "I25.9"),)
+    documents = [coding.Document(str(n), f"ИБС; астма {n}", spans) for n in range(12)]
     names = coding.CodeDictionary.of({"I25.9": "Хроническая ишемическая болезнь сердца", "J45.9": "Астма"})
     return data_of("few", documents, names)

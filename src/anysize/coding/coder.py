@@ -26,7 +26,7 @@ from anysize.coding.linking.vote import Vote
 from anysize.coding.records.dictionary import CodeDictionary
 from anysize.coding.records.documents import Span, normalised
 from anysize.coding.reranking.choosing import Reranker, Told, reranked
-from anysize.core.arguments import takes, whole
+from anysize.core.arguments import TEXTS, takes, whole
 from anysize.core.errors import CheckpointError
 from anysize.core.files import read_object, write_json
 from anysize.core.model.contract import NestedModel
@@ -131,6 +131,7 @@ class Coder(NestedModel):
         """The names near each mention at this size; `short=None` shortlists by all coordinates."""
         return self.linker.candidates(mentions, self.size.dims, self.size["candidates"], short)
 
+    @takes(mentions=TEXTS, top=whole())
     def link(self, mentions: Sequence[str], top: int = 5) -> list[list[tuple[str, float]]]:
         """The `top` codes of each mention with their shares of the votes, the largest first."""
         found = [self.linker.shares(one)[:top] for one in self.candidates(mentions)]
@@ -141,6 +142,7 @@ class Coder(NestedModel):
         found: list[list[Place]] = self.detector.detect(texts, progress=progress)
         return found
 
+    @takes(texts=TEXTS, top=whole())
     def code(
         self, texts: Sequence[str], *, top: int = 1, places: Sequence[Sequence[Place]] | None = None
     ) -> list[Coded]:
@@ -211,7 +213,7 @@ class Coder(NestedModel):
         view.reranker = reranker
         return view
 
-    @takes(top=whole())
+    @takes(items=TEXTS, top=whole())
     def run(
         self, items: Any, *, side: Side | None = None, top: int = 1, llm: str | None = None
     ) -> list[dict[str, Any]]:
