@@ -86,7 +86,9 @@ def report(ran: list[dict[str, Any]]) -> None:
         outcome="won" if won else "mixed" if part else "lost",
         note=f"Later windows {change['nested'].mean():+.3f} (nested) and {change['window'].mean():+.3f} (own window); "
         f"difference {apart.mean():+.3f}, 95 % interval {low:+.3f} to {high:+.3f} over {len(ran)} edits, below zero on "
-        f"{100 * share:.0f} %. The own window pays: {own['nested'].mean():+.3f} against {own['window'].mean():+.3f}. "
+        f"{100 * share:.0f} %; under its own window alone it rises on {int((change['window'] > 0).sum())} of them. "
+        f"{'Fewer edits than the 50 that were meant. ' if len(ran) < 50 else ''}"
+        f"The own window pays: {own['nested'].mean():+.3f} against {own['window'].mean():+.3f}. "
         f"Block {LAYER} of 30, windows of {WINDOW} tokens, {STEPS} looks at the loss, no write; the optimisation has "
         "no seed.",
         command=COMMAND,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from anysize.backbones.causal import CausalLM
-from anysize.backbones.twins import with_weights
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.digests import is_sealed, write_sealed
@@ -76,8 +75,7 @@ def _made(
     """The shifts of one edit, and what writes them where edits follow one another; both are kept in a file."""
     lm = editor.lm
     if editor.method.sequential and changes:
-        sums = {name: sum(one[name].change() for one in changes) for name in changes[0]}
-        lm = with_weights(lm, {name: lm.get_parameter(name) + one for name, one in sums.items()})
+        lm = Delta({name: joined([one[name] for one in changes]) for name in changes[0]}, (), "").view(lm)
     plan = editor.plan(request, lm, lambda window: shown.set_postfix(edit=request.id, window=str(window + 1)))
     change = editor.write([plan], lm, [one.encoded for one in plans]) if editor.method.sequential else {}
     from safetensors.torch import save

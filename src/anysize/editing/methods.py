@@ -16,8 +16,8 @@ class MuKE(Method):
 
     Each shift is fitted to its own window and to all that follow (nested targets); the first windows alone are a
     smaller edit. --coefficients window is AnyEdit, --splitter whole one shift for all, --writer unke or ft other ways
-    to write. Fine-tuning (--writer ft) recites better and costs less; what a closed form keeps is the rest of the
-    model: measure both.
+    to write. Fine-tuning (--writer ft) recites better and costs less; a closed form may keep plain text better: measure
+    both.
     """
 
     name: ClassVar[str] = "muke"

@@ -177,6 +177,12 @@ def test_exports_are_an_ordinary_checkpoint_or_the_edits_alone(model, tmp_path):
         torch.testing.assert_close(change.change(), left[0].T @ right[0])
 
 
+def test_a_splitter_of_ones_own_cuts_the_target(folder):
+    editor = Editor(str(folder), MuKE(**{**OPTIONS, "v_steps": 1}), splitter=lambda target, length: [0, length + 1])
+    plan = editor.plan(OTHER)
+    assert plan.bounds == [0, 15, len(plan.encoded.target)]
+
+
 def test_what_cannot_be_asked_of_the_method_is_refused():
     for options, said in (
         ({"layers": (3, 2)}, "layers rise from 0 on"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),

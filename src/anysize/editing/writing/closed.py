@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import torch
 
-from anysize.backbones.twins import with_weights
 from anysize.core.errors import AnysizeError
 from anysize.editing.deltas.changes import LowRank
+from anysize.editing.deltas.delta import Delta
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.shifts.optimise import Found
 from anysize.editing.shifts.suffix import Suffix
@@ -80,7 +80,7 @@ def write(
     most = max(len(found.places) for _, found in edits)
     changes: dict[str, LowRank] = {}
     for done, layer in enumerate(layers):
-        now = with_weights(lm, {name: lm.get_parameter(name) + one.change() for name, one in changes.items()})
+        now = Delta(changes, (), "").view(lm)
         where, suffix = projection(now, layer, named), Suffix(now, layers[-1])
         asked = Preserved(now, preserved.prompting, preserved.texts, preserved.prompts, None, preserved.answered)
         rest = [asked.others(where), *(asked.keys(where, one.ids) for one in stay)]

@@ -19,8 +19,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from anysize.backbones.blocks import find_stack
-from anysize.backbones.twins import with_weights
 from anysize.editing.deltas.changes import Whole
+from anysize.editing.deltas.delta import Delta
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.shifts.optimise import Found, NotFiniteError
 from anysize.editing.shifts.suffix import block_at, frozen, hidden
@@ -92,7 +92,7 @@ def unke(
         home = f"{find_stack(lm).path}.{layer}"
         found_here = {f"{home}.{name}": Whole(torch.stack([one[name] for one in steps])) for name in first}
         changes |= found_here
-        now = with_weights(lm, {name: lm.get_parameter(name) + one.change() for name, one in changes.items()})
+        now = Delta(changes, (), "").view(lm)
     return changes
 
 
