@@ -86,6 +86,8 @@ def test_timm_gives_vision_transformers_and_convolutional_networks():
         open_tower("timm:vit_tiny_patch16_224")  # its weights, without a network
     with pytest.raises(CheckpointError, match="knows no model 'hf-hub:somebody/something'"):
         build_tower({"library": "timm", "name": "hf-hub:somebody/something", "args": {}})
+    with pytest.raises(CheckpointError, match="made with whole numbers"):  # a file that would be unpickled
+        build_tower({**vit.spec, "args": {"checkpoint_path": "evil.pt"}})
 
 
 @torch.no_grad()
