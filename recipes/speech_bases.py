@@ -15,6 +15,7 @@ import torch
 
 import anysize as az
 from anysize.core.verbs.fit import unfinished
+from anysize.core.verbs.panels import panels
 from anysize.tokens.speech.methods import Rated
 
 WORDS = ("ba", "de", "fi", "go")
@@ -44,7 +45,7 @@ def run(method: Rated, doc: str | None, words: Sequence[str] | None) -> None:
     ear = az.fit(data, method=method, out=args.out / "ear", resume=unfinished(args.out / "ear"))
     frontier = az.measure(ear, data)
     print(frontier.table())
-    frontier.to_html(args.out / "ear.html")
+    frontier.to_html(args.out / "ear.html", panels=panels(ear, data, frontier))
     small = ear.extract(ear.nesting[0])
     small.save(args.out / "small")
     print(f"{args.out / 'small'}: {small.size}, {small.paid()}")

@@ -12,6 +12,7 @@ from anysize import classify, editing, quantize, search, sparse, text, vision
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Table
 from anysize.vision.franca.fit import sizes
+from tests.wrong_input.domains import beam_places, coding_places
 from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -300,5 +301,7 @@ PLACES = [
     *_quantized(),
     *_edits(),
     *_records(),
+    *beam_places(),
+    *coding_places(),
     *_vision(),
 ]

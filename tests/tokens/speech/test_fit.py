@@ -37,6 +37,7 @@ def test_the_commands_of_the_docs_run_as_typed(place, tmp_path, capsys, monkeypa
     page = tmp_path / "ear.html"
     assert main(["measure", out, "clips.jsonl", "--html", str(page), "--arms", "single,free"]) == 0
     assert "audio=1/16" in page.read_text()
+    assert "2 clips at each size, from the fewest errors to the most" in page.read_text()
     said = capsys.readouterr().out
     assert "wer" in said
     assert main(["choose", out, "--within", "5%"]) == 0
@@ -46,9 +47,20 @@ def test_the_commands_of_the_docs_run_as_typed(place, tmp_path, capsys, monkeypa
     whole = capsys.readouterr()
     assert main(["run", str(tmp_path / "small"), "0.wav", "0.mkv", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == whole.out.strip()
-    assert "0.5 seconds of speech, 2 audio tokens, 3 video tokens" in whole.err
+    assert (
+        "0.5 seconds of speech, 16 frames an audio token, 2 audio tokens, 5 frames a video token, 3 video tokens"
+        in whole.err
+    )
+    alone = str(tmp_path / "alone")
+    assert main(["cut", out, "--size", "audio=1/16,video=1/5", "--format", "adapters", "--out", alone]) == 0
+    assert f"it stands on the language model {place[0] / 'lm'}" in capsys.readouterr().out
+    assert main(["run", alone, "0.wav", "0.mkv"]) == 0
+    assert capsys.readouterr().out == whole.out
     assert main(["run", out, "clips.jsonl", "--out", str(tmp_path / "said.jsonl")]) == 0
     rows = [json.loads(line)["output"] for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert main(["run", out, ".", "--out", str(tmp_path / "folder.jsonl")]) == 0
+    named = {one["id"]: one["output"] for one in map(json.loads, (tmp_path / "folder.jsonl").read_text().splitlines())}
+    assert [named[str(place)] for place in range(len(rows))] == rows
     wanted = [json.loads(line)["text"] for line in (place[0] / "clips.jsonl").read_text().splitlines()]
     assert sum(said == text for said, text in zip(rows, wanted, strict=True)) >= 9  # 10 were learnt
 
@@ -111,4 +123,7 @@ def test_what_cannot_be_learnt_is_refused(place, tmp_path):
     lost = folder / "lost.jsonl"
     lost.write_text((folder / "clips.jsonl").read_text() + '\n{"audio": "99.wav", "video": "0.mkv", "text": "one"}')
     with pytest.raises(DataError, match=r"there is no file '99.wav'"):
+        read(lost)
+    lost.write_text(lost.read_text().replace('"0.wav"', '"88.wav"').replace('"1.mkv"', '"87.mkv"'))
+    with pytest.raises(DataError, match=r"^3 of 25 files are not there: '88.wav' \(.*lost.jsonl line 1\), '87.mkv' "):
         read(lost)

@@ -136,3 +136,14 @@ def test_options_that_cannot_be_are_refused_before_anything_is_read():
     ]  # fmt: skip
     twin = MTSK(audio_rates=(4, 16), video_rates=(2, 5)).single(nested(audio=(16,), video=(2,)).full)
     assert (twin.audio_rates, twin.video_rates) == ((16,), (2,))
+
+
+def test_a_clip_that_lacks_what_a_scale_is_given_does_not_count_there():
+    model = tiny_speech(tasks=["avsr", "asr"])
+    lacking = Clip(noise(0.5, 3), None, "four")
+    heard = model.read([lacking, *CLIPS])
+    alone = model.read(CLIPS)
+    mixed = transcript_loss(model, heard, ["four", *TEXTS], Scale(4, 2))
+    torch.testing.assert_close(mixed, transcript_loss(model, alone, TEXTS, Scale(4, 2)))
+    assert transcript_loss(model, heard, ["four", *TEXTS], Scale(4)) != transcript_loss(model, alone, TEXTS, Scale(4))
+    assert transcript_loss(model, model.read([lacking]), ["four"], Scale(4, 2)) == 0

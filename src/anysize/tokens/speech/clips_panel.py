@@ -21,7 +21,7 @@ LISTENED, SHOWN = 48, 6
 """Clips that are run, spread over all, and how many of them are shown, from the best to the worst."""
 _STYLE = """.heard { margin: 1rem 0 1.6rem; } .heard h3 { margin: 0 0 .4rem; font-size: 1rem; overflow-wrap: anywhere; }
 .heard ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 12.5rem), 1fr)); }
 .heard li { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .6rem; background: var(--card); }
 .heard p { margin: 0; overflow-wrap: anywhere; }
 .heard mark { background: none; color: inherit; text-decoration: underline wavy var(--accent); }

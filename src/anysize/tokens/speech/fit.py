@@ -11,6 +11,8 @@ import torch
 
 from anysize.backbones.huggingface import opening, pretrained
 from anysize.backbones.speech.encoders import PIXELS, FrameEncoder, PixelFrames, SoundEncoder
+from anysize.backbones.texts.cut_texts import say_once
+from anysize.core.arguments import shown
 from anysize.core.data.data import Data
 from anysize.core.errors import AnysizeError, DataError
 from anysize.core.training.trainer import TrainingPlan
@@ -63,6 +65,7 @@ def taught(method: Rated, clips: Sequence[Clip], workdir: Path, resume: bool) ->
     if len(clips) < 2:
         raise DataError(f"{len(clips)} clips are too few to learn from; give at least 2")
     model = untrained(method)
+    _say_unknown(model.tokenizer, [str(clip.text) for clip in clips])
     plan = TrainingPlan.of(method, len(clips))
     weights = dict(zip(method.trained(), method.task_weights or (1.0,) * len(method.trained()), strict=True))
     losses = learn(
@@ -71,6 +74,18 @@ def taught(method: Rated, clips: Sequence[Clip], workdir: Path, resume: bool) ->
     )  # fmt: skip
     model.about = {"learnt_from": "clips", "rows": len(clips), "losses": losses}
     return model.eval()
+
+
+def _say_unknown(tokenizer: Any, texts: Sequence[str]) -> None:
+    """Tell how many transcripts hold what the language model cannot write, as those in another script may."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    ids = [] if unknown is None else tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    lost = [text for text, one in zip(texts, ids, strict=False) if unknown in one]
+    if lost:
+        say_once(
+            f"{len(lost)} of {len(texts)} transcripts hold words that the language model has no token for, such as "
+            f"{shown(lost[0])}"
+        )
 
 
 def fit(method: Rated, data: Data, workdir: Path, resume: bool) -> NestedSpeech:

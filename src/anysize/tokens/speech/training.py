@@ -69,7 +69,16 @@ def scale_weights(sizes: Sequence[Size], tasks: Mapping[str, float]) -> dict[Sca
 
 
 def transcript_loss(model: NestedSpeech, heard: Heard, texts: Sequence[str], scale: Scale) -> torch.Tensor:
-    """Mean cross-entropy of the transcripts' tokens at one scale, which may be given less than the clips have."""
+    """
+    Mean cross-entropy of the transcripts' tokens at one scale, which may be given less than the clips have.
+
+    Clips that lack what the scale is given (a film, where speech is also learnt from sound alone) are left out.
+    """
+    there = [row for row in range(len(texts)) if all(heard.frames[axis][row] is not None for axis in scale.rates)]
+    if not there:
+        return 0.0 * model.marks.sum()
+    if len(there) < len(texts):
+        heard, texts = heard.take(there), [texts[row] for row in there]
     rows = model.rows(heard, scale, texts)
     batch = model.writer.batch(rows, model.marks)
     longest = max(len(row.text) for row in rows)
