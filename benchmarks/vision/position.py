@@ -127,7 +127,7 @@ def run(seed: int, every: dict[str, Any], layer: int, arms: tuple[str, ...] = AR
     held = {name: one[layer] if isinstance(one, dict) else one for name, one in every.items()}
     order = torch.randperm(len(held["natural"]), generator=torch.Generator().manual_seed(seed))
     fitted, judged = held["natural"][order[:150]], held["natural"][order[150:]]
-    # A fifth; of a fresh split a fifth that no other asked for.
+    # A fifth for each of the first five splits; the sixth asks for a seventh, which shares pictures with those.
     asked = torch.arange(len(held["classes"])) % 5 == seed if seed < 5 else torch.arange(len(held["classes"])) % 7 == 0
     road = {part: held[f"road {part}"] for part in ("train", "test")}
     found = {}

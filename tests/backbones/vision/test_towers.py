@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +89,8 @@ def test_timm_gives_vision_transformers_and_convolutional_networks():
         open_tower("timm:vit_tiny_patch16_224")  # its weights, without a network
     with pytest.raises(CheckpointError, match="knows no model 'hf-hub:somebody/something'"):
         build_tower({"library": "timm", "name": "hf-hub:somebody/something", "args": {}})
+    with pytest.raises(CheckpointError, match="made with whole numbers"):  # a file that would be unpickled
+        build_tower({**vit.spec, "args": {"checkpoint_path": "evil.pt"}})
 
 
 @torch.no_grad()
@@ -125,3 +130,13 @@ def test_broken_pictures_are_left_out_with_a_count_or_refused(tmp_path):
         readable(rows, 8, strict=True)
     with pytest.raises(DataError, match=r"broken\.png"):
         readable(rows[2:], 8)
+
+
+@pytest.mark.parametrize("side", [10_000, 30_000], ids=["large", "huge"])
+def test_a_picture_too_large_to_be_true_is_broken_and_not_unpacked(tmp_path, side):
+    """A header alone: what it says would need a tenth of a gigabyte and more."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = [struct.pack(">I", 13), head, struct.pack(">I", zlib.crc32(head)), b"\0\0\0\0IDAT\x35\xaf\x06\x1e"]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(DataError, match=r"bomb\.png cannot be read .*decompression bomb"):
+        square(tmp_path / "bomb.png", 8)

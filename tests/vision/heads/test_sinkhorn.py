@@ -33,6 +33,12 @@ def test_it_is_the_plain_form_in_double_precision(log_domain, n_iters):
     torch.testing.assert_close(found.sum(1), torch.ones(24))
 
 
+def test_mixed_precision_does_not_reach_the_targets():
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sinkhorn_knopp(drawn(), 0.1)
+    assert torch.equal(found, sinkhorn_knopp(drawn(), 0.1))
+
+
 def test_what_overflows_in_the_plain_form_does_not_here():
     scores = drawn(spread=4)  # exp(12 / 0.04)
     assert torch.isinf(torch.exp(scores / 0.04)).any()

@@ -46,7 +46,9 @@ def picture(source: str | os.PathLike[str] | bytes | Any) -> Image:
         raise DataError(f"{name} is no picture that Pillow can read; expected PNG, JPEG or the like") from None
     except FileNotFoundError:
         raise DataError(f"{name} is not there; expected a picture") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombWarning) as error:
+    except (
+        OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombWarning, Image.DecompressionBombError
+    ) as error:  # fmt: skip
         raise DataError(f"{name} cannot be read ({error}); it may be broken or cut short") from None
     short, long = sorted(found.size)
     if short == 0 or long > LONGEST * short:

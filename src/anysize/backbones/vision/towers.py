@@ -95,7 +95,7 @@ class TimmTower(Tower):
         timm = library_of("timm")
         if not timm.is_model(spec["name"]):  # a name of the hub would fetch a configuration
             raise CheckpointError(f"this version of timm knows no model {spec['name']!r}")
-        args = dict(spec["args"])
+        args = _plain(spec["args"])
         try:
             net = timm.create_model(
                 spec["name"], pretrained=weights, num_classes=0, **{"dynamic_img_size": True, **args}
@@ -136,7 +136,7 @@ class TorchvisionTower(Tower):
         models = library_of("torchvision").models
         if spec["name"] not in models.list_models(module=models):
             raise CheckpointError(f"this version of torchvision knows no image classifier {spec['name']!r}")
-        args = {("image_size" if name == "img_size" else name): value for name, value in spec["args"].items()}
+        args = {("image_size" if name == "img_size" else name): value for name, value in _plain(spec["args"]).items()}
         whole = models.get_model(spec["name"], weights="DEFAULT" if weights else None, **args)
         side = int(args.get("image_size", 224))
         full = {"side": side, "mean": list(MEAN), "std": list(STD), "crop": 0.875, **spec}
@@ -200,6 +200,13 @@ def build_tower(spec: Mapping[str, Any]) -> Tower:
         raise CheckpointError(f"{spec.get('library')!r} is no library of towers; expected {', '.join(KINDS)}")
     made: Tower = KINDS[spec["library"]].made(spec)
     return made.eval()
+
+
+def _plain(args: Mapping[str, Any]) -> dict[str, int]:
+    """Arguments that are numbers. Raises `CheckpointError` for others: a saved model could name a file to unpickle."""
+    if not all(isinstance(value, int) for value in args.values()):
+        raise CheckpointError(f"a tower is made with whole numbers; got {dict(args)!r:.100}")
+    return dict(args)
 
 
 def library_of(name: str) -> Any:

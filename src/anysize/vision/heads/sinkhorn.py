@@ -34,7 +34,11 @@ def sinkhorn_knopp(
         raise AnysizeError(f"scores have shape {tuple(scores.shape)}; expected (samples, prototypes)")
     if not temperature > 0 or n_iters < 1:
         raise AnysizeError(f"temperature and n_iters are above zero; got {temperature} and {n_iters}")
-    scores = scores.float()
+    with torch.autocast(scores.device.type, enabled=False):  # products of half precision would not be balanced
+        return _balanced(scores.float(), temperature, n_iters, log_domain)
+
+
+def _balanced(scores: torch.Tensor, temperature: float, n_iters: int, log_domain: bool | None) -> torch.Tensor:
     top = scores.amax(1) / temperature  # (samples,); of NaN it is NaN
     if not bool(torch.isfinite(top).all()):
         raise AnysizeError("the scores hold NaN or infinite values; lower the learning rate")

@@ -172,7 +172,7 @@ def mask_of(source: Any) -> np.ndarray:
         with Image.open(source) as opened:
             opened.load()
             values = np.asarray(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{name} cannot be read as a mask ({error})") from None
     if values.ndim != 2 or (values.dtype.kind not in "bu" and values.dtype != np.int32):
         raise DataError(f"{name} has shape {values.shape} of {values.dtype}; expected one class number a point")
