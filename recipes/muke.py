@@ -8,9 +8,10 @@ Cost      about a minute of one core, most of it training and answering.
 Ends in edits.html (what the rest of the model pays, and what each arm says), the frontier by windows, and the edits as
 a file. With --model and --data the same is done to a model and edits of your own.
 
-What a model of half a million weights cannot show: how well a real one recites, or whether an edit holds for questions
-in other words. It knows sixty texts and two ways to ask for them, and nothing else that could be harmed. What it shows
-is the way: fit, measure beside the rivals, choose, cut.
+What a model of half a million weights cannot show: that an edit is recited. It knows sixty texts by heart and is sure
+of each word; a shift of one state makes the new text likelier, and then it goes on with words of other lives.
+Fine-tuning the block (the arm ft) rewrites a life whole. Nor does it show whether an edit holds for a question in other
+words: it knows two. What it shows is the way: fit, measure beside the rivals, see what the rest pays, choose, cut.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ LIFE = (
     "{plant}."
 )
 ASKED = ("Tell me about {name}.", "Who is {name}?")
-OPTIONS: dict[str, Any] = {"layers": (1,), "window": 12, "v_steps": 15, "preserve_weight": 1.0}
+OPTIONS: dict[str, Any] = {"layers": (0,), "window": 10, "v_steps": 25, "v_lr": 0.1, "preserve_weight": 0.1}
 
 
 def life(name: str, rng: np.random.Generator) -> str:

@@ -30,9 +30,7 @@ def blocks(language: str, text: str) -> list[str]:
 def run_commands(text: str) -> int:
     """Run every ``anysize`` line of a text's bash blocks; how many there were."""
     lines = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("anysize ")]
-    commands = [
-        line for line in lines if not line.startswith("anysize serve ")
-    ]  # it does not end
+    commands = [line for line in lines if not line.startswith("anysize serve ")]  # it does not end
     for command in commands:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):

@@ -167,12 +167,10 @@ def _f1(gold: Sequence[Any], found: Sequence[Any]) -> dict[str, float]:
 
 
 def sentence(seed: int, folder: Path, model: Path) -> dict[str, Any]:
-    """A sentence encoder as it is, with a nested head, with bag and head; and the coder that stands on the last."""
+    """A sentence encoder as it is, with a nested head, and with bag and head: vectors alone, on gold spans."""
     data = read_folder(folder)
     documents, dictionary = learnt(data)
-    held, texts = data.to_measure(False), [one.text for one in data.to_measure(False)]
-    backbone = Encoder(str(model))
-    backbone.keep_embeddings()
+    backbone, held = _opened(model), data.to_measure(False)
     method = ICD(dims=DIMS, seed=seed, encoder=str(model))
     head = linked(replace(method, ngrams=False), documents, dictionary, backbone)
     both = linked(method, documents, dictionary, backbone)
@@ -181,15 +179,35 @@ def sentence(seed: int, folder: Path, model: Path) -> dict[str, Any]:
         found[f"untouched {dims}"] = found_by(both, partial(_cut, backbone, dims), held)
         for arm, one in (("head", head), ("bag + head", both)):
             found[f"{arm} {dims}"] = found_by(one, partial(one.vectors, dims=dims), held)
-    coder = method.fit(data)
-    coded = coder.code(texts)
+    return found
+
+
+def sentence_coder(seed: int, folder: Path, model: Path) -> dict[str, Any]:
+    """From raw text, with bag and head."""
+    data = read_folder(folder)
+    coder = ICD(dims=DIMS, seed=seed, encoder=str(model)).fit(data)
+    held = data.to_measure(False)
+    coded = coder.code([one.text for one in held])
     units = end_to_end(held, [one.spans for one in coded], [dict(one.codes) for one in coded])
     return {
-        "linking": found,
         "folds": coder.about["folds"],
         "units": {name: float(values.mean()) for name, values in units.items()},
         "interval": list(span(resampled_means(np.stack([units["code F1"]], 1))[:, 0])),
     }
+
+
+class Half(Encoder):
+    """Whose layers run in bfloat16: a third of the time where the processor has it."""
+
+    def encode(self, texts: Sequence[str], **options: Any) -> np.ndarray:
+        """As `Encoder.encode`."""
+        return super().encode(texts, **{**options, "bf16": True})
+
+
+def _opened(model: Path) -> Half:
+    made = Half(str(model))
+    made.keep_embeddings()
+    return made
 
 
 def _cut(backbone: Encoder, dims: int, texts: Sequence[str]) -> np.ndarray:
@@ -210,7 +228,7 @@ def _table(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def rows(folder: Path, cache: Path, seeds: int, model: Path | None) -> None:
     """Write the rows."""
-    common: dict[str, Any] = {"paper": PAPER, "command": COMMAND, "data": DATA}
+    common: dict[str, Any] = {"paper": PAPER, "command": COMMAND, "data": f"{DATA}; seeds: {seeds}"}
     values = _table(per_seed(cache, "sizes", range(seeds), sizes, folder))
     lost = {
         (what, dims): np.array(values[what]["single"][str(dims)]) - np.array(values[what]["nested"][str(dims)])
@@ -276,34 +294,46 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None) -> None:
         **common,
     )
     if model is not None:
-        _sentence_row(per_seed(cache, "e5", range(seeds), sentence, folder, model), common)
+        _sentence_rows(cache, seeds, folder, model, common)
 
 
-def _sentence_row(runs: Sequence[dict[str, Any]], common: dict[str, Any]) -> None:
-    values = _table([one["linking"] for one in runs])
+def _sentence_rows(cache: Path, seeds: int, folder: Path, model: Path, common: dict[str, Any]) -> None:
+    values = _table(per_seed(cache, "e5", range(seeds), sentence, folder, model))
+
+    def mean(what: str, arm: str, dims: int) -> float:
+        return float(np.mean(values[what][arm][str(dims)]))
+
+    tuned = mean("accuracy@1 both", "head", 256) - mean("accuracy@1 both", "untouched", 256)
+    better = mean("accuracy@15 dictionary", "bag + head", 16) - mean("accuracy@15 dictionary", "head", 16)
+    parts = [tuned > 0, better > 0]
+    write_row(
+        "ruccod-e5-linking",
+        claim="the nested head over multilingual-e5-small beats it untouched at 256 dims in accuracy@1 with mentions; "
+        "bag of n-grams and head beat the head alone at 16 dims in accuracy@15 over the dictionary",
+        reported="BioSyn and SapBERT give no sizes",
+        arms=("untouched", "head", "bag + head"),
+        metric="accuracy@1 and @15 on gold spans, vectors alone",
+        values=values,
+        outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
+        note=f"Head above untouched {tuned:+.3f}, bag and head above head {better:+.3f}. Seeds: {seeds}. The encoder's "
+        "weights are of 4 bits, made float32 again, its layers run in bfloat16, and stay frozen.",
+        **common,
+    )
+    runs = per_seed(cache, "e5-coder", range(seeds), sentence_coder, folder, model)
     figures = {name: [one["units"][name] for one in runs] for name in runs[0]["units"]}
     goal, folds = float(np.mean(figures["code F1"])), float(np.mean([one["folds"]["code F1"] for one in runs]))
-    better = float(np.mean(values["accuracy@15 dictionary"]["bag + head"]["16"])) - float(
-        np.mean(values["accuracy@15 dictionary"]["head"]["16"])
-    )
-    tuned = float(np.mean(values["accuracy@1 both"]["head"]["256"])) - float(
-        np.mean(values["accuracy@1 both"]["untouched"]["256"])
-    )
     intervals = ", ".join("{:.3f} to {:.3f}".format(*one["interval"]) for one in runs)
-    parts = [goal >= 0.55, better > 0, tuned > 0]
     write_row(
         "ruccod-e5",
         claim="with multilingual-e5-small beside the bag of n-grams the code F1 from raw text is at least .55 on the "
-        "mean of the seeds; its nested head beats it untouched at 256 dims in accuracy@1 with mentions; bag and head "
-        "beat the head alone at 16 dims in accuracy@15 over the dictionary",
+        "mean of the seeds",
         reported="released best, a fine-tuned biomedical BERT with BioSyn: code F1 .525",
-        arms=("untouched", "head", "bag + head", "coder"),
-        metric="accuracy@1 and @15 on gold spans, vectors alone; F1 from raw text",
-        values={**values, "from raw text": {"coder": figures}},
-        outcome="won" if all(parts) else "mixed" if any(parts) else "lost",
-        note=f"Code F1 {goal:.3f} (95 % intervals {intervals}), on folds of the training documents {folds:.3f}; head "
-        f"above untouched {tuned:+.3f}, bag and head above head {better:+.3f}. The encoder's weights are of 4 bits, "
-        "made float32 again; it stays frozen, as its last layers were not fine-tuned. As detector it was not run.",
+        arms=("coder",),
+        metric="F1 from raw text",
+        values={"coder": figures},
+        outcome="won" if goal >= 0.55 else "mixed" if goal > 0.5253 else "lost",
+        note=f"Code F1 {goal:.3f} (95 % intervals {intervals}), on folds of the training documents {folds:.3f}. "
+        f"Seeds: {seeds}. The encoder stays frozen; as detector it was not run.",
         **common,
     )
 

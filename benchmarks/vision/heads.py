@@ -1,7 +1,7 @@
 """
 Nested clustering heads: is a short prefix good because its head read that prefix alone?
 
-    python -m benchmarks.vision.heads --data DATA_DIR --cache CACHE  # with fashion_mnist/; half an hour on one core
+    python -m benchmarks.vision.heads --data DATA_DIR --cache CACHE  # with fashion_mnist/; ten minutes on one core
 
 A small convolutional network (128 wide) learns from two views of Fashion-MNIST pictures (20,000 of them, at half their
 size) by self-distillation: a teacher that follows, balanced targets, batches of 128. Five arms are trained with the
@@ -135,7 +135,7 @@ def run(seed: int, arm: str, o: Any) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Train all arms and write the row."""
-    parser = arguments(__doc__, "data", "cache", steps=300, batch=128, seeds=2)
+    parser = arguments(__doc__, "data", "cache", steps=150, batch=128, seeds=2)
     parser.add_argument("--lr", type=float, default=2e-3)
     o = parser.parse_args()
     torch.set_num_threads(1)

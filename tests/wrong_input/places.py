@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 import anysize as az
-from anysize import classify, editing, quantize, search, sparse, text
+from anysize import classify, editing, quantize, search, sparse, text, vision
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items, Table
+from anysize.vision.franca.fit import sizes
+from tests.wrong_input.domains import beam_places, coding_places
 from tests.wrong_input.zoo import NOT_DATA, NOT_PATHS, NOT_ROWS, NOT_SIZES, NOT_TEXTS, NUMBERS, SAE_ROWS, Place
 
 
@@ -270,6 +272,14 @@ def _records() -> Iterator[Place]:
     )
 
 
+def _vision() -> Iterator[Place]:
+    refused = "None, a text, an object, a generator, three axes, complex rows, a tensor on no device"
+    yield Place("position_probe_r2", lambda s, x: vision.position_probe_r2(x), refused)
+    yield Place("RASA.fit", lambda s, x: vision.RASA().fit(x), refused)
+    yield Place("spatial_entropy", lambda s, x: vision.spatial_entropy(x), refused)
+    yield Place("Franca(dims=)", lambda s, x: sizes(vision.Franca(dims=x), 8), "zero, a text, [None], an object")
+
+
 def _vectors(shop: Any) -> Data:
     return Data("rows", "rows", corpus=Items([str(row) for row in range(len(shop.rows))], shop.rows, "vector"))
 
@@ -291,4 +301,7 @@ PLACES = [
     *_quantized(),
     *_edits(),
     *_records(),
+    *beam_places(),
+    *coding_places(),
+    *_vision(),
 ]

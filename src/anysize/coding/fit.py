@@ -200,7 +200,7 @@ def _judged(method: ICD, coder: Coder, documents: Sequence[Document], workdir: P
     return {"code F1": best, "NER F1": Counts.of(gold, found).released()["NER F-score"], "threshold": threshold}
 
 
-def _known(coder: Coder, documents: Sequence[Document]) -> dict[str, np.ndarray]:
+def _known(coder: Coder, documents: Sequence[Document]) -> dict[str, Any]:
     """
     What the judge reads of every code that a coder finds in documents: ``known`` (n, features), the document's number
     ``of`` (n,), the ``codes`` (n,); and the places of mentions, ``spans`` (m, 3): document, from, up to.

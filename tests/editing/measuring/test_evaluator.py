@@ -128,3 +128,20 @@ def test_the_face_works_as_typed(home, tmp_path, anysize):
     assert [one.id for one in delta.requests] == ["0"]
     anysize("cut", out, "--format", "delta", "--without", "9", "--out", tmp_path / "x").refused("there is no edit '9'")
     assert "edits" in anysize("info", out).out
+
+
+def test_answers_are_written_in_anyedits_keys(model, rows, tmp_path):
+    file = tmp_path / "said.json"
+    asked = [{**row, "questions": [["Where?", "In Lund."], ["Who?", "Ada."]]} for row in rows]
+    frontier = az.measure(
+        model, asked, arms=(), sizes=["windows=1"], by="edits", max_new_tokens=3, facts=True, anyedit=str(file)
+    )
+    first = json.loads(file.read_text())[0]
+    view = model.at(windows=1)
+    assert first["original_prediction"] == view.generate([FIRST.prompt], max_new_tokens=3)[0]
+    assert first["para_prediction"] == view.generate(["Tell me?"], max_new_tokens=3)[0]
+    assert first["sub_pred"] == view.generate(["Where?", "Who?"], max_new_tokens=3)
+    assert (first["question"], first["answer"], first["sub_answer"]) == (
+        FIRST.prompt, FIRST.target_new, ["In Lund.", "Ada."]
+    )  # fmt: skip
+    assert 0 <= frontier.full().metrics["facts_recall"] <= 1

@@ -15,7 +15,7 @@ from anysize.beams.channels.panel import Panel
 from anysize.core.arguments import shown
 from anysize.core.data.data import Data
 from anysize.core.data.records import Items
-from anysize.core.errors import DataError
+from anysize.core.errors import DataError, reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Channels:
         cls, values: Any, panel: Panel, drops: Any = None, where: str = "these channels", steps: Any = None
     ) -> Channels:
         """What a file holds, put into our order of elements. Raises `DataError`, naming the file and the link."""
-        values = np.asarray(values)
+        values = _array(values, where)
         wanted = "expected complex numbers [links, subcarriers, rx, tx]"
         if values.dtype.kind != "c":
             raise DataError(f"{where} holds {values.dtype}, which has no phase; {wanted}")
@@ -73,7 +73,7 @@ class Channels:
             parts = parts[..., place]
         numbered: dict[str, Any] = {}
         for name, given in (("drops", drops), ("steps", steps)):
-            found = np.zeros(links, int) if given is None else np.asarray(given)
+            found = np.zeros(links, int) if given is None else _array(given, f"{where}: {name}")
             if found.shape != (links,) or found.dtype.kind not in "iu":
                 raise DataError(
                     f"{where}: {name} are {shown(given)}; expected a whole number for each of {links} links"
@@ -165,6 +165,13 @@ class Channels:
             digest.update(self.steps.astype("<i8").tobytes())
         items = Items([str(link) for link in range(len(self))], self, "channel", numbered=True)
         return Data(name, digest.hexdigest(), corpus=items, notes=notes)
+
+
+def _array(given: Any, where: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} make no array ({reason_of(error)})") from None
 
 
 def channels_of(data: Data) -> Channels:

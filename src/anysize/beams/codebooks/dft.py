@@ -6,19 +6,19 @@ import numpy as np
 import torch
 
 from anysize.beams.channels.panel import Panel
+from anysize.core.arguments import takes, whole
 from anysize.core.errors import SizeError
 
 _EDGE = 5 * np.pi / 24  # SSB-Encoder's code keeps beams this far from the ends of the panel
 
 
+@takes(oversampling=whole())
 def dft(panel: Panel, oversampling: int = 1) -> torch.Tensor:
     """
     The grid of beams, (oversampling^2 x elements, elements) complex64 of unit norm, azimuth slowest.
 
     Without oversampling the beams are orthonormal. Beam (a, b) is ``exp(j 2 pi (a c / columns + b r / rows) / O)``.
     """
-    if oversampling < 1:
-        raise SizeError(f"oversampling is {oversampling}; expected at least 1")
     across, down = (_line(length, oversampling) for length in (panel.columns, panel.rows))
     return torch.from_numpy(np.kron(across, down).astype(np.complex64))
 
@@ -28,6 +28,7 @@ def _line(length: int, oversampling: int) -> np.ndarray:
     return np.exp(2j * np.pi * places / (length * oversampling)) / np.sqrt(length)
 
 
+@takes(beams=whole())
 def wide(panel: Panel, beams: int) -> torch.Tensor:
     """
     The standard sweep, (beams, elements): as many directions as beams, each from the middle of an equal bin of angles.

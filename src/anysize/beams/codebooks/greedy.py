@@ -13,11 +13,13 @@ import heapq
 import torch
 
 from anysize.beams.codebooks.gains import gains
+from anysize.core.arguments import takes, whole
 from anysize.core.errors import SizeError
 
 _FLOOR = 1e-2  # of the array gain: a link that no beam of the book serves counts as -20 dB
 
 
+@takes(beams=whole())
 def greedy(rows: torch.Tensor, pool: torch.Tensor, beams: int) -> torch.Tensor:
     """
     The places in `pool` (p, elements) of the beams to take, best first, (beams,) for links (n, m, 2, elements).

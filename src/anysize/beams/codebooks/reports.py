@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from anysize.beams.codebooks.gains import decibels, gains
+from anysize.core.arguments import takes, whole
 from anysize.core.errors import DataError, SizeError
 
 RSRP_BITS, FURTHER_BITS, MOST = 7, 4, 4
@@ -62,6 +63,7 @@ class Report:
         return self.index[:, 0] >= 0
 
 
+@takes(best=whole())
 def beam_report(power_dbm: torch.Tensor, best: int = 1, miss_dbm: float = -math.inf) -> Report:
     """
     Reports of the powers (links, beams) in dBm that users measure: the `best` strongest, up to 4.

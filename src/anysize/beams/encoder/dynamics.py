@@ -17,6 +17,7 @@ from anysize.beams.codebooks.gains import decibels
 from anysize.beams.codebooks.model import TX_DBM, NestedCodebook
 from anysize.beams.codebooks.reports import beam_report, measured
 from anysize.beams.encoder.model import SSBEncoder
+from anysize.core.arguments import number, takes, whole
 from anysize.core.errors import DataError
 
 
@@ -32,6 +33,7 @@ class Step:
     """What all users fed back after this sweep."""
 
 
+@takes(steps=whole(), leave=number(0), there=number(0), seed=whole(0))
 def loop(
     encoder: SSBEncoder | NestedCodebook,
     channels: Channels,

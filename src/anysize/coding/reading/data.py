@@ -14,6 +14,7 @@ from typing import Any
 from anysize.coding.reading.brat import Newline, read_split
 from anysize.coding.records.dictionary import CodeDictionary, latin
 from anysize.coding.records.documents import Document, Span, overlapping
+from anysize.core.arguments import PATH, takes
 from anysize.core.data.data import Data
 from anysize.core.data.files.digest import Digest
 from anysize.core.data.files.rows import Row, rows_of, short_list
@@ -54,6 +55,7 @@ class CodingData(Data):
         return len({one.split for one in self.documents}) > 1
 
 
+@takes(path=PATH)
 def read_folder(path: str | Path, newline: Newline = "auto") -> CodingData:
     """
     Documents of a folder: brat files (in it, in folders called for their split, or in a zip archive), or SPLIT.jsonl.

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anysize.core.arguments import MAPPING, takes
 from anysize.core.data.files.rows import rows_of, short_list
 from anysize.core.errors import DataError
 
@@ -47,6 +48,7 @@ class CodeDictionary:
     notes: tuple[str, ...] = ()
 
     @classmethod
+    @takes(names=MAPPING)
     def of(cls, names: Mapping[str, str], abbreviations: Mapping[str, str] | None = None) -> CodeDictionary:
         """A dictionary in memory. Keys with Cyrillic letters that look Latin are read as Latin, and counted."""
         read: dict[str, str] = {}
@@ -104,7 +106,7 @@ class CodeDictionary:
 
     @cached_property
     def _alike(self) -> dict[str, str]:
-        return {folded(code): code for code in reversed(self.names)}
+        return {folded(code): code for code in reversed(list(self.names))}
 
     def level(self, code: str) -> str:
         """Chapter (A), block (A00-A09), category (A00), code (A00.0), or other."""

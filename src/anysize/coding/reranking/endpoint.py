@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from anysize.core.arguments import TEXT, number, takes
 from anysize.core.errors import AnysizeError
 
 _MOST = 1 << 20
@@ -17,6 +18,7 @@ _MOST = 1 << 20
 class Endpoint:
     """``POST address/chat/completions``; a `model` that is not named is the first that the endpoint lists."""
 
+    @takes(address=TEXT, timeout=number(above=0))
     def __init__(
         self, address: str, model: str | None = None, *, timeout: float = 30.0, key: str | None = None
     ) -> None:

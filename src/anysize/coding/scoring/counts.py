@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from anysize.coding.records.documents import Span
+from anysize.core.arguments import instance, many, takes
 from anysize.core.errors import DataError
 
 KEYS = ("NER", "NER+Linking", "Code assignment")
+_SPANS = many(many(instance(Span, words="spans"), "spans"), "a list of spans for each document")
 Parts = tuple[frozenset[object], frozenset[object], frozenset[object]]
 
 
@@ -28,6 +30,7 @@ class Counts:
     missed: np.ndarray
 
     @classmethod
+    @takes(gold=_SPANS, found=_SPANS)
     def of(cls, gold: Sequence[Iterable[Span]], found: Sequence[Iterable[Span]]) -> Counts:
         """Documents in one order on both sides. Raises `DataError` where there are not as many, or none."""
         if len(gold) != len(found) or not gold:

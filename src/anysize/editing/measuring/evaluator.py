@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
+from anysize.core.files import check_file, write_json
+from anysize.core.frontier.records import NESTED
 from anysize.core.model.cost import Cost
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
+from anysize.editing.measuring.published import anyedit_rows, facts_recall
 from anysize.editing.measuring.scores import cosines, text_scores
 from anysize.editing.measuring.unrelated import PROMPTS, TEXTS
 from anysize.editing.requests.prompting import Encoded, Prompting
@@ -102,6 +106,10 @@ class EditsEvaluator(Evaluator):
     """A file of texts on which locality is measured, in place of our own."""
     cosine: str | None = None
     """A sentence encoder: with it, the cosine of what is said and the target."""
+    facts: bool = False
+    """Also ask about single facts of the targets, where every edit has such questions: facts_recall."""
+    anyedit: str | None = None
+    """Write what the model says at its largest size to this file, in the JSON keys of AnyEdit's scripts."""
     batch_size: int = 8
     """Prompts that are answered at a time."""
     show: int = 20
@@ -112,6 +120,8 @@ class EditsEvaluator(Evaluator):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise AnysizeError(f"{name.replace('_', '-')} must be above zero; got {value}")
+        if self.anyedit is not None:
+            check_file(Path(self.anyedit))
 
     def accepts(self, data: Data) -> bool:
         """Whether there are edits."""
@@ -156,8 +166,11 @@ class EditsEvaluator(Evaluator):
         losses = view.losses(encoded)
         said = self.said(view, seen.requests)
         seen.said.append({"arm": view.arm, "size": str(view.size), "said": said[: self.show]})
+        asked = self._facts(view, seen.requests)
         units = {"nll": [float(one.mean()) for one in losses]}
         units |= text_scores(said, [one.target_new for one in seen.requests])
+        if asked:
+            units["facts_recall"] = facts_recall(asked, seen.requests)
         if self.cosine is not None:
             units["sentence_cosine"] = cosines(self.cosine, said, [one.target_new for one in seen.requests])
         records = {one["id"]: one for one in view.told["records"]}
@@ -178,7 +191,10 @@ class EditsEvaluator(Evaluator):
             units["injected_nll"] = [
                 _mean(rows[min(places, len(rows) - 1)], cut) for rows, cut in zip(injected, bounds, strict=True)
             ]
-        return units | (self._paraphrased(view, seen) if self.paraphrases else {})
+        again, scores = self._paraphrased(view, seen) if self.paraphrases else ([], {})
+        if self.anyedit is not None and view.arm == NESTED:  # the sizes come smallest first
+            write_json(Path(self.anyedit), anyedit_rows(seen.requests, said, again, asked))
+        return units | scores
 
     def said(self, view: Edits, requests: Sequence[EditRequest], prompts: Sequence[str] | None = None) -> list[str]:
         """What the model says to each request, or to other prompts in its place."""
@@ -187,18 +203,27 @@ class EditsEvaluator(Evaluator):
         asked = [one.prompt for one in requests] if prompts is None else list(prompts)
         return view.generate(asked, max_new_tokens=most, batch_size=self.batch_size)
 
-    def _paraphrased(self, view: Edits, seen: Seen) -> dict[str, list[float]]:
-        """The same for the first paraphrase of each edit, if every edit has one."""
+    def _facts(self, view: Edits, requests: Sequence[EditRequest]) -> list[list[str]]:
+        """What is answered to the questions about each edit; nothing unless asked for, and every edit has some."""
+        if not self.facts or not all(one.questions for one in requests):
+            return []
+        asked = [question for one in requests for question, _ in one.questions]
+        said = iter(self.said(view, requests, asked))
+        return [[next(said) for _ in one.questions] for one in requests]
+
+    def _paraphrased(self, view: Edits, seen: Seen) -> tuple[list[str], dict[str, list[float]]]:
+        """The same for the first paraphrase of each edit, if every edit has one; what is said, and the scores."""
         if not all(one.rephrase_prompts for one in seen.requests):
-            return {}
+            return [], {}
         prompts = [one.rephrase_prompts[0] for one in seen.requests]
         pairs = [
             view.prompting.pair(prompt, one.target_new) for prompt, one in zip(prompts, seen.requests, strict=True)
         ]
-        scores = text_scores(self.said(view, seen.requests, prompts), [one.target_new for one in seen.requests])
+        said = self.said(view, seen.requests, prompts)
+        scores = text_scores(said, [one.target_new for one in seen.requests])
         nll = [float(one.mean()) for one in view.losses(pairs)]
         kept = {f"paraphrase_{name}": scores[name] for name in ("rouge_l_recall", "rouge_l_f1")}
-        return {"paraphrase_nll": nll, **kept}
+        return said, {"paraphrase_nll": nll, **kept}
 
     def _predictions(self, view: Edits, seen: Seen) -> list[tuple[float, torch.Tensor]]:
         """The loss, and the most probable token at each place, of unrelated answers and of texts."""

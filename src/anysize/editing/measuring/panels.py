@@ -27,7 +27,11 @@ _STYLE = """.paid { overflow-x: auto; } .paid table { border-collapse: collapse;
 .edit dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .35rem .9rem; }
 .edit dt { color: var(--soft); } .edit dd { margin: 0; overflow-wrap: anywhere; }
 .edit mark { background: color-mix(in srgb, var(--accent) 16%, transparent); color: inherit; border-radius: 3px; }
-@media (max-width: 520px) { .edit dl { grid-template-columns: 1fr; gap: .1rem; } .edit dd { margin-bottom: .5rem; } }"""
+@media (max-width: 520px) {
+  .paid table { font-size: .8rem; } .paid th, .paid td { padding: .25rem .3rem; white-space: normal; }
+  .paid td:first-child { white-space: normal; }
+  .edit dl { grid-template-columns: 1fr; gap: .1rem; } .edit dd { margin-bottom: .5rem; }
+}"""
 
 
 def locality(model: Any, data: Data, frontier: Frontier) -> Panel | None:

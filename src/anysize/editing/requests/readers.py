@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def read(source: Any) -> Data:
         return read_any(source)
     notes: list[str] = []
     name = path.name.removesuffix(".gz")
-    return data_from_rows(Path(name).stem, _ours(rows_of(path, notes)), str(path), notes)
+    data = data_from_rows(Path(name).stem, _ours(rows_of(path, notes)), str(path))
+    return replace(data, notes=tuple(notes))  # all its columns are known here, whatever else is said of them
 
 
 def _ours(rows: Iterator[Row]) -> Iterator[Row]:

@@ -52,16 +52,28 @@ def as_tokens(given: Any, grid: Any = None) -> tuple[torch.Tensor, Grid]:
 
     Raises `DataError` for another shape, values that are not finite, or tokens that are no such grid.
     """
-    held = given.detach() if isinstance(given, torch.Tensor) else torch.from_numpy(np.array(given, np.float32))
+    try:
+        with np.errstate(over="ignore"):
+            held = given.detach().cpu() if isinstance(given, torch.Tensor) else torch.from_numpy(_numbers(given))
+        held = held.float()
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # no numbers, rows of two widths, no values at all
+        raise DataError(f"patch tokens are {shown(given)}; expected numbers, (pictures, tokens, width)") from None
     if held.dim() == 4:
         grid = Grid.of(tuple(held.shape[1:3]) if grid is None else grid, held.shape[1] * held.shape[2])
         held = held.flatten(1, 2)
     if held.dim() != 3 or not held.numel():
         raise DataError(f"patch tokens are {shown(given)}; expected (pictures, tokens, width)")
-    held = held.float()
     if not torch.isfinite(held).all():
         raise DataError("the patch tokens hold NaN or infinite values; leave out those pictures")
     return held, Grid.of(grid, held.shape[1])
+
+
+def _numbers(given: Any) -> np.ndarray:
+    """As float32. Raises `TypeError` for what is no number, of which float32 would be made all the same."""
+    held = np.asarray(given)
+    if held.dtype.kind not in "fiu" or np.ma.is_masked(given):
+        raise TypeError
+    return np.array(held, np.float32)
 
 
 class Moments:
@@ -121,9 +133,12 @@ def spatial_entropy(assignments: Any, grid: Any = None) -> float:
     `assignments` is (n, tokens) whole numbers, the cluster of each patch. 0: every cluster keeps to one cell; 1: to
     none. The name is in Franca's README, which has no code for it; the definition is ours. Raises `DataError`.
     """
-    held = np.asarray(assignments)
+    try:
+        held = np.asarray(assignments)
+    except (TypeError, ValueError, RuntimeError):  # rows of two widths, a tensor without values
+        raise DataError(f"assignments are {shown(assignments)}; expected whole numbers, (pictures, tokens)") from None
     held = held.reshape(len(held), -1) if held.ndim == 3 else held
-    if held.ndim != 2 or held.dtype.kind not in "iu" or not held.size:
+    if held.ndim != 2 or held.dtype.kind not in "iu" or not held.size or np.ma.is_masked(assignments):
         raise DataError(f"assignments are {shown(assignments)}; expected whole numbers, (pictures, tokens)")
     cells = held.shape[1]
     Grid.of(grid, cells)
