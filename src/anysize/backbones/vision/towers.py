@@ -217,7 +217,7 @@ def library_of(name: str) -> Any:
         found = importlib.import_module(name)
         importlib.import_module(f"{name}.{'data' if name == 'timm' else 'models'}")
     except ImportError:
-        raise AnysizeError(f'{name} is not installed; pip install "anysize[vision]"') from None
+        raise AnysizeError(f'{name} is not installed; pip install "anysize[timm]"') from None
     except RuntimeError as error:  # torchvision that was built for another torch
         raise AnysizeError(
             f"{name} cannot be loaded beside this torch ({error}); install the one made for it"
