@@ -91,7 +91,7 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored() -> None:
 
 
 def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
-    """Before that the interpreter itself starts, for as long as a busy machine makes it, and no word of ours is heard."""
+    """Before that the interpreter itself starts, on a busy machine for long, and no word of ours is heard."""
     listens = 1 << (signal.SIGTERM - 1)
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None and status.exists():
