@@ -147,8 +147,10 @@ def written(task: Task, folder: Path) -> dict[str, Any]:
     """What Whisper writes down by its own decoder, with digits as words."""
     from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
+    from anysize.backbones.huggingface import pretrained
+
     model = WhisperForConditionalGeneration.from_pretrained(folder).eval()
-    tokens, prepare = AutoTokenizer.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
+    tokens, prepare = pretrained(AutoTokenizer, folder), pretrained(AutoFeatureExtractor, folder)
     said = []
     for clip in task.test:
         features = prepare(clip.audio, sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)

@@ -49,6 +49,10 @@ def asked_of(kind):
     parts = [{"text": "how many red"}, {"image": url}]
     if kind in ("classifier", "sae"):
         return ROWS[:2].tolist(), ROWS[:2]
+    if kind == "image-encoder":
+        from anysize.core.data.records import Items
+
+        return [{"image": url}], Items(["0"], [picture], "image")
     if kind in ("vlm", "interleaved"):
         from anysize.core.data.records import Items
 

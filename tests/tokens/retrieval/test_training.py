@@ -132,7 +132,7 @@ def test_a_folder_of_segments_is_read_with_its_judgements_by_id(howto):
 
 def test_a_missing_picture_is_told_by_line(howto, tmp_path):
     (tmp_path / "docs.jsonl").write_text((howto / "docs.jsonl").read_text())
-    with pytest.raises(DataError, match=r"docs.jsonl.*there is no file 'images/19.png'"):
+    with pytest.raises(DataError, match=r"20 of 20 files are not there: 'images/19.png' \(.*docs.jsonl line 1\)"):
         read(tmp_path)
 
 

@@ -71,7 +71,8 @@ class Run:
         if self.out is not None and self.out.suffix:
             check_file(self.out)
         named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm", "before")
-        options = {name: getattr(self, name) for name in named if getattr(self, name) not in (None, [], False)}
+        given = {name: getattr(self, name) for name in named}
+        options = {name: value for name, value in given.items() if not (value is None or value is False or value == [])}
         running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
         tell(running.inputs.notes)
         if self.out is None:
