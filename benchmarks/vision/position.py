@@ -67,7 +67,7 @@ def loaded(o: Any) -> dict[str, Any]:
     """Features of all three sets, kept in a file."""
     file = o.cache / f"features-{SIDE}.pt"
     if file.exists():
-        return dict(torch.load(file))
+        return dict(torch.load(file, weights_only=True))
     net = open_tower(tower(o.wheels, o.cache, SIDE))
     net.side = SIDE
     _, natural = pictures(
