@@ -118,7 +118,7 @@ def linked(
     coder.idf.copy_(torch.from_numpy(np.asarray(Ngrams(3, 5, LEXICAL).learn(names.texts).idf)))
     if kept is not None and kept.exists():
         with refused_as_damaged(f"{kept} holds no encoder"), safe_open(kept, "pt") as file:
-            encoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            encoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
             coder.about["losses"] = json.loads(file.metadata()["losses"])
     else:
         losses = _learn(method, encoder, learnt_from, dictionary, backbone)

@@ -180,7 +180,7 @@ def mapping(path: Path) -> dict[str, str]:
     """A YAML file of one mapping. Raises `DataError` for another, or one that has a key twice, naming its lines."""
     import yaml
 
-    class Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
+    class Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]  # either
         """Keeps every scalar as it is written."""
 
     try:

@@ -64,7 +64,7 @@ def takes(**kinds: Kind) -> Callable[[F], F]:
                     bound.arguments[name] = expect(bound.arguments[name], kind, f"{called}: {name}")
             return function(*bound.args, **bound.kwargs)
 
-        return checked  # type: ignore[return-value]
+        return checked  # type: ignore[return-value]  # wraps keeps the signature
 
     return decorate
 

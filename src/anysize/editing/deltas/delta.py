@@ -123,7 +123,7 @@ class Delta:
         with refused_as_damaged(f"{file} cannot be read as edits"):
             with safe_open(str(file), framework="pt") as opened:
                 said = json.loads((opened.metadata() or {})[_SAID])
-                held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
             parts: dict[str, dict[str, Any]] = {}
             for name, value in held.items():
                 weight, _, part = name.rpartition("|")
