@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anysize as az
 from anysize.beams.channels.channels import Channels, channels_of
@@ -30,7 +31,11 @@ def learnt_and_held(scenario: str, seed: int, cache: Path) -> tuple[Channels, Ch
     return links(scenario, 100 + seed, LEARNT, cache), links(scenario, 200 + seed, HELD, cache)
 
 
-def gap(view: object, channels: Channels) -> float:
-    """The mean over links of the gain of the beam that each takes, in dB above (so below 0) its own best beam."""
-    swept = view.sweep(channels)  # type: ignore[attr-defined]  # a book, a tree or an encoder
+def gap(view: Any, channels: Channels) -> float:
+    """
+    How far the beams that links take from a book, a tree or an encoder lie from their own best, in dB.
+
+    The mean over links, below 0.
+    """
+    swept = view.sweep(channels)
     return float((decibels(swept.gain) - decibels(channels.bound)).mean())

@@ -61,12 +61,12 @@ class Tower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> Seen:
         """A vector and patches of each picture (n, 3, rows, columns)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it looks at pictures")
 
     @classmethod
     def made(cls, spec: Mapping[str, Any]) -> Tower:
         """One without weights. Raises `CheckpointError` for what the library does not know."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{cls.__name__} does not say how it is made")
 
     def _split(self, tokens: torch.Tensor, pixels: torch.Tensor, patch: int) -> Seen:
         """Tokens (n, class and registers and patches, width), of patches of so many pixels."""

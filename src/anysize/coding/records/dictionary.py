@@ -180,11 +180,9 @@ def mapping(path: Path) -> dict[str, str]:
     """A YAML file of one mapping. Raises `DataError` for another, or one that has a key twice, naming its lines."""
     import yaml
 
-    class Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]  # either
-        """Keeps every scalar as it is written."""
-
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one is there where PyYAML was built with libyaml
     try:
-        root: Any = yaml.compose(path.read_text("utf-8-sig"), Loader)
+        root: Any = yaml.compose(path.read_text("utf-8-sig"), loader)  # nodes: every scalar stays as it is written
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(root, yaml.MappingNode):

@@ -72,7 +72,7 @@ class Evaluator:
 
     def accepts(self, data: Data) -> bool:
         """Whether these data suffice to measure by."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say which data suffice")
 
     def arms(self, model: NestedModel, sizes: Sequence[Size]) -> Mapping[str, Sequence[Any]]:
         """Arms of its own beside the model's: a name -> its views. None, unless an option asks for them."""
@@ -84,8 +84,8 @@ class Evaluator:
 
         Raises `DataError` where these data offer nothing.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say what it measures on")
 
     def score(self, view: Any, task: Task) -> Scores:
         """What a view, a model at one of its sizes, achieves."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it scores")
