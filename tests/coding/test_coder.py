@@ -194,7 +194,10 @@ def test_multi_similarity_and_coarse_prefixes_learn_too(clinic, method):
         assert made.link(["хронический холецистит"], 1)[0][0][0] == "K81.1"
 
 
-def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_coder(clinic, method, coder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("altered", [False, True], ids=["as it was left", "altered meanwhile"])
+def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_coder(
+    altered, clinic, method, coder, tmp_path, monkeypatch
+):
     made: list[str] = []
     whole = fit._made
 
@@ -208,12 +211,17 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_coder(clinic, metho
     with pytest.raises(KeyboardInterrupt):
         az.fit(read_folder(clinic), method=method, out=tmp_path / "coder")
     assert made == ["whole", "fold-0"]
+    if altered:  # what was kept is learnt again, not read
+        (kept,) = (tmp_path / "coder.partial").rglob("whole/encoder.safetensors")
+        content = bytearray(kept.read_bytes())
+        content[-1] ^= 1
+        kept.write_bytes(content)
     trained = []
     monkeypatch.setattr(fit, "_made", whole)
     for name in ("_learn", "CRFDetector"):
         monkeypatch.setattr(fit, name, _counted(getattr(fit, name), name, trained))
     again = az.fit(read_folder(clinic), method=method, out=tmp_path / "coder", resume=True)
-    assert trained == ["_learn", "CRFDetector.fit"]  # of the second fold alone
+    assert trained == ["_learn"] * altered + ["_learn", "CRFDetector.fit"]  # of the second fold alone
     for name, value in coder.saved_state().items():
         assert (again.saved_state()[name] == value).all(), name
     assert again.about["folds"] == coder.about["folds"]

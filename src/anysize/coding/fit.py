@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from anysize.backbones.sentence import Encoder
@@ -30,8 +29,10 @@ from anysize.coding.records.dictionary import LEVELS, CodeDictionary
 from anysize.coding.records.documents import Document, Span, trimmed
 from anysize.coding.scoring.counts import Counts
 from anysize.core.data.data import Data
-from anysize.core.errors import DataError, refused_as_damaged
-from anysize.core.files import new_directory, write_bytes
+from anysize.core.digests import is_sealed, write_sealed
+from anysize.core.errors import DataError
+from anysize.core.files import new_directory
+from anysize.core.model.checkpoint import tensors_of
 from anysize.core.scratch import temporary_folder
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.verbs.unfinished import RUN
@@ -116,16 +117,16 @@ def linked(
     coder = Coder(Nesting(dims=dims, candidates=method.candidates), encoder, settings)
     coder.names, coder.dictionary, coder.backbone = names, dictionary, backbone
     coder.idf.copy_(torch.from_numpy(np.asarray(Ngrams(3, 5, LEXICAL).learn(names.texts).idf)))
-    if kept is not None and kept.exists():
-        with refused_as_damaged(f"{kept} holds no encoder"), safe_open(kept, "pt") as file:
-            encoder.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
-            coder.about["losses"] = json.loads(file.metadata()["losses"])
+    if kept is not None and is_sealed(kept):
+        state, words = tensors_of(kept)
+        encoder.load_state_dict(state)
+        coder.about["losses"] = json.loads(words["losses"])
     else:
         losses = _learn(method, encoder, learnt_from, dictionary, backbone)
         coder.about["losses"] = [round(one, 4) for one in losses]
         if kept is not None:
             state = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-            write_bytes(kept, save(state, {"losses": json.dumps(coder.about["losses"])}))
+            write_sealed(kept, save(state, {"losses": json.dumps(coder.about["losses"])}))
     names.keep(coder.vectors(names.texts), dims)
     return coder
 
@@ -168,12 +169,12 @@ def _judged(method: ICD, coder: Coder, documents: Sequence[Document], workdir: P
     parts = []
     for fold, mine in enumerate(folds):
         file = workdir / f"fold-{fold}.npz"
-        if not file.exists():
+        if not is_sealed(file):
             rest = [documents[row] for row in np.sort(np.concatenate([one for one in folds if one is not mine]))]
             other = _made(method, rest, coder.dictionary, coder.backbone, workdir / f"fold-{fold}")
             content = io.BytesIO()
             np.savez(content, **_known(other, [documents[row] for row in mine]))
-            write_bytes(file, content.getvalue())
+            write_sealed(file, content.getvalue())
         with np.load(file, allow_pickle=False) as held:
             parts.append({name: held[name] for name in held.files})
     asked = [documents[row] for row in order]

@@ -12,8 +12,9 @@ from anysize.core.data.data import Data
 from anysize.core.data.read import read
 from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError
+from anysize.core.model.checkpoint import tensors_of
 from anysize.core.progress import bar
-from anysize.editing.deltas.changes import Change, change_of, joined
+from anysize.editing.deltas.changes import Change, changes_of, joined, stored
 from anysize.editing.deltas.delta import Delta
 from anysize.editing.editor import Editor, Plan
 from anysize.editing.methods import MuKE
@@ -80,9 +81,7 @@ def _made(
     change = editor.write([plan], lm, [one.encoded for one in plans]) if editor.method.sequential else {}
     from safetensors.torch import save
 
-    tensors = {
-        f"{name}|{part}": value.contiguous() for name, one in change.items() for part, value in one.tensors().items()
-    }
+    tensors = stored(change)
     said: dict[str, Any] = {"bounds": plan.bounds, "seconds": plan.seconds}
     if plan.found is not None:
         tensors |= {"shifts": plan.found.shifts, "states": plan.found.states.contiguous()}
@@ -95,18 +94,11 @@ def _kept(file: Path, editor: Editor, request: EditRequest) -> tuple[Plan, dict[
     """What `_made` kept, if it is whole."""
     if not is_sealed(file):
         return None
-    from safetensors import safe_open
-
-    with safe_open(str(file), framework="pt") as opened:
-        said = json.loads(opened.metadata()["plan"])
-        held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    held, words = tensors_of(file)
+    said = json.loads(words["plan"])
     found = None
     if "shifts" in held:
         shifts, states = held.pop("shifts"), held.pop("states")
         found = Found(said["places"], said["bounds"], shifts, states, said["nll"], said["steps"], said["affinities"])
-    parts: dict[str, dict[str, Any]] = {}
-    for name, value in held.items():
-        weight, _, part = name.rpartition("|")
-        parts.setdefault(weight, {})[part] = value
     plan = Plan(request, editor.prompting.encode(request), said["bounds"], found, said["seconds"])
-    return plan, {name: change_of(one) for name, one in parts.items()}
+    return plan, changes_of(held)

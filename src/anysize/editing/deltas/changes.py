@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -75,6 +75,21 @@ Change = LowRank | Whole
 def change_of(tensors: dict[str, Any]) -> Change:
     """What `tensors` gave. Raises `KeyError` for anything else."""
     return Whole(tensors["steps"]) if "steps" in tensors else LowRank(tensors["left"], tensors["right"])
+
+
+def stored(changes: Mapping[str, Change]) -> dict[str, torch.Tensor]:
+    """The changes of several weights as one flat mapping, by weight and part."""
+    parts = ((name, part, value) for name, one in changes.items() for part, value in one.tensors().items())
+    return {f"{name}|{part}": value.contiguous() for name, part, value in parts}
+
+
+def changes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Change]:
+    """What `stored` gave, by weight. Raises `KeyError` for anything else."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        weight, _, part = name.rpartition("|")
+        parts.setdefault(weight, {})[part] = value
+    return {name: change_of(found) for name, found in parts.items()}
 
 
 def joined(changes: Sequence[Change]) -> Change:

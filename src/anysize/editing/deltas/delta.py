@@ -21,8 +21,8 @@ from anysize.backbones.twins import with_weights
 from anysize.core.arguments import PATH, TEXT, instance, many, takes, whole
 from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
 from anysize.core.files import write_bytes
-from anysize.core.model.checkpoint import raw_bytes
-from anysize.editing.deltas.changes import Change, change_of, joined
+from anysize.core.model.checkpoint import raw_bytes, tensors_of
+from anysize.editing.deltas.changes import Change, changes_of, joined, stored
 from anysize.editing.requests.request import EditRequest, check_together
 
 _SAID = "anysize.delta"
@@ -103,33 +103,21 @@ class Delta:
         """Write it as one safetensors file, in one step."""
         from safetensors.torch import save
 
-        held = {
-            f"{name}|{part}": value.contiguous()
-            for name, one in self.changes.items()
-            for part, value in one.tensors().items()
-        }
         said = {"base": self.base, "requests": [one.to_json() for one in self.requests]}
-        write_bytes(Path(path), save(held, {_SAID: json.dumps(said, ensure_ascii=False)}))
+        write_bytes(Path(path), save(stored(self.changes), {_SAID: json.dumps(said, ensure_ascii=False)}))
 
     @classmethod
     @takes(path=PATH)
     def load(cls, path: str | os.PathLike[str]) -> Delta:
         """What `save` wrote. Raises `CheckpointError` for anything else."""
-        from safetensors import safe_open
-
         file = Path(path)
         if not file.is_file():
             raise CheckpointError(f"{file} does not exist; expected a file of edits")
         with refused_as_damaged(f"{file} cannot be read as edits"):
-            with safe_open(str(file), framework="pt") as opened:
-                said = json.loads((opened.metadata() or {})[_SAID])
-                held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-            parts: dict[str, dict[str, Any]] = {}
-            for name, value in held.items():
-                weight, _, part = name.rpartition("|")
-                parts.setdefault(weight, {})[part] = value
+            held, words = tensors_of(file)
+            said = json.loads(words[_SAID])
             requests = tuple(EditRequest.from_json(one) for one in said["requests"])
-            return cls({name: change_of(found) for name, found in parts.items()}, requests, str(said["base"]))
+            return cls(changes_of(held), requests, str(said["base"]))
 
 
 @dataclass

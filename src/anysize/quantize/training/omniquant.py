@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
 from anysize.core.errors import AnysizeError, CheckpointError
 from anysize.core.files import write_bytes
-from anysize.core.model.checkpoint import raw_bytes
+from anysize.core.model.checkpoint import raw_bytes, tensors_of
 from anysize.core.progress import each
 from anysize.core.sides import SidedTexts
 from anysize.quantize.codes.running import running_as_floats, running_at
@@ -231,9 +230,8 @@ def _digest(state: Mapping[str, torch.Tensor]) -> str:
 
 def _restore(file: Path, parts: dict[str, FakeQuantLinear]) -> float:
     try:
-        with safe_open(file, framework="pt") as opened:
-            said = (opened.metadata() or {}).get(_DIGEST)
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (an open file is no mapping)
+        state, words = tensors_of(file)
+        said = words.get(_DIGEST)
         if said is not None and said != _digest(state):
             raise ValueError("it was altered")
         for name, part in parts.items():

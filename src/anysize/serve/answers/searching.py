@@ -10,13 +10,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from anysize.core.errors import AnysizeError, nearest
+from anysize.core.errors import AnysizeError
 from anysize.search import Stage
 from anysize.serve.answers.embeddings import parts_of, vectors_of
 from anysize.serve.held.errors import Refused
 from anysize.serve.held.given import texts_of
 from anysize.serve.held.house import House
-from anysize.serve.held.indexed import Asked, Indexed
+from anysize.serve.held.indexed import Asked
 from anysize.serve.held.limits import json_of
 from anysize.serve.held.wire import Field, checked
 
@@ -39,7 +39,7 @@ FIELDS = (
 async def search(house: House, request: Request, arrived: float) -> Response:
     """The nearest items."""
     asked = checked(FIELDS, await json_of(request, house.settings.max_body), lenient=house.settings.lenient)
-    indexed = index_of(house, asked.get("index"))
+    indexed = house.index(asked.get("index"))
     named = [name for name in ("query", "queries", "vector", "vectors") if name in asked]
     if len(named) != 1:
         raise Refused(400, "missing", "give one of query, queries, vector or vectors", "query")
@@ -66,22 +66,10 @@ async def indexes(house: House, request: Request, arrived: float) -> Response:
 
 async def refresh(house: House, request: Request, arrived: float) -> Response:
     """Take an index's newest generation now."""
-    indexed = index_of(house, request.path_params["name"])
+    indexed = house.index(request.path_params["name"])
     changed = await asyncio.to_thread(indexed.refresh)
     content = {"index": indexed.name, "generation": indexed.index.manifest.generation, "changed": changed}
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-def index_of(house: House, name: Any) -> Indexed:
-    """The index of a name; of none, the only one. Raises `Refused`, naming the nearest there is."""
-    if name is None and len(house.indexes) == 1:
-        return next(iter(house.indexes.values()))
-    if name is None:
-        raise Refused(400, "missing", f"index is missing; there are: {', '.join(house.indexes)}", "index")
-    if not isinstance(name, str) or name not in house.indexes:
-        said = f"there is no index {str(name)[:80]!r}; {nearest(str(name), house.indexes)}"
-        raise Refused(404, "index_not_found", said, "index")
-    return house.indexes[name]
 
 
 def _queries(given: Any, name: str) -> tuple[list[Any], int]:

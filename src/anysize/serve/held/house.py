@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anysize.core.errors import AnysizeError, nearest
 from anysize.core.frontier.frontier import Frontier
@@ -21,6 +22,7 @@ from anysize.serve.held.metrics import Metrics
 from anysize.serve.held.served import Served
 from anysize.serve.held.settings import Settings
 
+One = TypeVar("One")
 _NAME = re.compile(r"[\w.:/@+-]+=")
 
 
@@ -76,14 +78,11 @@ class House:
 
     def model(self, name: Any) -> Served:
         """The model of a name; of none, the only one. Raises `Refused`, naming the nearest there is."""
-        if name is None and len(self.models) == 1:
-            return next(iter(self.models.values()))
-        if name is None:
-            raise Refused(400, "missing", f"model is missing; there are: {', '.join(self.models)}", "model")
-        if not isinstance(name, str) or name not in self.models:
-            said = f"there is no model {str(name)[:80]!r}; {nearest(str(name), self.models)}"
-            raise Refused(404, "model_not_found", said, "model")
-        return self.models[name]
+        return _named(self.models, "model", name)
+
+    def index(self, name: Any) -> Indexed:
+        """The same of an index."""
+        return _named(self.indexes, "index", name)
 
     def without_paths(self, message: str) -> str:
         """A sentence in which things have their names, not their places."""
@@ -137,3 +136,14 @@ def named_path(target: str) -> tuple[str, Path]:
 def _made(manifest: Manifest, model: NestedModel) -> bool:
     """Whether a model made the vectors of an index."""
     return (manifest.model_fingerprint or "").startswith(model.fingerprint)
+
+
+def _named(held: Mapping[str, One], what: str, name: Any) -> One:
+    if name is None and len(held) == 1:
+        return next(iter(held.values()))
+    if name is None:
+        raise Refused(400, "missing", f"{what} is missing; there are: {', '.join(held)}", what)
+    if not isinstance(name, str) or name not in held:
+        said = f"there is no {what} {str(name)[:80]!r}; {nearest(str(name), held)}"
+        raise Refused(404, f"{what}_not_found", said, what)
+    return held[name]
