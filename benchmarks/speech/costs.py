@@ -9,7 +9,6 @@ SMOLLM2 is the folder that benchmarks/tokens/pretrained.py makes of SmolLM2-135M
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.training import transcript_loss
 from benchmarks.common import arguments, shown
 from benchmarks.evidence import write_row
+from benchmarks.timing import taking_turns
 
 PAPER = "MoME: Mixture of Matryoshka Experts for Audio-Visual Speech Recognition, arXiv 2510.04136"
 COMMAND = "python -m benchmarks.speech.costs --lm SMOLLM2"
@@ -35,13 +35,6 @@ DATA = "random frames and weights; SmolLM2-135M-Instruct's language model; proce
 EXPERTS, TOP, BOTTLENECK, WIDTH, TOKENS = 24, 4, 12, 576, 512
 RATES: dict[str, Any] = {"audio_rates": (4, 16), "video_rates": (2, 5)}
 SAID, SECONDS, REPEATS = 16, 10, 3
-
-
-def took(work: Callable[[], Any]) -> float:
-    """Processor seconds of one call."""
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
 
 
 def gathered(layer: MoMELayer, h: torch.Tensor, scale: Scale) -> torch.Tensor:
@@ -61,8 +54,8 @@ def gathered(layer: MoMELayer, h: torch.Tensor, scale: Scale) -> torch.Tensor:
     return found
 
 
-def experts() -> tuple[list[float], list[float]]:
-    """Processor seconds of forward and backward, dense under a mask, and gathered."""
+def experts() -> dict[str, list[float]]:
+    """Milliseconds of the processor for twenty times forward and backward, dense under a mask, and gathered."""
     torch.manual_seed(0)
     spec = {
         "experts": EXPERTS, "top_k": TOP, "normalize": False, "bottleneck": BOTTLENECK, "shared_experts": 1,
@@ -75,12 +68,11 @@ def experts() -> tuple[list[float], list[float]]:
         return layer(h[None], Pass(scale, None), balance=False, record=False)[0]
 
     torch.testing.assert_close(dense(), gathered(layer, h, scale), rtol=1e-4, atol=1e-5)
-    arms = [dense, lambda: gathered(layer, h, scale)]
-    found: list[list[float]] = [[], []]
-    for _ in range(REPEATS):
-        for each, arm in zip(found, arms, strict=True):
-            each.append(took(lambda arm=arm: [arm().sum().backward() for _ in range(20)]) / 20)  # type: ignore[misc]
-    return found[0], found[1]
+
+    def twenty(arm: Callable[[], torch.Tensor]) -> Callable[[], Any]:
+        return lambda: [arm().sum().backward() for _ in range(20)]
+
+    return taking_turns({"dense": twenty(dense), "gathered": twenty(lambda: gathered(layer, h, scale))}, REPEATS)
 
 
 def made(method: Rated, lm: Path) -> NestedSpeech:
@@ -104,38 +96,40 @@ def frames(clips: int, seconds: float) -> Heard:
     return Heard(["avsr"] * clips, {axis: list(rows) for axis, rows in made_.items()}, [seconds] * clips)
 
 
-def steps(lm: Path) -> tuple[list[float], list[float]]:
-    """Processor seconds of a training step, forward and backward, of MoME and of LoRA, four clips of 2 s at (4, 2)."""
-    methods: list[Rated] = [
-        MoME(**RATES, experts=EXPERTS - 1, top_k=TOP, shared_experts=1, bottleneck=BOTTLENECK),
-        MTSK(**RATES, strategy="ms", rank=64, alpha=8.0),
-    ]
-    models = [made(method, lm).train() for method in methods]
-    heard, said, found = frames(4, 2.0), ["one two three"] * 4, [list[float](), list[float]()]
-    for repeat in range(REPEATS + 1):
-        for each, model in zip(found, models, strict=True):
-            spent = took(lambda model=model: transcript_loss(model, heard, said, Scale(4, 2)).backward())  # type: ignore[misc]
-            if repeat:  # the first makes room
-                each.append(spent)
-    return found[0], found[1]
+def steps(lm: Path) -> dict[str, list[float]]:
+    """Milliseconds of the processor for a step of MoME and of LoRA, with backward: four clips of 2 s at (4, 2)."""
+    methods: dict[str, Rated] = {
+        "mome": MoME(**RATES, experts=EXPERTS - 1, top_k=TOP, shared_experts=1, bottleneck=BOTTLENECK),
+        "lora": MTSK(**RATES, strategy="ms", rank=64, alpha=8.0),
+    }
+    heard, said = frames(4, 2.0), ["one two three"] * 4
+
+    def step(method: Rated) -> Callable[[], Any]:
+        model = made(method, lm).train()
+        return lambda: transcript_loss(model, heard, said, Scale(4, 2)).backward()
+
+    return taking_turns({name: step(method) for name, method in methods.items()}, REPEATS)
 
 
 @torch.no_grad()
-def pairs(lm: Path) -> dict[str, dict[str, float]]:
+def pairs(lm: Path) -> dict[str, dict[str, list[float]]]:
     """Pair -> tokens and bytes of ten seconds of speech, and processor seconds to write so many tokens, a second."""
-    model, heard, found = made(MTSK(**RATES, strategy="ms"), lm).eval(), frames(1, SECONDS), {}
+    model, heard = made(MTSK(**RATES, strategy="ms"), lm).eval(), frames(1, SECONDS)
     model.lm.generation_config.min_new_tokens = SAID
-    for repeat in range(2):
-        for size in reversed(model.nesting):
-            view = model.at(size)
-            spent = took(lambda view=view: view.answers(heard, max_new_tokens=SAID))  # type: ignore[misc]
-            if repeat:
-                found[Scale.of(size, "avsr").name] = {
-                    "tokens": float(sum(view.tokens().values())),
-                    "megabytes": float(view.cost().bytes or 0) / 1e6,
-                    "real-time factor": spent / SECONDS,
-                }
-    return found
+    views = {Scale.of(size, "avsr").name: model.at(size) for size in reversed(model.nesting)}
+
+    def writing(view: NestedSpeech) -> Callable[[], Any]:
+        return lambda: view.answers(heard, max_new_tokens=SAID)
+
+    times = taking_turns({name: writing(view) for name, view in views.items()}, REPEATS)
+    return {
+        name: {
+            "tokens": [float(sum(view.tokens().values()))],
+            "megabytes": [float(view.cost().bytes or 0) / 1e6],
+            "real-time factor": [one / 1e3 / SECONDS for one in times[name]],
+        }
+        for name, view in views.items()
+    }
 
 
 def main() -> None:
@@ -143,8 +137,8 @@ def main() -> None:
     asked = arguments(__doc__, "lm").parse_args()
     torch.set_num_threads(1)
     common: dict[str, Any] = {"paper": PAPER, "data": DATA, "command": COMMAND}
-    dense, apart = experts()
-    ratio = np.array(dense) / np.array(apart)
+    found = experts()
+    ratio = np.array(found["dense"]) / np.array(found["gathered"])
     write_row(
         "mome-dense",
         claim=f"{EXPERTS} experts of {BOTTLENECK} as one dense bottleneck under a mask take at most half of the time "
@@ -152,40 +146,37 @@ def main() -> None:
         reported="no figure for the layer",
         arms=["dense", "gathered"],
         metric="milliseconds",
-        values={
-            "dense": {str(TOKENS): [1e3 * one for one in dense]},
-            "gathered": {str(TOKENS): [1e3 * one for one in apart]},
-        },
+        values={name: {str(TOKENS): [one / 20 for one in times]} for name, times in found.items()},
         outcome="won" if ratio.max() <= 0.5 else "lost",
         note=f"Dense over gathered: {shown(ratio)}; {TOKENS} tokens of width {WIDTH}, top {TOP}.",
         **common,
     )
-    mome, lora = steps(asked.lm)
-    ratio = np.array(mome) / np.array(lora)
+    found = steps(asked.lm)
+    ratio = np.array(found["mome"]) / np.array(found["lora"])
     write_row(
         "mome-step",
         claim="a training step of MoME, 23 experts and a shared one, takes at most 1.25 of the time of one with LoRA "
         "of rank 64 on q and v",
         reported="about 1.25",
         arms=["mome", "lora"],
-        metric="seconds",
-        values={"mome": {"audio4-video2": mome}, "lora": {"audio4-video2": lora}},
+        metric="milliseconds",
+        values={name: {"audio4-video2": times} for name, times in found.items()},
         outcome="won" if ratio.mean() <= 1.25 else "lost",
         note=f"MoME over LoRA: {shown(ratio)}; four clips of 2 s.",
         **common,
     )
-    found = pairs(asked.lm)
-    rich, poor = next(iter(found.values())), list(found.values())[-1]
-    factor = poor["real-time factor"] / rich["real-time factor"]
-    bytes_ = poor["megabytes"] / rich["megabytes"]
+    by_pair = pairs(asked.lm)
+    rich, poor = next(iter(by_pair.values())), list(by_pair.values())[-1]
+    factor = float(np.median(np.array(poor["real-time factor"]) / np.array(rich["real-time factor"])))
+    bytes_ = poor["megabytes"][0] / rich["megabytes"][0]
     write_row(
         "mtsk-costs",
         claim=f"from (4, 2) to (16, 5) keys and values of ten seconds of speech shrink to at most .4, and the time to "
         f"write {SAID} tokens, without the encoders, to at most .7",
         reported="257 to 88 tokens, 3.87 to 1.33 TFLOPs with 8B",
-        arms=list(next(iter(found.values()))),
+        arms=list(rich),
         metric="by pair",
-        values={name: {pair: [held[name]] for pair, held in found.items()} for name in rich},
+        values={name: {pair: held[name] for pair, held in by_pair.items()} for name in rich},
         outcome="won" if bytes_ <= 0.4 and factor <= 0.7 else "mixed" if bytes_ <= 0.4 or factor <= 0.7 else "lost",
         note=f"Bytes {bytes_:.3f}, time {factor:.3f}; the factor is in processor seconds of one thread a second of "
         "speech.",

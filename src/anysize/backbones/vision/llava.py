@@ -193,7 +193,7 @@ class VisionLanguage:
             raise AnysizeError(f"the pictures have {there} tokens, and the questions have room for {places}")
         if not kept:
             return None
-        return {"image": BaseModelOutputWithPooling(pooler_output=list(kept))}  # type: ignore[arg-type]  # a list a picture
+        return {"image": BaseModelOutputWithPooling(pooler_output=list(kept))}  # type: ignore[arg-type]  # a tensor for each picture
 
     # What it is made of
 
