@@ -37,6 +37,10 @@ def test_gain_is_drawn_where_it_lies(book, links, frontier):
         shares = 1 - (places[:, 1] - 12) / 200
         near = [np.abs(shares - (np.array(found) - low) / (high - low)).max() for found in gaps.values()]
         assert min(near) < 0.01
+    ticks = re.findall(r'y="([\d.]+)" text-anchor="end">(-?\d+)<', body)
+    assert len(ticks) > 2
+    for place, label in ticks:  # a whole number stands where it is, not where it was rounded from
+        assert high - (float(place) - 16) / 200 * (high - low) == pytest.approx(int(label), abs=0.1)
     assert panels.by_bits(book, links, az.measure(book, links, sizes=[az.Size(beams=2)], arms=[])) is None
 
 

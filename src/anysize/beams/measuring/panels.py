@@ -106,6 +106,11 @@ _SCRIPT = """
 """
 
 
+def _ticks(low: float, high: float) -> list[int]:
+    """About five whole numbers, spread from the first to the last between these values."""
+    return sorted({round(value) for value in np.linspace(np.ceil(low), np.floor(high), 5).tolist()})
+
+
 def _figure(charts: Sequence[str], caption: str) -> str:
     return f'<figure class="beams">{"".join(charts)}<figcaption>{escape(caption)}</figcaption></figure>'
 
@@ -121,13 +126,13 @@ def _chart(lines: dict[str, list[tuple[float, float]]], across: str, up: str) ->
         return _LEFT + wide * x, _TOP + tall * (1 - (point[1] - low) / max(high - low, 1e-9))
 
     parts, palette = [], colors(tuple(lines))
-    for value in np.linspace(low, high, 5):
+    for value in _ticks(low, high):
         y = place((left, value))[1]
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.0f}</text>')
-    for value in sorted(set(points[:, 0])) if len(set(points[:, 0])) < 9 else np.linspace(left, right, 5):
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>')
+    for value in _ticks(left, right):
         x = place((value, low))[0]
-        parts.append(f'<text x="{x:.1f}" y="{_HIGH - _LOW + 16}" text-anchor="middle">{value:.0f}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{_HIGH - _LOW + 16}" text-anchor="middle">{value}</text>')
     parts.append(f'<text x="{_LEFT + wide / 2:.0f}" y="{_HIGH - 4}" text-anchor="middle">{escape(across)}</text>')
     ends = sorted((place(found[-1])[1], arm) for arm, found in lines.items())
     for (_, arm), height in zip(ends, apart([end for end, _ in ends], 13), strict=True):
