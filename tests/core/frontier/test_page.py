@@ -113,7 +113,11 @@ def test_dots_stand_where_they_were_measured(frontier):
 
 @pytest.mark.parametrize("value", [0.0, -3.5, 1e-7, 123456.0])
 def test_one_record_of_any_value(value):
-    outline(Frontier((Record(Size(layers=2, dims=8), "only", {"m": value}, 32),), "m"))
+    frontier = Frontier((Record(Size(layers=2, dims=8), "only", {"m": value}, 32),), "m")
+    outline(frontier)
+    ticks = [float(one) for one in re.findall(r'text-anchor="end"[^>]*>([-\d.e+]+)</text>', page(frontier))]
+    assert min(ticks) <= value <= max(ticks)
+    assert max(ticks) - min(ticks) >= 0.1 * (abs(value) or 1)  # not a hair around it
 
 
 def test_to_html_writes_the_page(frontier, tmp_path):

@@ -125,7 +125,8 @@ class _Scale:
         values = [record.metrics[frontier.metric] for record in frontier.records]
         values += [end for record in frontier.arm(_drawn(frontier)) for end in record.intervals.get(self.metric, ())]
         self.low, self.wide = min(costs) - 0.12, max(max(costs) - min(costs), 0.5) + 0.24
-        self.step = _nice(max(max(values) - min(values), 1e-9) / 5)
+        apart = max(values) - min(values)
+        self.step = _nice((apart if apart > 1e-9 else abs(values[0]) or 1.0) / 5)  # all alike: ticks of their own size
         self.floor = math.floor(min(values) / self.step)
         self.ceiling = max(math.ceil(max(values) / self.step), self.floor + 1)
 
