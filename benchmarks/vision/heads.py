@@ -174,8 +174,8 @@ def main() -> None:
         f"{gap('prefix', 128)[0]:+.1f} at 128 (goal: at least -1). Projection, as in the released code: {said(other)} "
         "(goal: not above by two standard errors); full-width heads: "
         f"{said({size: gap('full', size) for size in DIMS[:2]})}; "
-        f"without a claim, the principal directions of one head: {said({size: gap('single, pca', size) for size in DIMS[:2]})}, "
-        "more than nesting brings. "
+        "without a claim, the principal directions of one head: "
+        f"{said({size: gap('single, pca', size) for size in DIMS[:2]})}. "
         "The third seed was added after two had been seen. Losses are averaged over sizes, and training is short "
         f"({o.steps} steps of {o.batch}).",
         command="python -m benchmarks.vision.heads --data DATA_DIR --cache CACHE",
