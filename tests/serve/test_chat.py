@@ -23,7 +23,7 @@ TEXT = sentences(1)[0]
 @pytest.fixture(scope="module")
 def client(kinds):
     house = House()
-    for name in ("causal-lm", "quantized-lm", "vlm", "encoder"):
+    for name in ("causal-lm", "quantized-lm", "edited-lm", "vlm", "encoder"):
         house.add(name, kinds(name))
     house.add("ear", tiny_speech(video=None, tasks=["asr"]))
     with running(house) as found:
@@ -41,7 +41,9 @@ def events(answer):
     return [json.loads(line[6:]) for line in lines[:-1]]
 
 
-@pytest.mark.parametrize(("model", "size"), [("causal-lm", {}), ("quantized-lm", {"bits": 2})])
+@pytest.mark.parametrize(
+    ("model", "size"), [("causal-lm", {}), ("quantized-lm", {"bits": 2}), ("edited-lm", {"windows": 1})]
+)
 @pytest.mark.parametrize("options", [{}, {"temperature": 1.0, "seed": 3}])
 def test_whole_and_in_pieces_it_says_what_the_model_says(client, kinds, model, size, options):
     (expected,) = kinds(model).at(**size).run([TEXT], max_new_tokens=8, **options)

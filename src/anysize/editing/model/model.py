@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -188,6 +188,7 @@ class EditedLM(NestedModel):
         seed: int = 0,
         stop: Sequence[str] = (),
         batch_size: int = 8,
+        told: Callable[[str], None] | None = None,
         before: bool = False,
     ) -> list[Any]:
         """What it answers to each prompt; with `before`, ``{"edited": ..., "before": ...}`` of both models."""
@@ -195,7 +196,7 @@ class EditedLM(NestedModel):
             "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "stop": stop,
             "batch_size": batch_size,
         }  # fmt: skip
-        said = self.generate(items, **options)
+        said = self.generate(items, **options, told=told)
         if not before:
             return said
         plain = self.before().generate(items, **options)
