@@ -101,9 +101,8 @@ def row(table: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> Non
         + LOOKED,
         **COMMON,
     )
-    kinds = {kind: {str(size): [one[str(size)][kind] for one in table["mqt"]] for size in TOKENS} for kind in KINDS}
+    kinds, rise = by_kind(table["mqt"])
     fine = np.mean([one["16"]["which"] for one in table["single-16"]])
-    rise = {kind: np.array(found["16"]) - np.array(found["1"]) for kind, found in kinds.items()}
     write_row(
         "mqt-kinds",
         claim="questions about single cells gain at least .15 from 1 to 16 tokens, and more than three times as much "
@@ -121,6 +120,31 @@ def row(table: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> Non
     )
 
 
+def by_kind(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Kind of question -> accuracy at each number of tokens, a figure a seed; and how much it grows from 1 to 16."""
+    kinds = {kind: {str(size): [one[str(size)][kind] for one in runs] for size in TOKENS} for kind in KINDS}
+    return kinds, {kind: np.array(found["16"]) - np.array(found["1"]) for kind, found in kinds.items()}
+
+
+def counting(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> None:
+    """The second way by kind: the finest question that was learnt at all, of the model that learns all budgets."""
+    kinds, rise = by_kind(runs)
+    write_row(
+        "mqt-kinds-counting",
+        claim="of the query transformer that learns all budgets at each step, questions how many gain at least .15 from "
+        "1 to 16 tokens, and more than three times as much as the question how full the picture is",
+        reported="2 tokens lose 3 % on ScienceQA and 6 % on MMMU, and 16 on VQAv2 (points, from 576)",
+        arms=["mqt, all budgets"],
+        values=kinds,
+        outcome="won" if rise["many"].mean() >= 0.15 and rise["many"].mean() > 3 * rise["full"].mean() else "lost",
+        note="From 1 to 16 tokens: "
+        + "; ".join(f"{kind} {shown(one)}" for kind, one in rise.items())
+        + ". Claimed after mqt-kinds had been seen, where counts of the other arm did so, and after these runs, whose "
+        "figures by kind had not been looked at." + LOOKED,
+        **COMMON,
+    )
+
+
 def main() -> None:
     """Run what is missing and write the rows."""
     asked = arguments(__doc__, "cache", seeds=3).parse_args()
@@ -130,6 +154,7 @@ def main() -> None:
     one_model(
         "mqt-all-budgets", "all", "at all five budgets at each step, as often as five models of one budget", table
     )
+    counting(table["all"])
 
 
 if __name__ == "__main__":
