@@ -131,8 +131,8 @@ def counting(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> None:
     kinds, rise = by_kind(runs)
     write_row(
         "mqt-kinds-counting",
-        claim="of the query transformer that learns all budgets at each step, questions how many gain at least .15 from "
-        "1 to 16 tokens, and more than three times as much as the question how full the picture is",
+        claim="of the query transformer that learns all budgets at each step, questions how many gain at least .15 "
+        "from 1 to 16 tokens, and more than three times as much as the question how full the picture is",
         reported="2 tokens lose 3 % on ScienceQA and 6 % on MMMU, and 16 on VQAv2 (points, from 576)",
         arms=["mqt, all budgets"],
         values=kinds,
