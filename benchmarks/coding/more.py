@@ -250,7 +250,7 @@ def rows(folder: Path, cache: Path, seeds: int, model: Path | None, from_text: b
         f"{rates['names by 16, then 256'] / rates['names by all of 256']:.2f} times as fast as by all; whole "
         f"linking {rates['linked at 256'] / rates['scikit-learn']:.2f} times as fast as scikit-learn; the index has "
         f"{timed['bytes'] / 1e6:.0f} MB; fitting the linker took {timed['seconds']:.0f} s.",
-        **common,
+        **{**common, "data": f"{DATA}; one run"},
     )  # fmt: skip
     labels_row(folder, cache, seeds, common)
     if model is not None:
