@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def main() -> None:
     texts, house = texts_of(400), House()
     with tempfile.TemporaryDirectory() as folder:
         house.open(str(model(Path(folder))))
-    mine = house.models["mine"].model
+    mine: Any = house.models["mine"].model
     loop, client = asyncio.new_event_loop(), Client()
     with running(Server(house)) as port:
 
@@ -86,8 +87,8 @@ def main() -> None:
         arms=["http", "python"], metric="wall time, medians of turns", values={"overhead": values, "ms": middle},
         outcome="won" if all(goals) else "mixed" if any(goals) else "lost",
         note=f"32 texts take {values['times at 32 texts']} times, one text {more:.2f} ms more, at a load of "
-        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. A first measurement of an earlier version, under a load of "
-        "20, had .741 times and 65.3 ms: each hand-over between threads waited behind other work.",
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. A first measurement of an earlier version, under a load "
+        "of 20, had .741 times and 65.3 ms: each hand-over between threads waited behind other work.",
         paper="none: a property of ours", reported="not reported",
         command=COMMAND if options.rounds == 60 else f"{COMMAND} --rounds {options.rounds}",
         data="400 beginnings of documentation strings, 3 to 48 words",
