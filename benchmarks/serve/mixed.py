@@ -9,7 +9,9 @@ after each fifth of the requests, so that whatever else the machine does falls o
 these five. Peers: infinity-emb in an environment of its own (it runs all layers, and cuts to `dimensions`), a plain
 FastAPI app over sentence-transformers with a lock, and six processes of this server, one for each size.
 
-A first measurement, with 30 requests, other clients and under a load of 20, had the plain app as its only peer.
+A first measurement, with 30 requests, other clients and under a load of 20, had the plain app as its only peer. A
+second one by this program, at a load of 8, had .67 times infinity's texts at 1 client with sizes mixed and .78 at one
+size (1.85 and 1.4 at 8 clients, 2.56 and 2.11 at 64): the server ran without uvloop, which the peers had. It has it now.
 
     python -m benchmarks.serve.mixed --infinity path/to/infinity_emb
 """
