@@ -76,6 +76,7 @@ def overload(mine: Path, seconds: float) -> dict[str, Any]:
         asked = [asked_of("anysize", port, one) for one in distinct]
         expected = asyncio.run(_alone(asked))
         before = ask_all(asked, 8)
+        assert before.statuses == {200: len(asked)}, before.statuses
         capacity = len(asked) / before.seconds
         found, wrong = asyncio.run(_flood(asked, expected, TIMES * capacity, seconds))
         assert process.poll() is None, "the server ended"
