@@ -215,8 +215,9 @@ def _size_names(frontier: Records, scale: _Scale) -> list[str]:
         word = size.bare if len(size) == 1 else str(size)
         if scale.x(cost) <= edge - max(44, 7.5 * len(word)):
             edge = scale.x(cost)
-            parts.append(_text(edge, _HEIGHT - _BOTTOM + 24, word))
-            parts.append(_text(edge, _HEIGHT - _BOTTOM + 42, count(cost) + (" B" if scale.cost == "bytes" else "")))
+            inside = max(edge, 3.75 * len(word))  # a long name at the left end is not cut by the drawing's edge
+            parts.append(_text(inside, _HEIGHT - _BOTTOM + 24, word))
+            parts.append(_text(inside, _HEIGHT - _BOTTOM + 42, count(cost) + (" B" if scale.cost == "bytes" else "")))
     return parts
 
 
