@@ -23,9 +23,10 @@ from anysize.core.errors import AnysizeError
 from anysize.editing.deltas.changes import Change
 from anysize.editing.deltas.delta import Delta, fingerprint_of
 from anysize.editing.methods import MuKE
+from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest, check_together
-from anysize.editing.shifts.optimise import Found, Goal, fit_shifts
+from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix, block_at
 from anysize.editing.shifts.windows import Splitter, Target, windows
 from anysize.editing.writing.closed import Solving, write
@@ -33,26 +34,6 @@ from anysize.editing.writing.preserve import Preserved
 from anysize.editing.writing.projection import check_editable, projection
 from anysize.editing.writing.tuned import Tuning, fine_tune, unke
 from anysize.editing.writing.usual import PASSAGES, QUESTIONS
-
-
-@dataclass
-class Plan:
-    """One edit, before it is written."""
-
-    request: EditRequest
-    encoded: Encoded
-    bounds: list[int]
-    found: Found | None
-    """None where the answer is fine-tuned on, without shifts."""
-    seconds: float = 0.0
-
-    def record(self) -> dict[str, Any]:
-        """What a model says of how this edit was made."""
-        told: dict[str, Any] = {"id": self.request.id, "bounds": self.bounds, "seconds": round(self.seconds, 3)}
-        if self.found is not None:
-            rounded = [[round(one, 5) for one in row] for row in self.found.nll]
-            told |= {"injected_nll": rounded, "steps": self.found.steps, "affinities": self.found.affinities}
-        return told
 
 
 @dataclass
