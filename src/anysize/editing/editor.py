@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import torch
 
-from anysize.backbones.blocks import find_stack
 from anysize.backbones.causal import CausalLM
 from anysize.core.arguments import instance, many, takes
 from anysize.core.errors import AnysizeError
@@ -27,7 +26,7 @@ from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest, check_together
 from anysize.editing.shifts.optimise import Goal, fit_shifts
-from anysize.editing.shifts.suffix import Suffix, block_at
+from anysize.editing.shifts.suffix import Suffix, layers_of
 from anysize.editing.shifts.windows import Splitter, Target, windows
 from anysize.editing.writing.closed import Solving, write
 from anysize.editing.writing.preserve import Preserved
@@ -59,10 +58,8 @@ class Editor:
         if self.base.tokenizer is None:
             raise AnysizeError("editing needs the model's tokenizer; give it, or name the model by its folder")
         check_editable(self.lm)
-        depth = find_stack(self.lm).depth
-        self.layers = list(self.method.layers or (2 * depth // 5,))
+        self.layers = layers_of(self.lm, self.method.layers or ("40%",))
         for layer in self.layers:
-            block_at(self.lm, layer)
             if self.method.writer in ("memit", "alphaedit"):
                 projection(self.lm, layer, self.method.projection)
         places = getattr(self.lm.config, "max_position_embeddings", None)
