@@ -86,6 +86,9 @@ class MuKE(Method):
             raise AnysizeError("name at least one layer with layers, or leave it out")
         if self.sequential and self.writer in ("unke", "ft"):
             raise AnysizeError("edits are written one after the other in closed form alone: with memit or alphaedit")
+        for name in ("v_lr", "lr"):
+            if (getattr(self, name) or 0) > 1e4:
+                raise AnysizeError(f"{name.replace('_', '-')} is at most 10000; got {getattr(self, name)}")
         for name in ("v_weight_decay", "v_stop", "ft_stop"):
             if getattr(self, name) < 0:
                 raise AnysizeError(f"{name.replace('_', '-')} is at least 0; got {getattr(self, name)}")

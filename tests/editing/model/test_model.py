@@ -174,6 +174,16 @@ def test_layers_are_named_by_number_path_or_depth(folder):
     assert az.fit([FIRST.to_json()], method="muke", model=str(folder), layers=["25%"], v_steps=2).told["records"]
 
 
+def test_folders_that_cannot_be_edited_are_refused_before_they_are_loaded(model, folder, tmp_path):
+    model.save(tmp_path / "edited")
+    with pytest.raises(AnysizeError, match="is a model of anysize; make a checkpoint of it first"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path / "edited"))
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_8bit": True}}))
+    with pytest.raises(AnysizeError, match="this model is quantised [(]its configuration says so[)]"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path))
+
+
 def test_exports_are_an_ordinary_checkpoint_or_the_edits_alone(model, tmp_path):
     from transformers import AutoModelForCausalLM
 
@@ -201,7 +211,7 @@ def test_a_splitter_of_ones_own_cuts_the_target(folder):
 def test_what_cannot_be_asked_of_the_method_is_refused():
     for options, said in (
         ({"layers": ()}, "name at least one layer"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),
-        ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
+        ({"v_lr": 1e38}, "v-lr is at most 10000; got 1e[+]38"), ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
     ):  # fmt: skip
         with pytest.raises(AnysizeError, match=said):
             MuKE(**options)

@@ -35,6 +35,7 @@ def test_bad_requests_are_refused_in_words():
     for prompt, target, said in (
         ("", "x", "prompt is empty"),
         ("Who?", "  \n", "target_new is empty"),
+        ("Who?", 5, "target_new is 5; expected the text"),
         (f"Is it so: {TARGET}", TARGET, "holds the target"),
     ):
         with pytest.raises(DataError, match=said):
