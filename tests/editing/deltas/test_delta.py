@@ -85,7 +85,7 @@ def test_what_does_not_fit_together_is_refused():
 
 def test_a_file_that_is_none_is_refused(tmp_path):
     file = tmp_path / "edits.safetensors"
-    with pytest.raises(CheckpointError, match="there is no file .*; expected a file of edits"):
+    with pytest.raises(CheckpointError, match=r"there is no file .*; expected a file of edits"):
         Delta.load(file)
     for content in (b"", b"not edits at all", b"\x02\0\0\0\0\0\0\0{}"):
         file.write_bytes(content)

@@ -180,7 +180,7 @@ def test_folders_that_cannot_be_edited_are_refused_before_they_are_loaded(model,
         az.fit([FIRST.to_json()], method="muke", model=str(tmp_path / "edited"))
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_8bit": True}}))
-    with pytest.raises(AnysizeError, match="this model is quantised [(]its configuration says so[)]"):
+    with pytest.raises(AnysizeError, match=r"this model is quantised \(its configuration says so\)"):
         az.fit([FIRST.to_json()], method="muke", model=str(tmp_path))
 
 
@@ -211,7 +211,8 @@ def test_a_splitter_of_ones_own_cuts_the_target(folder):
 def test_what_cannot_be_asked_of_the_method_is_refused():
     for options, said in (
         ({"layers": ()}, "name at least one layer"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),
-        ({"v_lr": 1e38}, "v-lr is at most 10000; got 1e[+]38"), ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
+        ({"v_lr": 1e38}, "v-lr is at most 10000; got 1e"),
+        ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
     ):  # fmt: skip
         with pytest.raises(AnysizeError, match=said):
             MuKE(**options)

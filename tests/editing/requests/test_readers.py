@@ -57,7 +57,7 @@ def test_edits_in_memory_are_edits_too():
 def test_what_holds_no_edits_is_refused(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("")
-    with pytest.raises(DataError, match="a.jsonl is empty; expected the columns prompt and target_new"):
+    with pytest.raises(DataError, match=r"a\.jsonl is empty; expected the columns prompt and target_new"):
         read(file)
     for row, said in (
         ({"text": "x"}, "line 1 has the columns text; expected the columns prompt and target_new"),
