@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError
 from anysize.core.verbs.method import Method
@@ -79,6 +79,11 @@ class MuKE(Method):
     """Each edit is found in the model that holds those before it, not all in the unedited one."""
     chat: Literal["auto", "never"] = "auto"
     """Whether prompts go into the model's chat template, where it has one."""
+
+    def told(self, made: Any, out: str) -> str:
+        """Also which edits are left out, and why."""
+        left_out = made.about.get("left_out", {})
+        return "".join(f"left out: edit {one}: {why}\n" for one, why in left_out.items()) + super().told(made, out)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -86,6 +86,7 @@ def test_an_edit_that_diverges_is_left_out_whole_and_named(folder, edits, monkey
     made = az.fit(edits, method="muke", model=str(folder), **OPTIONS)
     assert [one.id for one in made.requests] == ["1"]
     assert made.about["left_out"] == {"0": "the loss of window 1 of 2 is nan"}
+    assert MuKE().told(made, "OUT").startswith("left out: edit 0: the loss of window 1 of 2 is nan\nOUT: ")
     alone = Editor(str(folder), MuKE(**OPTIONS)).delta([OTHER])
     for name, change in made.changes().items():
         torch.testing.assert_close(change.change(), alone.changes[name].change())
