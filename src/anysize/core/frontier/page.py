@@ -218,10 +218,11 @@ def _size_names(frontier: Records, scale: _Scale) -> list[str]:
         word = size.bare if len(size) == 1 else str(size)
         if scale.x(cost) <= edge - max(44, 7.5 * len(word)):
             edge = scale.x(cost)
-            parts.append(_text(edge, _HEIGHT - _BOTTOM + 24, word))
+            inside = max(edge, 3.75 * len(word))  # a long name at the left end is not cut by the drawing's edge
+            parts.append(_text(inside, _HEIGHT - _BOTTOM + 24, word))
             if scale.cost != SIZE:
                 unit = " B" if scale.cost == "bytes" else ""
-                parts.append(_text(edge, _HEIGHT - _BOTTOM + 42, count(cost) + unit))
+                parts.append(_text(inside, _HEIGHT - _BOTTOM + 42, count(cost) + unit))
     return parts
 
 
