@@ -142,7 +142,8 @@ def test_the_face_works_as_typed(home, tmp_path, anysize):
     delta = az.editing.Delta.load(tmp_path / "less" / "edits.safetensors")
     assert [one.id for one in delta.requests] == ["0"]
     anysize("cut", out, "--format", "delta", "--without", "9", "--out", tmp_path / "x").refused("there is no edit '9'")
-    assert "edits" in anysize("info", out).out
+    told = anysize("info", out, "--json").json
+    assert [told[name] for name in ("edits", "edit 0", "edit 1")] == [2, FIRST.prompt, OTHER.prompt]
 
 
 def test_answers_are_written_in_anyedits_keys(model, rows, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ClassVar, Self
 
 import torch
@@ -23,6 +24,8 @@ from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest
 
 AXIS = "windows"
+LISTED = 20
+"""Edits that a card of the model lists."""
 
 
 class Asked(CausalLM):
@@ -248,8 +251,11 @@ class EditedLM(NestedModel):
 
     @classmethod
     def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """How many edits, and the weights that they change."""
-        return {"edits": len(config["requests"]), "changes": ", ".join(config["changes"])}
+        """How many edits, the weights that they change, and the first edits by id."""
+        requests = config["requests"]
+        listed = {f"edit {one['id']}": shorten(one["prompt"], 70, placeholder=" ...") for one in requests[:LISTED]}
+        more = {"further edits": len(requests) - LISTED} if len(requests) > LISTED else {}
+        return {"edits": len(requests), "changes": ", ".join(config["changes"]), **listed, **more}
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """The changes are cut window by window."""
