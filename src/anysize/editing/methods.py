@@ -35,8 +35,9 @@ class MuKE(Method):
 
     model: str | None = None
     """The causal language model to edit: a folder or a hub name."""
-    layers: tuple[int, ...] | None = None
-    """Blocks to write to, the first of which is 0; shifts are found at the last of them. Default: two fifths deep."""
+    layers: tuple[int | str, ...] | None = None
+    """Blocks to write to; shifts are found at the last of them. By number from 0, by name (model.layers.5), or by depth
+    (40%). Default: 40%."""
     window: int = 20
     """Tokens of a window."""
     splitter: Literal["fixed", "sentence", "surprisal", "whole"] = "fixed"
@@ -83,8 +84,6 @@ class MuKE(Method):
         super().__post_init__()
         if self.layers is not None and not self.layers:
             raise AnysizeError("name at least one layer with layers, or leave it out")
-        if self.layers is not None and (min(self.layers) < 0 or list(self.layers) != sorted(set(self.layers))):
-            raise AnysizeError(f"layers rise from 0 on; got {','.join(map(str, self.layers))}")
         if self.sequential and self.writer in ("unke", "ft"):
             raise AnysizeError("edits are written one after the other in closed form alone: with memit or alphaedit")
         for name in ("v_weight_decay", "v_stop", "ft_stop"):

@@ -100,6 +100,21 @@ def test_the_page_tells_first_what_the_rest_pays(model, rows, frontier):
     )
 
 
+def test_an_edit_that_holds_for_its_own_prompt_alone_is_said_to(model, monkeypatch):
+    targets = {FIRST.prompt: FIRST.target_new, OTHER.prompt: OTHER.target_new, "And Ole?": OTHER.target_new}
+    monkeypatch.setattr(
+        type(model), "generate", lambda self, items, **options: [targets.get(one, "no words of it") for one in items]
+    )
+    asked = [
+        {**FIRST.to_json(), "rephrase_prompts": ["And Ada?"]},
+        {**OTHER.to_json(), "rephrase_prompts": ["And Ole?"]},
+    ]
+    frontier = az.measure(model, asked, arms=(), by="edits")
+    assert frontier.full().metrics["own_prompt_only"] == 0.5
+    said = panels(model, asked, frontier)[1].body.split('<div class="edit">')
+    assert ["for this prompt alone" in one for one in said[1:]] == [True, False]
+
+
 def test_locality_is_measured_on_what_no_write_preserves():
     assert not {*PROMPTS} & {*QUESTIONS}
     assert not {*TEXTS} & {*PASSAGES}

@@ -80,9 +80,9 @@ def write(
     most = max(len(found.places) for _, found in edits)
     changes: dict[str, LowRank] = {}
     for done, layer in enumerate(layers):
-        now = Delta(changes, (), "").view(lm)
+        now = Delta(changes, (), "").view(lm) if changes else lm
         where, suffix = projection(now, layer, named), Suffix(now, layers[-1])
-        asked = Preserved(now, preserved.prompting, preserved.texts, preserved.prompts, None, preserved.answered)
+        asked = preserved.of(now)
         rest = [asked.others(where), *(asked.keys(where, one.ids) for one in stay)]
         keys, residuals = [], []
         for encoded, found in edits:

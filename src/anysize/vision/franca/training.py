@@ -17,7 +17,7 @@ from anysize.backbones.vision.towers import Seen, Tower
 from anysize.core.losses.nested import told
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.processes import place
-from anysize.vision.franca.crops import crops, draws
+from anysize.vision.franca.crops import FIRST, SECOND, SMALL, crops, draws
 from anysize.vision.franca.method import Franca
 from anysize.vision.heads.losses import KoLeoLoss, NestedDINOLoss, NestedIBOTPatchLoss
 from anysize.vision.heads.masks import CyclicMaskGenerator, drawn_masks
@@ -96,10 +96,13 @@ class FrancaTraining(nn.Module):
             self.step += 1
         drawn = draws(rows, 2 + method.local_crops, method.seed, step)
         large, small = (
-            [tower.prepared(crops(squares, one, side, scale, method.color)) for one in part]
-            for part, side, scale in (
-                (drawn[:2], tower.side, method.global_scale),
-                (drawn[2:], self.local_side, method.local_scale),
+            [
+                tower.prepared(crops(squares, one, side, scale, method.color, share))
+                for one, share in zip(part, shares, strict=False)
+            ]
+            for part, side, scale, shares in (
+                (drawn[:2], tower.side, method.global_scale, (FIRST, SECOND)),
+                (drawn[2:], self.local_side, method.local_scale, [SMALL] * method.local_crops),
             )
         )
         whole = torch.cat(large)
