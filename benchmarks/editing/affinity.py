@@ -34,7 +34,7 @@ def one(request: EditRequest, editor: Editor, measuring: Measuring, cache: Any) 
         made = plan(editor, request, cache) if arm == "uniform" else None
         editor.method = method
         made = made or editor.plan(request)
-        found[arm] = measuring.scores(model_of(editor, editor.write([made]), [made]), [request])
+        found[arm] = measuring.losses(model_of(editor, editor.write([made]), [made]), [request])
         found["affinities"] = made.found.affinities if made.found else []
     return found
 
@@ -53,15 +53,15 @@ def main() -> None:
 
 def report(ran: list[dict[str, Any]]) -> None:
     """Write the row."""
-    metrics = ("nll", "rouge_l_f1", "other_nll_change", "text_nll_change")
+    metrics = ("nll", "paraphrase_nll")
     values = {metric: {arm: np.array([each[arm][metric] for each in ran]) for arm in ARMS} for metric in metrics}
-    nll, rouge = values["nll"], values["rouge_l_f1"]
+    nll, again = values["nll"], values["paraphrase_nll"]
     spans = {arm: interval(nll[arm] - nll["uniform"]) for arm in list(ARMS)[1:]}
     helps, harms = any(high < 0 for _, high in spans.values()), all(low > 0 for low, _ in spans.values())
     apart = np.concatenate([np.array(row[1:]) for each in ran for row in each["affinities"][:-1]])
     told = "; ".join(
         f"{arm} minus uniform {between(nll[arm], nll['uniform'])} nats, "
-        f"ROUGE-L F1 {between(rouge[arm], rouge['uniform'])}"
+        f"for a paraphrase {between(again[arm], again['uniform'])}"
         for arm in spans
     )
     write_row(
