@@ -21,7 +21,6 @@ from torch.nn import functional
 from anysize.core.files import read_json
 from anysize.editing.deltas.changes import Change, LowRank
 from anysize.editing.editor import Editor
-from anysize.editing.measuring.evaluator import EditsEvaluator
 from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.requests.request import EditRequest
@@ -85,8 +84,10 @@ def one(request: EditRequest, editor: Editor, measuring: Measuring, beside: dict
     for arm, layers in PLACES.items():
         runs = trained(editor, encoded, layers, [stop, END])
         for name, (changes, seconds) in zip((f"{arm}, nested's loss", arm), runs, strict=True):
-            scores = measuring.scores(model_of(editor, changes, [plan], whole=1), [request])
-            found[name] = {**scores, "seconds": seconds}
+            model = model_of(editor, changes, [plan], whole=1)
+            scores = {**measuring.losses(model, [request]), **measuring.elsewhere(model, request)}
+            said = measuring.said(model, [request]) if name != arm else {}  # at .01 every arm recites
+            found[name] = {**scores, **said, "seconds": seconds}
     return found
 
 
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--arms-cache", type=Path, required=True)
     asked = parser.parse_args()
     editor = editor_of(asked.model)
-    measuring = Measuring(editor, EditsEvaluator())
+    measuring = Measuring(editor)
     ran = []
     for request in requests(asked.data, editor.prompting, asked.count):
         file = asked.arms_cache / f"arms-{request.id}.json"
@@ -111,10 +112,13 @@ def report(ran: list[dict[str, Any]]) -> None:
     """Write the row."""
     names = [NESTED, TUNED, WHOLE, *(f"{arm}{end}" for arm in PLACES for end in (", nested's loss", ""))]
     metrics = (
-        "nll", "rouge_l_f1", "paraphrase_nll", "paraphrase_rouge_l_f1", "other_nll_change", "other_top1_kept",
-        "text_nll_change", "text_top1_kept", "seconds",
+        "nll", "rouge_l_f1", "paraphrase_nll", "other_nll_change", "other_top1_kept", "text_nll_change",
+        "text_top1_kept", "seconds",
     )  # fmt: skip
-    values = {metric: {arm: np.array([each[arm][metric] for each in ran]) for arm in names} for metric in metrics}
+    values = {
+        metric: {arm: np.array([each[arm][metric] for each in ran]) for arm in names if metric in ran[0][arm]}
+        for metric in metrics
+    }
     rivals = [TUNED, *(f"{arm}, nested's loss" for arm in PLACES)]
     won = {
         metric: [interval(values[metric][NESTED] - values[metric][rival])[1] < 0 for rival in rivals]
@@ -124,7 +128,7 @@ def report(ran: list[dict[str, Any]]) -> None:
     part = any(any(held) for held in won.values())
     best = {
         metric: min(
-            (names if metric == "seconds" else [NESTED, *rivals]),
+            [NESTED, *rivals],
             key=lambda arm: values[metric][arm].mean() * (-1 if "rouge" in metric or "kept" in metric else 1),
         )
         for metric in metrics[1:]
@@ -133,8 +137,9 @@ def report(ran: list[dict[str, Any]]) -> None:
         "nll": "loss", "rouge_l_f1": "ROUGE-L F1", "paraphrase_nll": "paraphrase", "other_nll_change": "other prompts",
         "text_nll_change": "texts", "seconds": "seconds",
     }  # fmt: skip
+    measured = {metric: values[metric] for metric in words}
     told = "; ".join(
-        f"{arm}: {', '.join(f'{word} {values[metric][arm].mean():.2f}' for metric, word in words.items())}"
+        f"{arm}: " + ", ".join(f"{words[one]} {held[arm].mean():.2f}" for one, held in measured.items() if arm in held)
         for arm in names
     )
     write_row(

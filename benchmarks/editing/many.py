@@ -27,7 +27,16 @@ from benchmarks.evidence import write_row
 COUNTS = (1, 10, 50)
 SAID = 10
 """Edits, the first ones, whose answers are generated."""
-METRICS = ("nll", "rouge_l_f1", "other_nll_change", "other_top1_kept", "text_nll_change", "text_top1_kept")
+METRICS = (
+    "nll",
+    "first_nll",
+    "paraphrase_nll",
+    "rouge_l_f1",
+    "other_nll_change",
+    "other_top1_kept",
+    "text_nll_change",
+    "text_top1_kept",
+)
 
 
 def one(
@@ -36,9 +45,12 @@ def one(
     """The loss of all edits, what the first say, and what the rest pays."""
     most = max(len(each.bounds) for each in plans) - 1
     model = model_of(editor, changes, plans, most if whole else None)
-    found = measuring.scores(model, [each.request for each in plans[:SAID]])
-    losses = model.losses([each.encoded for each in plans])
-    return {**found, "nll": sum(float(each.mean()) for each in losses) / len(losses)}
+    requests = [each.request for each in plans]
+    first = requests[:SAID]
+    return {
+        **measuring.losses(model, requests), **measuring.said(model, first), **measuring.elsewhere(model, first[0]),
+        "first_nll": measuring.losses(model, first)["nll"],
+    }  # fmt: skip
 
 
 def summed(changes: Sequence[dict[str, Change]]) -> dict[str, Change]:
@@ -100,7 +112,13 @@ def report(ran: dict[str, dict[int, dict[str, float]]], count: int) -> None:
     most, alone = together[max(together)], together[1]
     keeps = most["nll"] <= alone["nll"] + 0.3
     local = most["other_nll_change"] <= 0.5 and most["text_nll_change"] <= 0.1
-    words = {"nll": "loss", "rouge_l_f1": "ROUGE-L F1", "other_nll_change": "other prompts", "text_nll_change": "texts"}
+    words = {
+        "nll": "loss",
+        "first_nll": "of the first",
+        "rouge_l_f1": "ROUGE-L F1",
+        "other_nll_change": "other prompts",
+        "text_nll_change": "texts",
+    }
     told = "; ".join(
         f"{arm}, {', '.join(map(str, held))} edits: "
         + ", ".join(f"{word} {_listed(held, metric)}" for metric, word in words.items())

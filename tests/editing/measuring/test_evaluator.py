@@ -49,6 +49,7 @@ def test_three_levels_and_what_the_rest_pays_are_told_apart(model, frontier):
     assert full.metrics["injected_nll"] == pytest.approx(np.mean(injected), abs=1e-3)
     whole = frontier.full("original").metrics
     assert whole["other_nll_change"] == whole["text_nll_change"] == 0.0
+    assert whole["injected_nll"] == pytest.approx(whole["nll"], abs=1e-3)
     assert whole["other_top1_kept"] == whole["text_top1_kept"] == 1.0
     assert full.metrics["text_nll_change"] == pytest.approx(text_change(model), abs=1e-4)
     assert {"paraphrase_nll", "paraphrase_rouge_l_f1", "bleu_char_legacy", "rouge_l_recall"} <= full.metrics.keys()

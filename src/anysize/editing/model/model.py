@@ -18,7 +18,7 @@ from anysize.core.model.cost import Cost
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.editing.deltas.changes import Change, LowRank, Whole
+from anysize.editing.deltas.changes import Change, LowRank, Whole, change_of
 from anysize.editing.deltas.delta import Delta
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest
@@ -106,8 +106,7 @@ class EditedLM(NestedModel):
         held = iter(self.stored)
         found: dict[str, Change] = {}
         for name, parts in self.forms.items():
-            tensors = {part: next(held).detach() for part in parts}
-            found[name] = Whole(tensors["steps"]) if "steps" in tensors else LowRank(tensors["left"], tensors["right"])
+            found[name] = change_of({part: next(held).detach() for part in parts})
         return found
 
     def delta(self) -> Delta:
