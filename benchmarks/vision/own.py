@@ -4,7 +4,7 @@ RASA on a small ViT that is trained here, on CIFAR-10: what is left of position,
     python -m benchmarks.vision.own --data DATA_DIR --cache CACHE  # with cifar10/; a quarter of an hour on one core
 
 A vision transformer (width 96, five blocks, patches of 4 x 4 pixels, DINOv2's layout, 0.4 M weights) learns the classes
-of 8,000 pictures from scratch, from its class token, in 8 passes; three seeds. Patch features are those of its fourth
+of 8,000 pictures from scratch, from its class token, in 6 passes; three seeds. Patch features are those of its fourth
 block through the last norm (and, told beside, of the fifth). Planes are fitted on 1,000 of the pictures that it learnt
 from; all else is judged on the 2,000 test pictures: position by a fresh ridge probe (fitted on half of them, judged on
 the other), entropy of the places of 32 k-means clusters, and classes of the mean patch by a linear probe and by 20-NN,
@@ -123,7 +123,7 @@ def run(seed: int, o: Any) -> dict[str, dict[str, dict[str, float]]]:
 
 def main() -> None:
     """Train, measure and write the row."""
-    o = arguments(__doc__, "data", "cache", seeds=3, epochs=8, batch=128).parse_args()
+    o = arguments(__doc__, "data", "cache", seeds=3, epochs=6, batch=128).parse_args()
     torch.set_num_threads(1)
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     for one in per_seed(o.cache, f"own-{o.epochs}", range(o.seeds), run, o):
