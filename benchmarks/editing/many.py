@@ -26,7 +26,7 @@ from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
 COUNTS = (1, 10, 50)
-SAID = 10
+SAID = 5
 """Edits, the first ones, whose answers are generated."""
 METRICS = (
     "nll",
