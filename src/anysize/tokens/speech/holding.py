@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
-from anysize.backbones.speech.encoders import FrameEncoder, PixelFrames, SoundEncoder, frame_encoder
+from anysize.backbones.speech.encoders import Lips, SoundEncoder, frame_encoder
 from anysize.core.errors import SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.quiet import quiet
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     """A causal language model of transformers."""
     tokenizer: Any = None
     audio: SoundEncoder | None = None
-    video: FrameEncoder | PixelFrames | None = None
+    video: Lips | None = None
 
 
 class HoldsSpeech(NestedModel):

@@ -28,7 +28,8 @@ class Rated(Method):
     encoder: str | None = None
     """What hears: an encoder of transformers such as Whisper's or wav2vec 2.0, a folder or a hub name."""
     lips: str = "pixels"
-    """What sees: an encoder of pictures of transformers, frame by frame; or pixels, the frames as they are in grey."""
+    """What sees: an encoder of pictures of transformers, frame by frame; a file of AV-HuBERT's weights, for films of
+    mouths; or pixels, the frames as they are in grey."""
     lm: str | None = None
     """The causal language model that writes: a folder or a hub name."""
     audio_rates: tuple[int, ...] | None = None
