@@ -10,8 +10,8 @@ same pictures, views, steps and learning rate, and differ in the heads alone: on
 the paper); the same five, each on a linear map of all dims (projection, the released code); five on all dims (full: as
 many granularities without nesting). A sixth is a network for each size, with one head on that prefix and its number of
 prototypes (one per size); another is prefix with hidden layers that are narrower in proportion to their size, not below
-the bottleneck (prefix, in proportion). Judged by 20-NN on the first m dims, of 2,000 test among 5,000 training pictures,
-and for single also on its m principal directions (single, pca), the seventh.
+the bottleneck (prefix, in proportion). Judged by 20-NN on the first m dims, of 2,000 test among 5,000 training
+pictures, and for single also on its m principal directions (single, pca), the seventh.
 
 Claimed before the run: prefix beats single at 8 and at 16 dims by more than two standard errors, and is within 1 point
 of it at 128; projection does not beat single at 8 or 16 by more than two standard errors. Nothing is claimed about
