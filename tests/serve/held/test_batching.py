@@ -172,4 +172,4 @@ def test_many_clients_at_all_sizes_get_the_vectors_of_the_model_alone(kind, enco
     assert queue.close(10)
     assert len(batches) < 60 / 2
     assert any(len({job.how[row] for job, row in batch.rows}) > 1 for batch in batches)
-    assert all(batch.padded <= 1.5 * batch.tokens + 256 for batch in batches)
+    assert sum(batch.padded for batch in batches) <= 1.5 * sum(batch.tokens for batch in batches)

@@ -85,6 +85,30 @@ def drawn_cost(frontier: Records) -> str:
     return "bytes"
 
 
+SIZE = "size"
+"""Drawn over the sizes themselves."""
+
+
+def drawn_over(frontier: Records) -> str:
+    """
+    What the picture's axis shows: the cost to draw against, or `SIZE`, along one axis whose sizes cost nearly the same.
+
+    Costs less than a tenth apart, such as the weights of a model with small changes beside them, would put all points
+    of a line into one place.
+    """
+    cost = drawn_cost(frontier)
+    one = len({axis for record in frontier.records for axis in record.size}) == 1
+    lines = [[getattr(record, cost) for record in frontier.arm(arm)] for arm in frontier.arms]
+    lines = [costs for costs in lines if len(costs) > 1 and all(costs)]
+    return SIZE if one and lines and all(max(costs) < 1.1 * min(costs) for costs in lines) else cost
+
+
+def spent(record: Record, over: str) -> float | None:
+    """Where a record stands on that axis; None if it is not known."""
+    found: float | None = float(next(iter(record.size.values()))) if over == SIZE else getattr(record, over)
+    return found
+
+
 def apart(values: list[float], gap: float) -> list[float]:
     """Increasing places at least `gap` apart, each group of crowded ones centred on its values."""
     groups: list[tuple[float, int]] = []  # (mean of the values, how many)

@@ -6,7 +6,7 @@ soon as the one before is done, so that nothing waits on purpose. It knows no HT
 
 - Admission counts tokens: a job that would make more wait than the limit is refused at once, unless nothing waits.
 - Jobs of few items go first, but every fourth batch belongs to the oldest long job; a long job is run in pieces, so
-  that neither starves the other.
+  that neither starves the other. While short jobs come, a piece takes little longer than one of them.
 - A batch holds items of about one length, for padding is work too; and only such as may share a pass.
 - A job that is cancelled or late is dropped before its next batch.
 """
@@ -27,8 +27,12 @@ SHORT = 4
 """Items up to which a job goes first."""
 TURN = 4
 """Every so many batches, the oldest long job goes first."""
-PADDED, SPARE = 1.5, 256
-"""How many times its own tokens a batch may be long with padding, and the tokens that it may be longer in any case."""
+PADDED, PASS = 1.2, 0.005
+"""How many times its own tokens a batch may be long with padding; and the seconds that a pass costs whatever is in it,
+for which it may be longer in any case."""
+PIECE, PIECE_TIMES, RECENT = 0.02, 1.5, 60.0
+"""What a batch of a long job takes at most, if a short one came in the last `RECENT` seconds: so many seconds, or so
+many times what a short one takes."""
 
 
 class Limits(NamedTuple):
@@ -81,15 +85,23 @@ class Job:
         self.left = sorted(range(len(self.items)), key=lambda row: -self.tokens[row])
         self.outputs: list[Any] = [None] * len(self.items)
         self.missing = len(self.items)
+        self.waiting = sum(self.tokens)
+        """Tokens that are not run yet."""
 
     @property
-    def waiting(self) -> int:
-        """Tokens that are not run yet."""
-        return sum(self.tokens[row] for row in self.left)
+    def short(self) -> bool:
+        """Whether it goes first."""
+        return len(self.items) <= SHORT
+
+    def take(self, rows: Sequence[int]) -> None:
+        """Rows that wait no longer."""
+        taken = set(rows)
+        self.left = [row for row in self.left if row not in taken]
+        self.waiting -= sum(self.tokens[row] for row in rows)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error, if nobody has ended it."""
-        self.left = []
+        self.left, self.waiting = [], 0
         _told(self.result.set_exception, error)
 
 
@@ -120,7 +132,10 @@ class Queue:
         self._run, self.limits, self._done, self._failed = run, limits or Limits(), done, failed
         self._jobs: list[Job] = []
         self._changed = threading.Condition()
-        self._closed, self._turn, self._speed = False, 0, 5000.0
+        self._closed, self._turn = False, 0
+        self._speed, self._short = 5000.0, PIECE
+        """Tokens a second of late, and the seconds that a short job takes alone."""
+        self._last_short = float("-inf")
         self.failures = 0
         """Batches in a row that failed by no fault of what was given."""
         self.beat = time.monotonic()
@@ -146,6 +161,7 @@ class Queue:
                 _told(job.result.set_result, [])
                 return job.result
             self._jobs.append(job)
+            self._last_short = job.arrived if job.short else self._last_short
             self._changed.notify()
         return job.result
 
@@ -180,28 +196,37 @@ class Queue:
         self._jobs = [job for job in self._jobs if job.left and not job.result.done()]
         if not self._jobs:
             return Batch([], 0, 0)
-        short = [job for job in self._jobs if len(job.items) <= SHORT]
-        long = [job for job in self._jobs if len(job.items) > SHORT]
+        short = [job for job in self._jobs if job.short]
+        long = [job for job in self._jobs if not job.short]
         self._turn += 1
-        order = long + short if self._turn % TURN == 0 else short + long
-        return self._packed([job for job in order if job.key == order[0].key])
+        if short and not (long and self._turn % TURN == 0):
+            return self._packed(short, self.limits.batch_tokens)
+        recent = self._last_short > now - RECENT
+        piece = int(self._speed * max(PIECE, PIECE_TIMES * self._short)) if recent else self.limits.batch_tokens
+        return self._packed(long, min(piece, self.limits.batch_tokens))
 
-    def _packed(self, jobs: list[Job]) -> Batch:
+    def _packed(self, jobs: Sequence[Job], most: int) -> Batch:
+        """Rows of jobs that may share a pass with the first, oldest first, in `most` tokens at most."""
         rows: list[tuple[Job, int]] = []
         tokens = longest = 0
-        for job in jobs:
-            for row in list(job.left):
+        spare = PASS * self._speed
+        for job in [job for job in jobs if job.key == jobs[0].key]:
+            taken = []
+            for row in job.left:
                 size = max(1, job.tokens[row])
                 wide = max(longest, size) * (len(rows) + 1)
-                if rows and (wide > self.limits.batch_tokens or len(rows) >= self.limits.batch_items):
+                if rows and (wide > most or len(rows) >= self.limits.batch_items):
                     break
-                if rows and wide > PADDED * (tokens + size) + SPARE:
+                if rows and wide > PADDED * (tokens + size) + spare:
+                    if size <= longest:
+                        break  # those that follow are shorter still
                     continue
                 rows.append((job, row))
-                job.left.remove(row)
+                taken.append(row)
                 tokens, longest = tokens + size, max(longest, size)
-        for job in {id(job): job for job, _ in rows}.values():
-            job.started = time.monotonic() if job.started is None else job.started
+            if taken:
+                job.take(taken)
+                job.started = time.monotonic() if job.started is None else job.started
         return Batch(rows, tokens, longest * len(rows))
 
     def _run_batch(self, batch: Batch, *, whole: bool = True) -> None:
@@ -231,6 +256,8 @@ class Queue:
         seconds = time.perf_counter() - begin
         self.failures = 0
         self._speed = 0.8 * self._speed + 0.2 * batch.tokens / max(seconds, 1e-6)
+        if len(rows) <= SHORT and rows[0][0].short:
+            self._short = 0.8 * self._short + 0.2 * seconds
         self._done(batch._replace(rows=rows, seconds=seconds))
         for (job, row), output in zip(rows, found, strict=True):
             job.outputs[row] = output

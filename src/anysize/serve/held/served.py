@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import inspect
 import threading
 import time
@@ -39,6 +40,10 @@ SIDES: dict[str, Side] = {
     "retrieval.passage": "document",
 }
 """What other providers call the two sides of a search."""
+
+
+AT_ONCE = 4000
+"""Characters up to which tokens are counted on the event loop."""
 
 
 class How(NamedTuple):
@@ -83,9 +88,10 @@ class Served:
             done=metrics.of_batches(name),
             failed=lambda error: metrics.failures.labels(name).inc(),
         )
-        # A tokenizer cannot be used by two threads at once, so the one that counts has its own.
+        # A tokenizer cannot be used by two threads at once, so each that counts has its own: the event loop for what is
+        # short, which costs less than to hand it over, and another thread for what is long.
         self._counter = ThreadPoolExecutor(1, thread_name_prefix="anysize-tokens")
-        self._windows: dict[How, Window] = {}
+        self._windows: dict[tuple[How, bool], Window] = {}
         limit = self.limit
         if limit is not None and limit > settings.max_batch_tokens:
             raise AnysizeError(
@@ -171,11 +177,11 @@ class Served:
 
     # Running
 
-    def _window(self, how: How) -> Window | None:
+    def _window(self, how: How, *, here: bool = True) -> Window | None:
         model = self.model.for_task(how.task)
         if "text" not in model.reads or not isinstance(model, ReadsTexts):
             return None
-        key = How(task=how.task, side=how.side)
+        key = How(task=how.task, side=how.side), here
         if key not in self._windows:
             try:
                 self._windows[key] = copy.deepcopy(model.window(how.side))
@@ -183,8 +189,8 @@ class Served:
                 return None
         return self._windows[key]
 
-    def _counts(self, items: Sequence[Any], how: How) -> tuple[list[int], float]:
-        window = self._window(how) if how.of == "text" else None
+    def _counts(self, items: Sequence[Any], how: How, *, here: bool) -> tuple[list[int], float]:
+        window = self._window(how, here=here) if how.of == "text" else None
         if window is not None:
             return window.counts(items), window.limit
         if how.of == "text" and isinstance(self.model, Predicts) and self.model.tokenizer is not None:
@@ -194,7 +200,10 @@ class Served:
 
     async def counts(self, items: Sequence[Any], how: How) -> tuple[list[int], float]:
         """How many tokens each item has (1 of what is no text), and how many are read of one at most."""
-        return await asyncio.get_running_loop().run_in_executor(self._counter, self._counts, items, how)
+        if how.of != "text" or (sum(map(len, items)) <= AT_ONCE and not self.writes):
+            return self._counts(items, how, here=True)
+        counting = functools.partial(self._counts, items, how, here=False)
+        return await asyncio.get_running_loop().run_in_executor(self._counter, counting)
 
     async def run(
         self, items: Sequence[Any], sizes: Sequence[Size], how: How, tokens: Sequence[int], arrived: float

@@ -129,5 +129,5 @@ def _parts(parts: Parts) -> list[tuple[str, nn.Module]]:
 
 
 def _lasting(name: str | None) -> str | None:
-    """A folder's name that means the same from anywhere; a hub name as it is."""
-    return os.path.abspath(name) if name is not None and os.path.isdir(name) else name
+    """A name of a folder or file that means the same from anywhere; a hub name as it is."""
+    return os.path.abspath(name) if name is not None and os.path.exists(name) else name

@@ -46,6 +46,11 @@ def write(view: NestedVLM, path: str | os.PathLike[str]) -> Exported:
             "transformers has no model with queries in place of a projector, so this one cannot be written; extract it "
             "and load it with anysize"
         )
+    if view.adapters is not None:
+        raise AnysizeError(
+            "transformers has no model with these adapters, so this one cannot be written; extract it and load it with "
+            "anysize"
+        )
     full = view.size.tokens == math.prod(view.vlm.shape)
     if not full and view.spec["mode"] != "avg":
         raise AnysizeError(f"transformers pools by the mean alone, and this model by {view.spec['mode']}; extract it")
