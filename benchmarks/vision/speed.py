@@ -13,7 +13,7 @@ masks, all three losses, AdamW, the teacher), heads as the method makes them unl
 run: the nested step takes at most 1.15 of the time, on both. That was lost (1.17 and 1.47): three quarters of the
 difference are the products of the heads' hidden layers, which are as wide for a sixteenth of the width as for all of
 it. A third arm, claimed after that and before it was run, at most 1.15 on both: five heads whose hidden layers are
-narrower in proportion to their size (``--heads proportional``).
+narrower in proportion to their size (``--heads proportional``; the default since both rows).
 
 Pictures: 256 photographs of imagenet_1k_samples as JPEG files, `anysize.run` on the folder (to a .npy file) and
 `Index.build` of it, beside timm's dataset, loader (no workers) and model in batches of 64 with the same weights and
@@ -76,7 +76,7 @@ def steps(o: Any) -> None:
     for name, called in TOWERS.items():
         arms = {
             "one head": stepping(called, False, o),
-            "nested": stepping(called, True, o),
+            "nested": stepping(called, True, o, heads="alike"),
             "nested, in proportion": stepping(called, True, o, heads="proportional"),
         }
         found = taking_turns(arms, o.repeats)
