@@ -15,18 +15,15 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from anysize.core.verbs.evaluator import Task
 from anysize.editing.editor import Editor
 from anysize.editing.measuring.evaluator import EditsEvaluator
 from anysize.editing.methods import MuKE
 from anysize.editing.requests.request import EditRequest
-from anysize.editing.shifts.suffix import block_at, injecting
 from benchmarks.common import arguments, kept
 from benchmarks.editing.common import (
     BASE,
-    LAYER,
     PAPER,
     between,
     described,
@@ -37,6 +34,7 @@ from benchmarks.editing.common import (
     scored,
 )
 from benchmarks.editing.data import requests
+from benchmarks.editing.speed import plain_step
 from benchmarks.evidence import write_row
 
 COMMAND = "python -m benchmarks.editing.arms --model LM --data unke.jsonl.gz --cache CACHE"
@@ -48,7 +46,6 @@ ARMS: dict[str, MuKE] = {
     "ft": replace(BASE, writer="ft"),
 }
 MATCHED = "ft, nested's loss"
-PLAIN_STEPS = 3
 
 
 def one(request: EditRequest, editor: Editor) -> dict[str, Any]:
@@ -72,20 +69,6 @@ def _arm(request: EditRequest, editor: Editor, method: MuKE, evaluator: EditsEva
     whole = len(plan.bounds) - 1 if method.writer == "ft" else None
     found = scored(model_of(editor, changes, [plan], whole), evaluator, task)
     return {**found, "seconds": seconds, "steps": plan.found.steps if plan.found else []}
-
-
-def plain_step(request: EditRequest, editor: Editor) -> float:
-    """Processor seconds of a step of the whole model with one shift injected, its parameters frozen."""
-    encoded, lm = editor.prompting.encode(request), editor.lm.requires_grad_(False)
-    block = block_at(lm, LAYER)
-    shift = torch.zeros(lm.config.hidden_size, requires_grad=True)
-    ids = torch.tensor([encoded.ids])
-    begin = time.process_time()
-    for _ in range(PLAIN_STEPS):
-        with injecting(block, {(0, encoded.start - 1): shift}):
-            logits = lm(input_ids=ids[:, :-1], use_cache=False).logits[0, encoded.start - 1 :]
-        torch.nn.functional.cross_entropy(logits, ids[0, encoded.start :]).backward()
-    return (time.process_time() - begin) / PLAIN_STEPS
 
 
 RECITED = 0.9

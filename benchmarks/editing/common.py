@@ -14,6 +14,7 @@ from anysize.editing.deltas.changes import Change
 from anysize.editing.deltas.delta import Delta
 from anysize.editing.editor import Editor
 from anysize.editing.measuring.evaluator import EditsEvaluator, Seen
+from anysize.editing.measuring.scores import text_scores
 from anysize.editing.methods import MuKE
 from anysize.editing.model.model import EditedLM
 from anysize.editing.plan import Plan, kept_plan
@@ -70,21 +71,32 @@ def scored(model: EditedLM, evaluator: EditsEvaluator, task: Task) -> dict[str, 
 class Measuring:
     """Measures edited models one after the other; what the unedited one says to other prompts is found once."""
 
-    def __init__(self, editor: Editor, evaluator: EditsEvaluator | None = None) -> None:
-        self.editor, self.evaluator = editor, evaluator or EditsEvaluator(paraphrases=False)
+    def __init__(self, editor: Editor) -> None:
+        self.editor, self.evaluator = editor, EditsEvaluator(paraphrases=False)
         self._seen: Seen | None = None
 
-    def scores(self, model: EditedLM, requests: Sequence[EditRequest]) -> dict[str, float]:
-        """What a model achieves on some of its edits, and what the rest of it pays."""
-        task = self.evaluator.prepare(edits(requests))
-        seen: Seen = task.on
-        if self._seen is not None:
-            seen.answers, seen.before = self._seen.answers, self._seen.before
-            encoded = [model.prompting.encode(one) for one in requests]
-            seen.plain = model.before().losses(encoded)
-        found = scored(model, self.evaluator, task)
-        self._seen = self._seen or seen
-        return found
+    def losses(self, model: EditedLM, requests: Sequence[EditRequest]) -> dict[str, float]:
+        """The mean losses of edits, for their own prompts and for their paraphrases; a moment an edit."""
+        encoded = [model.prompting.encode(one) for one in requests]
+        others = [model.prompting.pair(one.rephrase_prompts[0], one.target_new) for one in requests]
+        return {
+            name: float(np.mean([float(each.mean()) for each in model.losses(pairs)]))
+            for name, pairs in (("nll", encoded), ("paraphrase_nll", others))
+        }
+
+    def said(self, model: EditedLM, requests: Sequence[EditRequest]) -> dict[str, float]:
+        """How alike what the model says is to the targets; seconds an edit."""
+        said = self.evaluator.said(model, requests)
+        scores = text_scores(said, [one.target_new for one in requests])
+        return {name: float(np.mean(scores[name])) for name in ("rouge_l_f1", "rouge_l_recall")}
+
+    def elsewhere(self, model: EditedLM, request: EditRequest) -> dict[str, float]:
+        """What the rest of the model pays; `request` is any edit, without prompts of its own about other things."""
+        if self._seen is None:
+            task = self.evaluator.prepare(edits([request]))
+            self.evaluator.score(model.before(), task)
+            self._seen = task.on
+        return dict(self.evaluator.elsewhere(model, self._seen))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -13,18 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from anysize.editing.editor import Editor
-from anysize.editing.plan import Plan
+from anysize.backbones.causal import CausalLM
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.readers import read, requests_of
 from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, editor_of, interval, model_of
+from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, interval
 from benchmarks.evidence import write_row
 
-COUNTS = (1, 2, 3, 4)
+COUNTS, STEPS = (1, 2, 3, 4), 12
 ARMS = {"nested": "uniform", "window": "window", "one-for-all": "last"}
 
 
@@ -36,26 +35,20 @@ def requests(file: Path, prompting: Prompting, count: int) -> list[EditRequest]:
     return [one for one, _ in zip(long, range(count), strict=False)]
 
 
-def one(request: EditRequest, editor: Editor) -> dict[str, Any]:
-    """Windows -> arm -> the loss after the write; and that of the unedited model."""
-    asked, said = editor.prompting.prompt(request.prompt), editor.prompting.target(request.target_new)
+def one(request: EditRequest, suffix: Suffix, prompting: Prompting) -> dict[str, Any]:
+    """Windows -> arm -> the loss with all shifts injected; and that of the unedited model."""
+    asked, said = prompting.prompt(request.prompt), prompting.target(request.target_new)
     found: dict[str, Any] = {"id": request.id}
     for count in COUNTS:
         encoded = Encoded((*asked, *said[: count * WINDOW]), len(asked))
         cut = [WINDOW * place for place in range(count + 1)]
         here: dict[str, float] = {}
         for arm, coefficients in ARMS.items():
-            bounds = [0, cut[-1]] if arm == "one-for-all" else cut
             if count > 1 or not here:  # one window is the same for all arms
-                plan = Plan(
-                    request,
-                    encoded,
-                    bounds,
-                    fit_shifts(Suffix(editor.lm, LAYER), encoded, bounds, Goal(coefficients)),
-                )
-                model = model_of(editor, editor.write([plan]), [plan])
-                loss = float(model.losses([encoded])[0].mean())
-                here.setdefault("unedited", float(model.before().losses([encoded])[0].mean()))
+                bounds = [0, cut[-1]] if arm == "one-for-all" else cut
+                nll = fit_shifts(suffix, encoded, bounds, Goal(coefficients, steps=STEPS)).nll
+                here.setdefault("unedited", float(np.mean(nll[0])))
+                loss = float(np.mean(nll[-1]))
             here[arm] = loss
         found[str(count)] = here
     return found
@@ -65,9 +58,10 @@ def main() -> None:
     """Run what is missing and write the row."""
     parser = arguments(__doc__, "model", "data", "cache", count=20)
     asked = parser.parse_args()
-    editor = editor_of(asked.model)
-    chosen = requests(asked.data, editor.prompting, asked.count)
-    report([kept(asked.cache / f"lengths-{one_.id}.json", one, one_, editor) for one_ in chosen])
+    base = CausalLM.from_pretrained(asked.model)
+    prompting, suffix = Prompting(base.tokenizer), Suffix(base.lm, LAYER)
+    chosen = requests(asked.data, prompting, asked.count)
+    report([kept(asked.cache / f"lengths-{each.id}.json", one, each, suffix, prompting) for each in chosen])
 
 
 def report(ran: list[dict[str, Any]]) -> None:
@@ -89,13 +83,13 @@ def report(ran: list[dict[str, Any]]) -> None:
         "loses to nested shifts grows with each window more",
         reported="one-for-all edits fail on long texts (AnyEdit and muKE, in words)",
         arms=names,
-        metric="loss in nats per token after the write",
+        metric="loss in nats per token with all shifts injected",
         values={arm: {f"{count} windows": list(loss[arm][:, at]) for at, count in enumerate(COUNTS)} for arm in names},
         outcome="won" if worst and grows else "mixed" if worst else "lost",
         note=f"One-for-all minus nested: {', '.join(f'{value:+.2f}' for value in mean)} nats at 1 to 4 windows; from 2 "
         f"to 4 windows it grows by {between(behind[:, 3], behind[:, 1])}. {told}. {len(ran)} answers, "
-        "the same at every length; equal steps a shift, so that one-for-all has a quarter of the shifts at 4 windows; "
-        "the optimisation has no seed.",
+        f"the same at every length; {STEPS} looks at the loss for a shift, so that one-for-all has a quarter of the "
+        "steps at 4 windows; no write; the optimisation has no seed.",
         command="python -m benchmarks.editing.lengths --model LM --data unke.jsonl.gz --cache CACHE",
         data=f"UnKEBench v2 (no licence stated; not redistributed), the first 20 to 80 tokens of {len(ran)} answers; "
         "SmolLM2-135M-Instruct, its weights from four bits",

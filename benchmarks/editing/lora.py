@@ -3,9 +3,9 @@ LoRA beside nested shifts and fine-tuning of the block, at the loss that nested 
 
     python -m benchmarks.editing.lora --model LM --data unke.jsonl.gz --cache CACHE --arms-cache ARMS
 
-Adapters of rank 8 by PEFT on all linear layers of the edited block, or of every block; training stops at nested's loss
-and again at .01. What they learn is measured as a delta, as all edits are. ARMS is the cache of
-`benchmarks.editing.arms`, which has the same edits made by nested shifts and by fine-tuning.
+Adapters of rank 8 by PEFT on all linear layers of the edited block, or of every block; training stops at nested's loss.
+What they learn is measured as a delta, as all edits are. ARMS is the cache of `benchmarks.editing.arms`, which has the
+same edits made by nested shifts and by fine-tuning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from torch.nn import functional
 from anysize.core.files import read_json
 from anysize.editing.deltas.changes import Change, LowRank
 from anysize.editing.editor import Editor
-from anysize.editing.measuring.evaluator import EditsEvaluator
 from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.requests.request import EditRequest
@@ -30,15 +29,13 @@ from benchmarks.editing.common import LAYER, PAPER, Measuring, between, describe
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
-RANK, RATE, STEPS, END = 8, 2e-3, 60, 0.01
+RANK, RATE, STEPS = 8, 2e-3, 60
 PLACES: dict[str, list[int] | None] = {"lora, block": [LAYER], "lora, all blocks": None}
 NESTED, TUNED, WHOLE = "nested", "ft, nested's loss", "ft"
 
 
-def trained(
-    editor: Editor, encoded: Encoded, layers: list[int] | None, stops: list[float]
-) -> list[tuple[dict[str, Change], float]]:
-    """The changes as soon as the loss is at most each of `stops`, which fall, and the processor seconds until then."""
+def trained(editor: Editor, encoded: Encoded, layers: list[int] | None, stop: float) -> tuple[dict[str, Change], float]:
+    """The changes as soon as the loss is at most `stop`, and the processor seconds until then."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -49,18 +46,16 @@ def trained(
     try:
         learning = [one for one in model.parameters() if one.requires_grad]
         adam = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.0)
-        ids, found = torch.tensor([list(encoded.ids)]), list[tuple[dict[str, Change], float]]()
-        for step in range(STEPS + 1):
+        ids = torch.tensor([list(encoded.ids)])
+        for _ in range(STEPS):
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0, encoded.start - 1 :]
             loss = functional.cross_entropy(logits, ids[0, encoded.start :])
-            while len(found) < len(stops) and (loss.item() <= stops[len(found)] or step == STEPS):
-                found.append((changes_of(model), time.process_time() - begin))
-            if len(found) == len(stops):
+            if loss.item() <= stop:
                 break
             adam.zero_grad()
             loss.backward()
             adam.step()
-        return found
+        return changes_of(model), time.process_time() - begin
     finally:
         model.unload()
 
@@ -81,12 +76,11 @@ def one(request: EditRequest, editor: Editor, measuring: Measuring, beside: dict
     encoded = editor.prompting.encode(request)
     plan = Plan(request, encoded, [0, len(encoded.target)], None)
     found: dict[str, Any] = {"id": request.id}
-    stop = max(beside[NESTED]["nll"], END)
     for arm, layers in PLACES.items():
-        runs = trained(editor, encoded, layers, [stop, END])
-        for name, (changes, seconds) in zip((f"{arm}, nested's loss", arm), runs, strict=True):
-            scores = measuring.scores(model_of(editor, changes, [plan], whole=1), [request])
-            found[name] = {**scores, "seconds": seconds}
+        changes, seconds = trained(editor, encoded, layers, max(beside[NESTED]["nll"], 0.01))
+        model = model_of(editor, changes, [plan], whole=1)
+        scores = {**measuring.losses(model, [request]), **measuring.said(model, [request])}
+        found[arm] = {**scores, **measuring.elsewhere(model, request), "seconds": seconds}
     return found
 
 
@@ -96,7 +90,7 @@ def main() -> None:
     parser.add_argument("--arms-cache", type=Path, required=True)
     asked = parser.parse_args()
     editor = editor_of(asked.model)
-    measuring = Measuring(editor, EditsEvaluator())
+    measuring = Measuring(editor)
     ran = []
     for request in requests(asked.data, editor.prompting, asked.count):
         file = asked.arms_cache / f"arms-{request.id}.json"
@@ -109,13 +103,13 @@ def main() -> None:
 
 def report(ran: list[dict[str, Any]]) -> None:
     """Write the row."""
-    names = [NESTED, TUNED, WHOLE, *(f"{arm}{end}" for arm in PLACES for end in (", nested's loss", ""))]
+    names = [NESTED, TUNED, WHOLE, *PLACES]
     metrics = (
-        "nll", "rouge_l_f1", "paraphrase_nll", "paraphrase_rouge_l_f1", "other_nll_change", "other_top1_kept",
-        "text_nll_change", "text_top1_kept", "seconds",
+        "nll", "rouge_l_f1", "paraphrase_nll", "other_nll_change", "other_top1_kept", "text_nll_change",
+        "text_top1_kept", "seconds",
     )  # fmt: skip
     values = {metric: {arm: np.array([each[arm][metric] for each in ran]) for arm in names} for metric in metrics}
-    rivals = [TUNED, *(f"{arm}, nested's loss" for arm in PLACES)]
+    rivals = [TUNED, *PLACES]
     won = {
         metric: [interval(values[metric][NESTED] - values[metric][rival])[1] < 0 for rival in rivals]
         for metric in ("other_nll_change", "text_nll_change")
@@ -124,7 +118,7 @@ def report(ran: list[dict[str, Any]]) -> None:
     part = any(any(held) for held in won.values())
     best = {
         metric: min(
-            (names if metric == "seconds" else [NESTED, *rivals]),
+            [NESTED, *rivals],
             key=lambda arm: values[metric][arm].mean() * (-1 if "rouge" in metric or "kept" in metric else 1),
         )
         for metric in metrics[1:]
@@ -133,8 +127,9 @@ def report(ran: list[dict[str, Any]]) -> None:
         "nll": "loss", "rouge_l_f1": "ROUGE-L F1", "paraphrase_nll": "paraphrase", "other_nll_change": "other prompts",
         "text_nll_change": "texts", "seconds": "seconds",
     }  # fmt: skip
+    measured = {metric: values[metric] for metric in words}
     told = "; ".join(
-        f"{arm}: {', '.join(f'{word} {values[metric][arm].mean():.2f}' for metric, word in words.items())}"
+        f"{arm}: " + ", ".join(f"{words[one]} {held[arm].mean():.2f}" for one, held in measured.items())
         for arm in names
     )
     write_row(

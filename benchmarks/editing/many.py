@@ -10,8 +10,9 @@ all of them, to the loss that "together" has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from anysize.editing.deltas.changes import Change, joined
@@ -25,9 +26,18 @@ from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
 COUNTS = (1, 10, 50)
-SAID = 10
+SAID = 5
 """Edits, the first ones, whose answers are generated."""
-METRICS = ("nll", "rouge_l_f1", "other_nll_change", "other_top1_kept", "text_nll_change", "text_top1_kept")
+METRICS = (
+    "nll",
+    "first_nll",
+    "paraphrase_nll",
+    "rouge_l_f1",
+    "other_nll_change",
+    "other_top1_kept",
+    "text_nll_change",
+    "text_top1_kept",
+)
 
 
 def one(
@@ -36,9 +46,12 @@ def one(
     """The loss of all edits, what the first say, and what the rest pays."""
     most = max(len(each.bounds) for each in plans) - 1
     model = model_of(editor, changes, plans, most if whole else None)
-    found = measuring.scores(model, [each.request for each in plans[:SAID]])
-    losses = model.losses([each.encoded for each in plans])
-    return {**found, "nll": sum(float(each.mean()) for each in losses) / len(losses)}
+    requests = [each.request for each in plans]
+    first = requests[:SAID]
+    return {
+        **measuring.losses(model, requests), **measuring.said(model, first), **measuring.elsewhere(model, first[0]),
+        "first_nll": measuring.losses(model, first)["nll"],
+    }  # fmt: skip
 
 
 def summed(changes: Sequence[dict[str, Change]]) -> dict[str, Change]:
@@ -64,6 +77,19 @@ def in_turn(editor: Editor, chosen: Sequence[EditRequest], cache: Path) -> tuple
     return plans, changes
 
 
+def added(editor: Editor, plans: Sequence[Plan]) -> dict[str, Change]:
+    """Each edit written by itself in the unedited model, and the changes summed."""
+    return summed([editor.write([each]) for each in plans])
+
+
+def tuned(editor: Editor, plans: Sequence[Plan], stop: float) -> dict[str, Change]:
+    """The block fine-tuned on all of these edits until the loss is `stop`."""
+    editor.method = replace(BASE, writer="ft", ft_stop=stop)
+    changes = editor.write(plans)
+    editor.method = BASE
+    return changes
+
+
 def main() -> None:
     """Run what is missing and write the row."""
     parser = arguments(__doc__, "model", "data", "cache", count=50, in_turn=10, tuned=10)
@@ -72,45 +98,47 @@ def main() -> None:
     measuring = Measuring(editor)
     chosen = requests(asked.data, editor.prompting, asked.count)
     plans = [plan(editor, request, asked.cache) for request in chosen]
-    single: list[dict[str, Change]] = []
-    for each in plans:
-        single.append(editor.write([each]))
     ran: dict[str, dict[int, dict[str, float]]] = {"together": {}, "added": {}, "in turn": {}, "ft": {}}
 
-    def measure(arm: str, count: int, changes: dict[str, Change], made: Sequence[Plan]) -> None:
-        file = asked.cache / f"many-{arm.replace(' ', '-')}-{count}.json"
-        ran[arm][count] = kept(file, one, changes, made, editor, measuring, arm == "ft")
+    def measure(arm: str, made: Sequence[Plan], write: Callable[[], dict[str, Change]]) -> None:
+        file = asked.cache / f"many-{arm.replace(' ', '-')}-{len(made)}.json"
+        ran[arm][len(made)] = kept(file, lambda: one(write(), made, editor, measuring, arm == "ft"))
 
     for count in (each for each in COUNTS if each <= asked.count):
-        measure("together", count, editor.write(plans[:count]), plans[:count])
-        measure("added", count, summed(single[:count]), plans[:count])
+        some = plans[:count]
+        measure("together", some, partial(editor.write, some))
+        measure("added", some, partial(added, editor, some))
         if count <= asked.tuned:
-            editor.method = replace(BASE, writer="ft", ft_stop=max(ran["together"][count]["nll"], 0.01))
-            measure("ft", count, editor.write(plans[:count]), plans[:count])
-            editor.method = BASE
+            measure("ft", some, partial(tuned, editor, some, max(ran["together"][count]["nll"], 0.01)))
     turned, changes = in_turn(editor, chosen[: asked.in_turn], asked.cache)
     for count in (each for each in COUNTS if each <= asked.in_turn):
-        measure("in turn", count, summed(changes[:count]), turned[:count])
+        measure("in turn", turned[:count], partial(summed, changes[:count]))
     report(ran, asked.count)
 
 
 def report(ran: dict[str, dict[int, dict[str, float]]], count: int) -> None:
     """Write the row."""
+    ran = {arm: held for arm, held in ran.items() if held}
     together = ran["together"]
     most, alone = together[max(together)], together[1]
     keeps = most["nll"] <= alone["nll"] + 0.3
     local = most["other_nll_change"] <= 0.5 and most["text_nll_change"] <= 0.1
-    words = {"nll": "loss", "rouge_l_f1": "ROUGE-L F1", "other_nll_change": "other prompts", "text_nll_change": "texts"}
+    words = {
+        "nll": "loss",
+        "first_nll": "of the first",
+        "rouge_l_f1": "ROUGE-L F1",
+        "other_nll_change": "other prompts",
+        "text_nll_change": "texts",
+    }
     told = "; ".join(
         f"{arm}, {', '.join(map(str, held))} edits: "
         + ", ".join(f"{word} {_listed(held, metric)}" for metric, word in words.items())
         for arm, held in ran.items()
-        if held
     )
     write_row(
         "muke-many",
         paper=PAPER,
-        claim="fifty edits in one model, written together, keep their loss within .3 nats of a single edit's, and cost "
+        claim="many edits in one model, written together, keep their loss within .3 nats of a single edit's, and cost "
         "other prompts at most .5 and plain texts at most .1 nats a token",
         reported="single edits and small batches; general ability falls after hundreds of edits (others' reports)",
         arms=list(ran),

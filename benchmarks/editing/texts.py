@@ -26,7 +26,7 @@ from benchmarks.evidence import write_row
 PASSAGES, LETTERS = 80, 600
 NESTED, TUNED = "nested", "ft, nested's loss"
 WIDER = "nested, WikiText kept"
-METRICS = ("nll", "rouge_l_f1", "other_nll_change", "other_top1_kept", "text_nll_change", "text_top1_kept")
+METRICS = ("nll", "paraphrase_nll", "other_nll_change", "other_top1_kept", "text_nll_change", "text_top1_kept")
 
 
 def passages(file: Path) -> list[str]:
@@ -39,7 +39,8 @@ def passages(file: Path) -> list[str]:
 def one(request: EditRequest, editor: Editor, measuring: Measuring, cache: Path) -> dict[str, Any]:
     """The metrics of the same plan, written with these texts kept."""
     made = plan(editor, request, cache)
-    return {"id": request.id, **measuring.scores(model_of(editor, editor.write([made]), [made]), [request])}
+    model = model_of(editor, editor.write([made]), [made])
+    return {"id": request.id, **measuring.losses(model, [request]), **measuring.elsewhere(model, request)}
 
 
 def main() -> None:

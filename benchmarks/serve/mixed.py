@@ -53,7 +53,8 @@ def asked_of(server: str, ports: Mapping[tuple[int, int], int] | int, one: Drawn
     texts, layers, dims = one
     port = ports if isinstance(ports, int) else ports[layers, dims]
     depth = {} if server in ("infinity", "plain") else {"layers": layers}
-    return Asked(port, {"model": "mine", "input": texts, "dimensions": dims, "encoding_format": "base64", **depth})
+    body = {"model": "mine", "input": texts, "dimensions": dims, "encoding_format": "base64", **depth}
+    return Asked(port, body, "/embeddings")
 
 
 def taking_parts(servers: Mapping[str, Any], requests: Sequence[Drawn], clients: int) -> dict[str, list[Load]]:

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from benchmarks.serve.loading import BASE, PATH
+from benchmarks.serve.loading import BASE
 
 
 def plain(model: Any) -> FastAPI:
@@ -35,7 +35,7 @@ def plain(model: Any) -> FastAPI:
         rows = [{"embedding": base64.b64encode(row.astype("<f4").tobytes()).decode()} for row in found]
         return orjson.dumps({"data": rows})
 
-    @app.post(PATH)
+    @app.post("/embeddings")
     async def embeddings(request: Request) -> Response:
         body = orjson.loads(await request.body())
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ What nested heads cost a step, and how many pictures a second `run` and `index` 
 Needs timm, and the torchvision made for the torch that is installed. All on one thread; arms take turns, and processor
 time counts.
 
-A step: ViT-S/16 and ViT-Ti/16 at 224 pixels with fresh weights, batches of 8 (2 large and 8 small crops each, cyclic
+A step: ViT-S/16 and ViT-Ti/16 at 224 pixels with fresh weights, batches of 4 (2 large and 8 small crops each, cyclic
 masks, all three losses, AdamW, the teacher), heads as the method makes them unless told otherwise: five on prefixes
 (a sixteenth of the width to all of it, 256 to 4,096 prototypes) against one on all of it (4,096). Claimed before the
 run: the nested step takes at most 1.15 of the time, on both.
@@ -159,7 +159,7 @@ def pictures(o: Any) -> None:
 
 def main() -> None:
     """Time what is asked for."""
-    parser = arguments(__doc__, "data", repeats=5, batch=8, prototypes=4096, pictures=256)
+    parser = arguments(__doc__, "data", repeats=5, batch=4, prototypes=4096, pictures=256)
     parser.add_argument("--only", choices=("step", "pictures"))
     parser.add_argument("--told", default="", help="what a reader of the row should know of this machine")
     o = parser.parse_args()

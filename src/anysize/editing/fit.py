@@ -20,6 +20,7 @@ from anysize.editing.plan import Plan, kept_plan
 from anysize.editing.requests.readers import requests_of
 from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import NotFiniteError
+from anysize.editing.writing.projection import check_folder
 from anysize.editing.writing.usual import PASSAGES, QUESTIONS
 
 
@@ -31,6 +32,7 @@ def fit(method: MuKE, data: Data, workdir: Path, resume: bool) -> EditedLM:
     """
     name = method.base_model()
     requests = requests_of(data)  # what is wrong with them is said before a model is loaded
+    check_folder(name)
     return edited(CausalLM.from_pretrained(name), method, requests, workdir)
 
 

@@ -86,6 +86,7 @@ def test_an_edit_that_diverges_is_left_out_whole_and_named(folder, edits, monkey
     made = az.fit(edits, method="muke", model=str(folder), **OPTIONS)
     assert [one.id for one in made.requests] == ["1"]
     assert made.about["left_out"] == {"0": "the loss of window 1 of 2 is nan"}
+    assert MuKE().told(made, "OUT").startswith("left out: edit 0: the loss of window 1 of 2 is nan\nOUT: ")
     alone = Editor(str(folder), MuKE(**OPTIONS)).delta([OTHER])
     for name, change in made.changes().items():
         torch.testing.assert_close(change.change(), alone.changes[name].change())
@@ -174,6 +175,16 @@ def test_layers_are_named_by_number_path_or_depth(folder):
     assert az.fit([FIRST.to_json()], method="muke", model=str(folder), layers=["25%"], v_steps=2).told["records"]
 
 
+def test_folders_that_cannot_be_edited_are_refused_before_they_are_loaded(model, folder, tmp_path):
+    model.save(tmp_path / "edited")
+    with pytest.raises(AnysizeError, match="is a model of anysize; make a checkpoint of it first"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path / "edited"))
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_8bit": True}}))
+    with pytest.raises(AnysizeError, match=r"this model is quantised \(its configuration says so\)"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path))
+
+
 def test_exports_are_an_ordinary_checkpoint_or_the_edits_alone(model, tmp_path):
     from transformers import AutoModelForCausalLM
 
@@ -201,6 +212,7 @@ def test_a_splitter_of_ones_own_cuts_the_target(folder):
 def test_what_cannot_be_asked_of_the_method_is_refused():
     for options, said in (
         ({"layers": ()}, "name at least one layer"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),
+        ({"v_lr": 1e38}, "v-lr is at most 10000; got 1e"),
         ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
     ):  # fmt: skip
         with pytest.raises(AnysizeError, match=said):

@@ -188,6 +188,17 @@ def test_wrong_options_and_losses_are_told(photos, tower_path, tmp_path, anysize
         az.fit(photos, method=Franca(model=tower_path, epochs=1, **SMALL))
 
 
+def test_a_network_that_overflows_gives_a_loss_that_stops_training_and_keeps_its_checkpoint():
+    method = Franca(model="x", **SMALL)
+    module = FrancaTraining(tiny_tower(), method, Nesting(dims=(6, 24)), 32, 10)
+    squares, rows = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8), torch.arange(4)
+    assert torch.isfinite(module(squares, rows)["loss"])
+    with torch.no_grad():
+        for weight in module.student.tower.parameters():
+            weight.mul_(1e30)
+    assert torch.isnan(module(squares, rows)["loss"])
+
+
 def test_the_face_trains_as_it_is_typed(photos, tmp_path, tower_path, anysize):
     out = tmp_path / "seer"
     said = anysize("fit", photos, "--method", "franca", "--model", tower_path, "--from-scratch", "--dims", "6,24",

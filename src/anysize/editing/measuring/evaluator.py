@@ -17,7 +17,7 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import check_file, write_json
-from anysize.core.frontier.records import NESTED
+from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.model.cost import Cost
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
@@ -176,7 +176,7 @@ class EditsEvaluator(Evaluator):
         if self.cosine is not None:
             units["sentence_cosine"] = cosines(self.cosine, said, [one.target_new for one in seen.requests])
         records = {one["id"]: one for one in view.told["records"]}
-        places = int(view.size["windows"])
+        places = 0 if view.arm == ORIGINAL else int(view.size["windows"])
         bounds = [
             records.get(one.id, {}).get("bounds", [0, len(ids.target)])
             for one, ids in zip(seen.requests, encoded, strict=True)

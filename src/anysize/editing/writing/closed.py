@@ -44,12 +44,10 @@ class Solving:
     def columns(self, keys: torch.Tensor, stay: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
         """X (in, n) for keys (n, in) to write and (m, in) to stay, and moments (in, in)."""
         mean = float(moments.diagonal().mean())
-        identity = torch.eye(len(moments), dtype=moments.dtype)
-        seen = keys.T @ keys + stay.T @ stay
         if self.form == "memit":
-            ridge = self.weight * RIDGE * mean
-            factor = torch.linalg.cholesky(self.weight * moments + seen + ridge * identity)
-            return torch.cholesky_solve(keys.T, factor)
+            system = (self.weight * moments).addmm_(keys.T, keys).addmm_(stay.T, stay)  # in place: these are large
+            system.diagonal().add_(self.weight * RIDGE * mean)
+            return torch.cholesky_solve(keys.T, torch.linalg.cholesky(system))
         values, vectors = torch.linalg.eigh(moments)
         free = vectors[:, values < self.null * mean]
         if not free.shape[1]:
@@ -58,7 +56,9 @@ class Solving:
                 f"{self.null:g}, or write with memit"
             )
         projector = free @ free.T
-        return torch.linalg.solve(projector @ seen + self.l2 * mean * identity, projector @ keys.T)
+        system = projector @ (keys.T @ keys).addmm_(stay.T, stay)
+        system.diagonal().add_(self.l2 * mean)
+        return torch.linalg.solve(system, projector @ keys.T)
 
 
 def write(

@@ -58,7 +58,7 @@ class Franca(Trained):
     pixels: int | None = None
     """Side of the square that pictures are kept in. Default: a quarter more than the model sees."""
     color: float = 1.0
-    """How strongly colours are changed: 0 leaves them."""
+    """How strongly colours are changed, and how often a view is blurred or solarised: 0 leaves all as it is."""
     masks: Literal["cyclic", "block", "none"] = "cyclic"
     """Patches to hide: around a block that is rolled around the picture (the paper), that is not, or none."""
     mask_ratio: tuple[float, ...] = (0.1, 0.65)

@@ -110,6 +110,9 @@ class FrancaTraining(nn.Module):
         temperature = self.temperature(step)
         seen = self.student(whole, masks)
         says = self._told(whole)
+        if not bool(torch.isfinite(says.pooled).all() & torch.isfinite(seen.pooled).all()):
+            # Nothing can be balanced; whoever trains sees it in the loss, stops, and keeps the last checkpoint.
+            return {"loss": seen.pooled.sum() * float("nan")}
         targets = self._targets(says.pooled, temperature)
         scores = self.student.head(seen.pooled)
         if small:
