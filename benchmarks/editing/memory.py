@@ -81,7 +81,8 @@ def report(ran: list[dict[str, Any]]) -> None:
         note=f"{', '.join(f'{value:.2f}' for value in more)} of the weights on {len(ran)} edits: weights "
         f"{mega['weights']:.0f} MB, the process with the model {mega['loaded']:.0f} MB, its peak "
         f"{mega['peak']:.0f} MB, {100 * (mega['peak'] / mega['loaded'] - 1):.0f} % more. A first run, before the "
-        "closed form added up in place, prompts were answered in batches of eight and logits were let go, took .32, .32, .36.",
+        "closed form added up in place, prompts were answered in batches of eight and logits were let go, took .32 to "
+        ".36.",
         command="python -m benchmarks.editing.memory --model LM --data unke.jsonl.gz",
         data=described(len(ran)),
     )
