@@ -43,7 +43,10 @@ class NestedVLM(HoldsVLM):
         "random": "anysize.tokens.vlm.rivals:random",
     }
     panels = ("anysize.tokens.vlm.kinds_panel:by_kind", "anysize.tokens.vlm.pictures_panel:pictures")
-    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
+    exports: ClassVar[Mapping[str, str]] = {
+        "transformers": "anysize.tokens.vlm.export:write",
+        "anysize": "anysize.core.model.exporting:whole",
+    }
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
         super().__init__(nesting, vlm, budget)
