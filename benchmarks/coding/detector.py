@@ -100,7 +100,8 @@ def report(found: dict[str, dict[str, float]]) -> None:
         command=COMMAND,
         outcome="won" if found[best]["NER F1"] >= found["field"]["NER F1"] else "lost",
         note=f"{best} has an NER F1 of {found[best]['NER F1']:.3f}, the field {found['field']['NER F1']:.3f}, on "
-        f"documents that neither learnt from. {EPOCHS} passes, the embeddings and {TRIED[0][0]} of 12 layers as they were; "
+        f"documents that neither learnt from. {EPOCHS} passes, the embeddings and {TRIED[0][0]} of 12 layers as they "
+        "were; "
         f"{found[best]['seconds']:.0f} s of processor time to fit. One seed. The claim, committed before, was of three "
         "seeds on the test documents; an encoder that falls behind on the training documents was not taken there.",
     )
