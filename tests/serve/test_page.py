@@ -163,7 +163,7 @@ def test_a_picture_that_is_dropped_on_it_is_asked_about(browser, kinds):
         page.fill("#text", "")
         dropped(page, png(picture), "b.png", "image/png")
         page.click("#go")
-        page.wait_for_function("document.querySelector('#right li')?.textContent.startsWith('[')")
+        page.locator("#right li", has_text="[").wait_for()
         expected = kinds("image-encoder").at().run([picture])
         found = json.loads(page.text_content("#right li"))
         np.testing.assert_allclose(found, expected, atol=1e-5)

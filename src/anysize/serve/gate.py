@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anysize.serve.held.errors import Refused, draining, refused
@@ -67,6 +68,8 @@ class Gate:
         except asyncio.CancelledError:
             if not scope["state"]["gone"]:
                 raise  # the server ends
+        except ClientDisconnect:
+            pass  # it left before all of its body had come: nobody waits for an answer
         except Exception as error:
             if status:
                 raise  # it had begun to answer
