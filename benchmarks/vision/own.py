@@ -140,7 +140,7 @@ def main() -> None:
         return [r2["none"] - r2[arm] >= 0.5, entropy[arm] > entropy["none"], max(lost) < 1]
 
     def said(arm: str) -> str:
-        return f"{r2[arm]:.2f}, {entropy[arm]:.2f}, {linear[arm]:.1f} % and {knn[arm]:.1f} %"
+        return f"{r2[arm]:.2f}, {entropy[arm]:.3f}, {linear[arm]:.1f} % and {knn[arm]:.1f} %"
 
     good = [*goals("erase"), r2["none"] - r2["random"] < 0.1]
     write_row(

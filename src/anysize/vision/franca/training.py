@@ -21,7 +21,7 @@ from anysize.vision.franca.crops import FIRST, SECOND, SMALL, crops, draws
 from anysize.vision.franca.method import Franca
 from anysize.vision.heads.losses import KoLeoLoss, NestedDINOLoss, NestedIBOTPatchLoss
 from anysize.vision.heads.masks import CyclicMaskGenerator, drawn_masks
-from anysize.vision.heads.nested import NestedPrototypeHead
+from anysize.vision.heads.nested import NestedPrototypeHead, in_proportion
 from anysize.vision.heads.sinkhorn import SinkhornQueue, sinkhorn_knopp
 from anysize.vision.heads.teacher import Cosine, EMATeacher, TeacherTempSchedule
 
@@ -33,9 +33,13 @@ class Student(nn.Module):
         super().__init__()
         self.tower = tower
 
+        dims = nesting.values("dims")
+        alike = method.heads == "alike"
+        hidden = method.hidden if alike else in_proportion(method.hidden, dims, method.bottleneck)
+
         def head() -> NestedPrototypeHead:
             return NestedPrototypeHead(
-                tower.width, prototypes, nesting.values("dims"), hidden_dim=method.hidden,
+                tower.width, prototypes, dims, hidden_dim=hidden,
                 bottleneck_dim=method.bottleneck, nesting=method.nesting,
             )  # fmt: skip
 
