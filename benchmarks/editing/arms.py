@@ -71,7 +71,7 @@ def _arm(request: EditRequest, editor: Editor, method: MuKE, evaluator: EditsEva
     return {**found, "seconds": seconds, "steps": plan.found.steps if plan.found else []}
 
 
-RECITED = 0.9
+RECITED, MEANT = 0.9, 50
 
 
 def _kept(*apart: np.ndarray) -> Literal["won", "mixed", "lost"]:
@@ -81,12 +81,16 @@ def _kept(*apart: np.ndarray) -> Literal["won", "mixed", "lost"]:
 
 
 def _means(found: dict[str, np.ndarray]) -> str:
-    return ", ".join(f"{arm} {values.mean():+.3f}" for arm, values in found.items())
+    return ", ".join(f"{arm} {values.mean():.3f}" for arm, values in found.items())
+
+
+def _counted(ran: list[dict[str, Any]]) -> str:
+    return f"{len(ran)} edits{'' if len(ran) >= MEANT else f', fewer than the {MEANT} that were meant'}."
 
 
 def main() -> None:
     """Run what is missing and write the rows."""
-    parser = arguments(__doc__, "model", "data", "cache", count=50)
+    parser = arguments(__doc__, "model", "data", "cache", count=MEANT)
     asked = parser.parse_args()
     editor = editor_of(asked.model)
     chosen = requests(asked.data, editor.prompting, asked.count)
@@ -132,7 +136,7 @@ def report(ran: list[dict[str, Any]]) -> None:
         note=f"Nested minus window {between(nll['nested'], nll['window'])} nats, ROUGE-L F1 "
         f"{between(rouge['nested'], rouge['window'])}; minus window with nested's compute "
         f"{between(nll['nested'], nll[names[2]])} nats, {between(rouge['nested'], rouge[names[2]])}. "
-        f"{len(ran)} edits.",
+        f"Losses: {_means(nll)}. {_counted(ran)}",
         **common,
     )
     other, text = column("other_nll_change"), column("text_nll_change")
@@ -147,7 +151,7 @@ def report(ran: list[dict[str, Any]]) -> None:
         outcome="won" if keeps else "mixed" if part else "lost",
         note=f"Texts: nested minus fine-tuned {between(text['nested'], text[MATCHED])}; other prompts "
         f"{between(other['nested'], other[MATCHED])}. Fine-tuned to .01: ROUGE-L F1 "
-        f"{between(rouge['nested'], rouge['ft'])}.",
+        f"{between(rouge['nested'], rouge['ft'])}. {_counted(ran)}",
         **common,
     )
     write_row(
@@ -160,7 +164,7 @@ def report(ran: list[dict[str, Any]]) -> None:
         note=f"Nested minus window: other prompts {between(other['nested'], other['window'])}, texts "
         f"{between(text['nested'], text['window'])}. Other prompts: {_means(other)}; "
         f"texts: {_means(text)}. "
-        f"{len(ran)} edits; claimed while the run had made seven of them, which had been looked at.",
+        f"{_counted(ran)} Claimed while the run had made seven of them, which had been looked at.",
         **common,
     )
     own, again = column("rouge_l_f1"), column("paraphrase_rouge_l_f1")
@@ -176,8 +180,8 @@ def report(ran: list[dict[str, Any]]) -> None:
         reported="paraphrases are scored with their means; how many answers hold for one prompt alone is not told",
         metric="loss in nats per token after the write",
         outcome="won" if kept_local and carried else "mixed" if kept_local or carried else "lost",
-        note=f"Recited (ROUGE-L F1 of {RECITED:.1f}) for their own prompt alone: {told}. {len(ran)} edits; claimed "
-        "while the run had made seven of them, which had been looked at.",
+        note=f"Recited (ROUGE-L F1 of {RECITED:.1f}) for their own prompt alone: {told}. {_counted(ran)} "
+        "Claimed while the run had made seven of them, which had been looked at.",
         **common,
     )
     plain = np.array([each["plain step"] * sum(each["nested"]["steps"]) for each in ran])
@@ -189,7 +193,7 @@ def report(ran: list[dict[str, Any]]) -> None:
         reported="no times",
         metric="processor seconds",
         outcome="won" if ratio <= 0.5 else "lost",
-        note=f"{ratio:.2f} of the plain loop's {plain.mean():.0f} s, the write included; one thread.",
+        note=f"{ratio:.2f} of the plain loop's {plain.mean():.0f} s, the write included; one thread. {_counted(ran)}",
         **common,
     )
 

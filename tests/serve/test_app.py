@@ -274,3 +274,20 @@ def test_keys(kinds, tmp_path):
 def test_a_batch_that_is_smaller_than_what_a_model_reads_is_refused_at_the_start(kinds):
     with pytest.raises(AnysizeError, match="--max-batch-tokens to 32"):
         House(Settings(max_batch_tokens=16)).add("encoder", kinds("encoder"))
+
+
+def test_a_part_of_the_sizes_is_offered(kinds):
+    model = kinds("encoder")
+    house = House(Settings(sizes=("layers=1,dims=8", "layers=1,dims=32")))
+    house.add("mine", model)
+    with running(house) as client:
+        about = client.ask("/v1/models/mine").json
+        assert (about["sizes"], about["default_size"]) == (["layers=1,dims=8", "layers=1,dims=32"], "layers=1,dims=32")
+        found = client.ask("/v1/embeddings", {"input": TEXTS[0], "dimensions": 8})
+        assert np.array_equal(vectors(found).astype(np.float32), model.at(layers=1, dims=8).encode(TEXTS[:1]))
+        for more in ({"layers": 2}, {"size": "layers=2,dims=8"}, {"sizes": ["layers=2,dims=32"]}):
+            refused = client.ask("/v1/embeddings", {"input": TEXTS[0], **more})
+            refused.refused(400, "size_not_trained", "mine is served at layers=1,dims=8 and layers=1,dims=32")
+        client.ask("/run", {"input": TEXTS[0], "layers": 2}).refused(400, "size_not_trained")
+    with pytest.raises(AnysizeError, match="layers=2,dims=32 is not among them"):
+        House(Settings(sizes=("layers=1,dims=8",), default_size="layers=2,dims=32")).add("mine", model)

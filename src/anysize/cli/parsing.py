@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from anysize.cli.environment import from_environment
 from anysize.cli.options import Option, inner, options
 from anysize.core.errors import AnysizeError, nearest
 
@@ -43,14 +44,16 @@ def _read(words: Sequence[str], valued: Names = (), flags: Names = ()) -> tuple[
 
 def parse(command: type[Command], words: Sequence[str], *, prog: str) -> tuple[Command, bool]:
     """
-    The dataclass filled from words, and whether JSON is asked for with ``--json``, which every verb takes.
+    The dataclass filled from words (and from the environment, if it says so), and whether JSON is asked for with
+    ``--json``, which every verb takes.
 
     Raises `AnysizeError`, in one sentence, if it cannot be filled.
     """
     known = options(command)
     try:
         given, as_json = _given(known, words)
-        values = {one.name: _value(one, given[one.name]) for one in known if one.name in given}
+        values = from_environment(command, known)
+        values |= {one.name: _value(one, given[one.name]) for one in known if one.name in given}
         missing = [one.name for one in known if one.default is dataclasses.MISSING and one.name not in values]
         if missing:
             raise AnysizeError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")

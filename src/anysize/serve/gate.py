@@ -98,12 +98,13 @@ class Gate:
             self.house.metrics.rejected.labels(found.code).inc()
         body = found.body()
         body["error"]["message"] = self.house.without_paths(found.message)
-        headers = {"content-type": "application/json", **found.headers}
+        written = orjson.dumps(body)
+        headers = {"content-type": "application/json", "content-length": str(len(written)), **found.headers}
         await send({
             "type": "http.response.start", "status": found.status,
             "headers": [(key.lower().encode(), value.encode()) for key, value in headers.items()],
         })  # fmt: skip
-        await send({"type": "http.response.body", "body": orjson.dumps(body)})
+        await send({"type": "http.response.body", "body": written})
 
     def _log(self, scope: Scope, name: str, status: int, seconds: float, told: dict[str, Any]) -> None:
         route = getattr(scope.get("route"), "path", None) or "other"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import signal
@@ -90,7 +89,7 @@ def serve(house: House, listening: socket.socket) -> int:
     with _logging(), _hanging_up(house):
         sys.stderr.write(f"anysize serves {', '.join(house.names())} at {address(listening)}\n")
         sys.stderr.flush()
-        asyncio.run(server.serve(sockets=[listening]))
+        server.run(sockets=[listening])
     house.close(1.0)
     return server.cut_off
 

@@ -93,6 +93,33 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(queue, run):
     queue.submit(job("c", tokens=10))
 
 
+def test_a_job_that_would_wait_until_it_is_late_is_refused_at_once(queue, run):
+    held(queue, run)
+    queue.submit(job("a", tokens=200))
+    soon = time.monotonic() + 0.06  # a queue is thought to run 5,000 tokens a second before it has run any
+    with pytest.raises(FullError):
+        queue.submit(job("b", tokens=100, deadline=soon))
+    queue.submit(job("c", tokens=100, deadline=time.monotonic() + 10))
+
+
+def test_while_short_jobs_come_a_piece_of_a_long_one_takes_little_longer_than_they_do():
+    lengths = []
+
+    def run(key, items, how):
+        lengths.append((items[0], len(items)))
+        time.sleep(0.001 * len(items))  # 5,000 tokens a second
+        return items
+
+    queue = Queue(run, Limits(batch_tokens=10_000, batch_items=1000, queue_tokens=100_000))
+    queue.submit(job(*["alone"] * 800)).result(10)
+    assert lengths[0] == ("alone", 800)
+    queue.submit(job("short")).result(10)
+    queue.submit(job(*["beside"] * 200)).result(10)
+    pieces = [count for name, count in lengths if name == "beside"]
+    assert max(pieces) < 60  # about 20 ms
+    assert queue.close(10)
+
+
 def test_short_jobs_pass_long_ones_and_long_ones_get_every_fourth_batch(queue, run):
     held(queue, run)
     long = queue.submit(job(*(f"long {place}" for place in range(40)), tokens=2))

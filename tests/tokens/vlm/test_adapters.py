@@ -171,6 +171,8 @@ def test_it_is_fitted_saved_measured_and_cut(tmp_path):
         small.again(Nesting(tokens=(16,)))
     with pytest.raises(AnysizeError, match="transformers has no model with these adapters"):
         eye.at(tokens=4).export(tmp_path / "theirs", "transformers")
+    eye.at(tokens=4).export(tmp_path / "small", "anysize")
+    assert load(tmp_path / "small").nesting == small.nesting
 
 
 def test_options_that_contradict_each_other():

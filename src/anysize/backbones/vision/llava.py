@@ -18,8 +18,8 @@ from torch import nn
 
 from anysize.backbones.huggingface import pretrained
 from anysize.backbones.vision.prompts import Batch, Prompt, batched, read_prompt
+from anysize.backbones.vision.telling import telling
 from anysize.core.errors import AnysizeError, refused_as_damaged
-from anysize.core.model.cost import wait_for_gpu
 from anysize.core.quiet import quiet
 
 PROCESSOR = "processor"
@@ -168,17 +168,26 @@ class VisionLanguage:
         kept: Sequence[torch.Tensor],
         max_new_tokens: int,
         first: Callable[[], None] | None = None,
+        told: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """What it answers, the likeliest token at every step; `first` is called once there is one of each answer."""
+        """
+        What it answers, the likeliest token at every step; `first` is called once there is one of each answer, `told`
+        after each token with all of one answer so far.
+        """
+
+        def spoken(ids: torch.Tensor) -> list[str]:
+            new = ids[:, batch.ids.shape[1] :]
+            return [text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)]
+
+        each = None if told is None else (lambda ids: told(spoken(ids)[0]))
         with quiet():
             ids = self.model.generate(
                 input_ids=batch.ids, attention_mask=batch.mask, mm_encoder_outputs=self._given(batch, kept),
                 max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=self.filler,
-                eos_token_id=self.tokenizer.eos_token_id, stopping_criteria=[] if first is None else [_telling(first)],
+                eos_token_id=self.tokenizer.eos_token_id, stopping_criteria=telling(first, each),
                 **self._where(batch, kept, generating=True),
             )  # fmt: skip
-        new = ids[:, batch.ids.shape[1] :]
-        return [text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)]
+        return spoken(ids)
 
     def _where(self, batch: Batch, kept: Sequence[torch.Tensor], *, generating: bool = False) -> dict[str, Any]:
         """What says where tokens stand: their positions, which the library counts by itself when it generates."""
@@ -277,22 +286,3 @@ class VisionLanguage:
     def dtype(self) -> torch.dtype:
         """The precision of the tower."""
         return next(iter(self.tower.parameters())).dtype
-
-
-def _telling(first: Callable[[], None]) -> Any:
-    """What stops no answer, and is asked after each token whether to: it calls `first` after the first."""
-    from transformers import StoppingCriteria
-
-    class Telling(StoppingCriteria):
-        """Knows whether it has told."""
-
-        told = False
-
-        def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-            if not self.told:
-                wait_for_gpu()
-                first()
-                self.told = True
-            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-
-    return Telling()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from anysize.cli.options import Positional
 
@@ -19,7 +19,12 @@ class Serve:
 
     What a model gives decides its routes: /v1/embeddings, /v1/chat/completions, /v1/audio/transcriptions, /run for all;
     /search for indexes; and at / a page to play with. Ends when it is told to (Ctrl-C, SIGTERM), after what it has.
+
+    What the line does not say is read from variables: ANYSIZE_SERVE_PORT for --port, ANYSIZE_SERVE_TARGETS for the
+    targets; several values stand between spaces, a flag is 1 or 0.
     """
+
+    ENVIRONMENT: ClassVar[str] = "ANYSIZE_SERVE_"
 
     targets: Annotated[list[str], Positional("TARGET")] = field(default_factory=list)
     """Folders of models and indexes, or NAME=PATH; an index brings its model with it."""
@@ -37,6 +42,8 @@ class Serve:
     """Processor threads of a forward pass; without it, as many as there are."""
     default_size: str | None = None
     """What a request gets that names no size; without it, the full size of the model."""
+    sizes: Annotated[list[str], "SIZE"] = field(default_factory=list)
+    """A size to offer, such as dims=64; without any, all that a model has. Stages of a search are not bound by it."""
     on_long: Literal["error", "cut"] = "error"
     """What is done with texts that the model does not read whole, where a request does not say: refuse, or cut and
     say so."""
@@ -78,7 +85,7 @@ class Serve:
             self.max_batch_tokens, self.max_batch_texts, self.max_queue_tokens, self.max_texts, self.max_body,
             on_long=self.on_long, timeout=self.timeout, drain=self.drain, drain_notice=self.drain_notice,
             api_key_file=self.api_key_file, cors=tuple(self.cors), metrics_open=self.metrics_open,
-            lenient=self.lenient, default_size=self.default_size,
+            lenient=self.lenient, default_size=self.default_size, sizes=tuple(self.sizes),
         )  # fmt: skip
         with bound(self.host, self.port) as listening:
             if self.threads is not None:

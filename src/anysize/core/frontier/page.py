@@ -10,7 +10,7 @@ from html import escape
 from anysize.core.frontier.grid import axes_of, is_grid
 from anysize.core.frontier.html import filled
 from anysize.core.frontier.panel import Panel
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, is_lower
 from anysize.core.frontier.records import NESTED, ORIGINAL, Records, cheapness
 from anysize.core.frontier.style import (
     SIZE,
@@ -37,12 +37,13 @@ def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
     """The page as text, with what more a family shows. It loads nothing; every word that came from data is escaped."""
     cost = drawn_over(frontier)
     more = "" if cost == SIZE else f" and {UNITS[cost]}"
+    better = f"; lower {title(frontier.metric)} is better" if is_lower(frontier.metric) else ""
     return filled(
         "anysize.core.frontier",
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
-        axis=escape(f"Size{more}, on a logarithmic scale"),
+        axis=escape(f"Size{more}, on a logarithmic scale{better}"),
         loss='max="10" step="0.1" value="0.5"' if in_decibels(frontier.metric) else 'max="50" step="0.5" value="1"',
         cells=_cells(frontier),
         legend=_legend(frontier),
@@ -68,6 +69,7 @@ def _data(frontier: Records) -> str:
         "metric": frontier.metric,
         "title": title(frontier.metric),
         "decibels": in_decibels(frontier.metric),
+        "lower": is_lower(frontier.metric),
         "arm": arm,
         "full": frontier.records.index(frontier.full(arm)),
     }
@@ -101,14 +103,16 @@ def _cells(frontier: Records) -> str:
         return ""
     (down, rows), (across, columns) = axes_of(frontier).items()
     found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm(NESTED)}
-    low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
+    low, high, lower = min(found.values()), max(found.values()), is_lower(frontier.metric)
+    wide = max(high - low, 1e-9)
     lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
     lines += [*(f"<th>{written(column)}</th>" for column in columns), "</tr>"]
     for row in reversed(rows):
         lines.append(f"<tr><th>{written(row)}</th>")
         for column in columns:
             value = found.get((row, column))
-            shade = "" if value is None else f' style="--share:{6 + 54 * (value - low) / wide:.0f}%"'
+            share = 0.0 if value is None else (high - value if lower else value - low) / wide
+            shade = "" if value is None else f' style="--share:{6 + 54 * share:.0f}%"'
             lines.append(f"<td{shade}>{'' if value is None else number(value)}</td>")
         lines.append("</tr>")
     return "".join([*lines, "</table>"])

@@ -71,13 +71,21 @@ def caption(frontier: Records) -> str:
     return " · ".join(str(part) for part in (task, model and Path(str(model)).name) if part)
 
 
+def times_differ(records: tuple[Record, ...]) -> bool:
+    """Whether the times say which size is faster: those of the fastest and of the slowest can be told apart."""
+    timed = sorted((record for record in records if record.ms is not None), key=lambda record: record.ms or 0.0)
+    return bool(timed) and (len(timed) == 1 or not timed[0].as_fast_as(timed[-1]))
+
+
 def drawn_cost(frontier: Records) -> str:
     """
     The cost to draw against: bytes, unless every size has the same; then the first that every record knows.
 
-    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured.
+    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured
+    and tell which size is faster.
     """
-    first = ("ms",) if len({axis for record in frontier.records for axis in record.size}) > 1 else ()
+    several = len({axis for record in frontier.records for axis in record.size}) > 1
+    first = ("ms",) if several and times_differ(frontier.records) else ()
     for cost in (*first, "bytes", "parameters", "flops", "ms"):
         known = [getattr(record, cost) for record in frontier.records]
         if all(known) and len(set(known)) > 1:

@@ -116,7 +116,7 @@ def sizes_of(served: Served, asked: dict[str, Any], axes: Sequence[str]) -> list
         raise Refused(400, "wrong_value", "sizes stands beside other names of a size; give one of them", "sizes")
     if not several or len(several) > len(served.model.nesting) + 64:
         raise Refused(400, "wrong_value", f"sizes holds {len(several)} sizes; expected each once", "sizes")
-    return served.model.nesting.resolve_all(several)
+    return served.several(several)
 
 
 def items_of(house: House, served: Served, asked: dict[str, Any]) -> tuple[list[Any], How]:

@@ -4,7 +4,8 @@ The queue before a model: what many clients ask for at once is run in few batche
 A request is a `Job` of one or more items. A single thread takes the jobs that wait and runs a batch of their items as
 soon as the one before is done, so that nothing waits on purpose. It knows no HTTP and no family.
 
-- Admission counts tokens: a job that would make more wait than the limit is refused at once, unless nothing waits.
+- Admission counts tokens: a job that would make more wait than the limit, or would itself wait until it is late, is
+  refused at once, unless nothing waits.
 - Jobs of few items go first, but every fourth batch belongs to the oldest long job; a long job is run in pieces, so
   that neither starves the other. While short jobs come, a piece takes little longer than one of them.
 - A batch holds items of about one length, for padding is work too; and only such as may share a pass.
@@ -30,6 +31,8 @@ TURN = 4
 PADDED, PASS = 1.2, 0.005
 """How many times its own tokens a batch may be long with padding; and the seconds that a pass costs whatever is in it,
 for which it may be longer in any case."""
+USED = 0.4
+"""The part of a job's time that the jobs before it and its own pass may take, as fast as things go of late."""
 PIECE, PIECE_TIMES, RECENT = 0.02, 1.5, 60.0
 """What a batch of a long job takes at most, if a short one came in the last `RECENT` seconds: so many seconds, or so
 many times what a short one takes."""
@@ -134,7 +137,7 @@ class Queue:
         self._changed = threading.Condition()
         self._closed, self._turn = False, 0
         self._speed, self._short = 5000.0, PIECE
-        """Tokens a second of late, and the seconds that a short job takes alone."""
+        """Tokens a second of late, and the seconds that a short job takes alone; guesses until there was one."""
         self._last_short = float("-inf")
         self.failures = 0
         """Batches in a row that failed by no fault of what was given."""
@@ -155,8 +158,10 @@ class Queue:
             if self._closed:
                 raise ClosedError
             waiting = sum(one.waiting for one in self._jobs)
-            if waiting and waiting + job.waiting > self.limits.queue_tokens:
-                raise FullError(max(1.0, waiting / self._speed))
+            before = sum(one.waiting for one in self._jobs if one.short) if job.short else waiting
+            late = before + job.waiting > USED * self._speed * (job.deadline - job.arrived)
+            if waiting and (late or waiting + job.waiting > self.limits.queue_tokens):
+                raise FullError(max(1.0, (before if late else waiting) / self._speed))
             if not job.left:
                 _told(job.result.set_result, [])
                 return job.result

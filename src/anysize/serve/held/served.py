@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anysize.core.errors import AnysizeError, nearest
+from anysize.core.errors import AnysizeError, SizeError, nearest
 from anysize.core.model.faces import Predicts, ReadsTexts
 from anysize.core.model.reported import took
 from anysize.core.verbs.outputs import shape_of
@@ -81,7 +81,12 @@ class Served:
         self.lock = threading.Lock()
         """Held by whoever runs it: models keep what they run at in places that threads share."""
         self.frontier: dict[str, Any] | None = None
-        self.default = model.nesting.resolve(settings.default_size) if settings.default_size else model.nesting.full
+        wanted = model.nesting.resolve_all(settings.sizes) if settings.sizes else list(model.nesting)
+        self.sizes = tuple(size for size in model.nesting if size in wanted)
+        """Those that are offered, of the model's, the largest last."""
+        self.default = (
+            self._offered(model.nesting.resolve(settings.default_size)) if settings.default_size else self.sizes[-1]
+        )
         self.queue = Queue(
             self._run,
             settings.limits,
@@ -130,7 +135,7 @@ class Served:
     def about(self) -> dict[str, Any]:
         """What a client may know of it; the first four fields are OpenAI's."""
         model, nesting = self.model, self.model.nesting
-        widths = list(nesting.values("dims")) if "dims" in nesting.axes and self.embeds else None
+        widths = sorted({size.dims for size in self.sizes}) if "dims" in nesting.axes and self.embeds else None
         return {
             "id": self.name,
             "object": "model",
@@ -140,9 +145,9 @@ class Served:
             "reads": list(model.reads),
             "gives": model.gives,
             "nesting": nesting.to_json(),
-            "sizes": [str(size) for size in nesting],
+            "sizes": [str(size) for size in self.sizes],
             "default_size": str(self.default),
-            "is_matryoshka": len(nesting) > 1,
+            "is_matryoshka": len(self.sizes) > 1,
             "matryoshka_dimensions": widths,
             "max_tokens": self.limit,
             "mixes_sizes": model.mixes_sizes,
@@ -159,10 +164,19 @@ class Served:
         if typed is not None and asked:
             raise Refused(400, "wrong_value", f"size stands beside {' and '.join(asked)}; give one", "size")
         if typed is not None:
-            return self.model.nesting.resolve(typed)
+            return self._offered(self.model.nesting.resolve(typed))
         if not asked:
             return self.default
-        return self.model.nesting.resolve(**{**dict(self.default), **asked})
+        return self._offered(self.model.nesting.resolve(**{**dict(self.default), **asked}))
+
+    def several(self, typed: Sequence[Any]) -> list[Size]:
+        """Sizes as they are typed, each once. Raises `SizeError` for one that is not offered."""
+        return [self._offered(size) for size in self.model.nesting.resolve_all(typed)]
+
+    def _offered(self, size: Size) -> Size:
+        if size not in self.sizes:
+            raise SizeError(f"{self.name} is served at {' and '.join(map(str, self.sizes))}; {size} is not among them")
+        return size
 
     def how(self, word: str | None) -> How:
         """What a task or a side, in whichever provider's words, stands for. Raises `Refused` for another."""

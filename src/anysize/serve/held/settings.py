@@ -31,6 +31,8 @@ class Settings:
     metrics_open: bool = False
     lenient: bool = False
     default_size: str | None = None
+    sizes: tuple[str, ...] = ()
+    """Those that are offered of all that a model has; none named: all."""
     max_queue_searches: int = 1024
     watch: float = 1.0
     """Seconds between two looks for a new generation of an index."""

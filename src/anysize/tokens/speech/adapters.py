@@ -31,12 +31,6 @@ CALLED = {"lm": "language model", "encoder": "encoder of sound", "lips": "encode
 """A part, by the option of fit that names it -> what it is called in a sentence."""
 
 
-def whole(view: NestedSpeech, path: str | os.PathLike[str]) -> Exported:
-    """Write a view's size with all that it runs on, as `save` does."""
-    view.extract().save(path)
-    return Exported("anysize", how=f'anysize.load("{path}")')
-
-
 def write(view: NestedSpeech, path: str | os.PathLike[str]) -> Exported:
     """
     Write what was trained of a view's size: projectors, marks and adapters.

@@ -43,7 +43,10 @@ class NestedVLM(HoldsVLM):
         "random": "anysize.tokens.vlm.rivals:random",
     }
     panels = ("anysize.tokens.vlm.kinds_panel:by_kind", "anysize.tokens.vlm.pictures_panel:pictures")
-    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
+    exports: ClassVar[Mapping[str, str]] = {
+        "transformers": "anysize.tokens.vlm.export:write",
+        "anysize": "anysize.core.model.exporting:whole",
+    }
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
         super().__init__(nesting, vlm, budget)
@@ -102,10 +105,12 @@ class NestedVLM(HoldsVLM):
         max_new_tokens: int = 32,
         batch_size: int = 32,
         first: Callable[[], None] | None = None,
+        told: Callable[[str], None] | None = None,
     ) -> list[str]:
         """
         Answers at this view's size, the likeliest token at every step; `tokens` gives each question its own. `first` is
-        called once there is a first token of each answer of a batch.
+        called once there is a first token of each answer of a batch, `told` after each token with all that was said so
+        far, of one question alone.
 
         Raises `SizeError` for a budget that the model has not, and `AnysizeError` for a question that is too long.
         """
@@ -125,7 +130,7 @@ class NestedVLM(HoldsVLM):
             )
             kept = [self._kept(read.tokens[read.which[row]], counts[row]) for row in rows]
             with self.adapting(counts[rows[0]], batch):
-                wrote = self.vlm.generate(batch, kept, max_new_tokens, first)
+                wrote = self.vlm.generate(batch, kept, max_new_tokens, first, told)
             for row, text in zip(rows, wrote, strict=True):
                 said[row] = text
         return said
@@ -138,7 +143,13 @@ class NestedVLM(HoldsVLM):
         return list(self.run(items, max_new_tokens=max_new_tokens, batch_size=batch_size))
 
     def run(
-        self, items: Sequence[Any], *, side: Side | None = None, max_new_tokens: int = 32, batch_size: int = 32
+        self,
+        items: Sequence[Any],
+        *,
+        side: Side | None = None,
+        max_new_tokens: int = 32,
+        batch_size: int = 32,
+        told: Callable[[str], None] | None = None,
     ) -> Reported:
         """
         `generate`, with the tokens that each picture took, the memory of these, and the time to the first word.
@@ -152,17 +163,17 @@ class NestedVLM(HoldsVLM):
             check_room(self.vlm.prompt(asked(row).question), [self.size.tokens], self.vlm.longest, max_new_tokens)
         said = Reported()
         for start in range(0, len(items), batch_size):
-            said.add(self._answered(items[start : start + batch_size], max_new_tokens))
+            said.add(self._answered(items[start : start + batch_size], max_new_tokens, told))
         return said
 
-    def _answered(self, rows: Sequence[Any], most: int) -> Reported:
+    def _answered(self, rows: Sequence[Any], most: int, told: Callable[[str], None] | None) -> Reported:
         begin, first = time.perf_counter(), []
         read = self.read(rows, batch_size=len(rows))
         chosen = self.chooser.pick(self.margins(read)) if self.chooses and self.chooser is not None else None
         counts = [int(self.size.tokens)] * len(rows) if chosen is None else chosen
         said = self.answers(
             read, tokens=counts, max_new_tokens=most, batch_size=len(rows),
-            first=lambda: first.append(time.perf_counter() - begin),
+            first=lambda: first.append(time.perf_counter() - begin), told=told,
         )  # fmt: skip
         ms = round(1000 * first[0], 3)
         took = ({"tokens": one, "cache_bytes": cache_bytes(self.vlm, one), "ms_to_first_token": ms} for one in counts)
