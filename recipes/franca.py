@@ -4,7 +4,7 @@ Franca (Venkataramanan, Pariza et al. 2025, arXiv 2507.14137): an image encoder 
     python -m recipes.franca --out OUT            # or --data, a folder of your own pictures, and --model timm:NAME
 
 Data      scikit-learn's 1,797 digits, 16 x 16 pixels; labels are used to measure, and by the head in the end.
-Cost      a minute or two of one core: 10 passes over a transformer of four blocks, then a linear head.
+Cost      a minute of one core (58 s measured): 10 passes over a transformer of four blocks, then a linear head.
 Hardware  any processor; with --model and --data whatever these need.
 Result    OUT/seer, trained without labels, with its frontier (k-NN at 8 to 64 dims) and page OUT/seer.html with the
           nearest pictures at each size; OUT/told, a head over it that was told the labels of four fifths; OUT/cut, 16

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from anysize.backbones.speech.encoders import FrameEncoder, PixelFrames, SoundEncoder
+from anysize.tokens.adapters.adapted import any_scale
 from anysize.tokens.speech.holding import Parts
 from anysize.tokens.speech.model import NestedSpeech
-from anysize.tokens.speech.scaled.scales import any_rate, nested
+from anysize.tokens.speech.scaled.scales import nested
 from tests.tiny_vlm import tiny_tokenizer
 
 WORDS = [
@@ -82,7 +83,7 @@ def tiny_speech(
         (lips or PixelFrames)() if video else None,
     )  # fmt: skip
     spec = {**SPEC, **spec}
-    open_ = any_rate(spec["share"], spec["adapter"])
+    open_ = spec["share"] and any_scale(spec["adapter"])
     model = NestedSpeech(nested(open=open_, audio=audio, video=video), parts, spec)
     with torch.no_grad():
         for name, weight in model.learnt().items():

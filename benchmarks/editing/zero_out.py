@@ -21,12 +21,12 @@ from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
 from anysize.editing.shifts.windows import Target, windows
 from benchmarks.common import arguments, kept
+from benchmarks.editing.common import LAYER, PAPER, WINDOW, described, interval
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
-PAPER = "muKE, Matryoshka Unstructured Knowledge Editing, arXiv 2504.01196"
 COMMAND = "python -m benchmarks.editing.zero_out --model LM --data unke.jsonl.gz --cache CACHE"
-LAYER, WINDOW, STEPS = 12, 20, 12
+STEPS = 12
 ARMS = {"nested": "uniform", "window": "window"}
 
 
@@ -65,8 +65,7 @@ def report(ran: list[dict[str, Any]]) -> None:
     change = {arm: np.array([later(each, arm) for each in ran]) for arm in ARMS}
     own = {arm: np.array([each[arm][1][0] - each[arm][0][0] for each in ran]) for arm in ARMS}
     apart = change["nested"] - change["window"]
-    draws = np.random.default_rng(0).choice(apart, (10_000, len(apart))).mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = interval(apart)
     share = float((apart < 0).mean())
     won = change["nested"].mean() < 0 < change["window"].mean() and high < 0 and share >= 0.9
     part = high < 0
@@ -92,8 +91,7 @@ def report(ran: list[dict[str, Any]]) -> None:
         f"Block {LAYER} of 30, windows of {WINDOW} tokens, {STEPS} looks at the loss, no write; the optimisation has "
         "no seed.",
         command=COMMAND,
-        data=f"UnKEBench v2 (no licence stated; not redistributed), {len(ran)} answers cut at a sentence to 55-75 "
-        "tokens; SmolLM2-135M-Instruct, its weights from four bits",
+        data=described(len(ran)),
     )
 
 

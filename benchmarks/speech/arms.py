@@ -41,10 +41,12 @@ def bases(folder: Path, cache_: Path) -> dict[str, Any]:
     return {"encoder": str(made / "sound"), "lm": str(made / "lm")}
 
 
-def learnt(method: Rated, folder: Path, cache_: Path, name: str, seed: int) -> NestedSpeech:
-    """A model that learnt as `method` says."""
+def learnt(
+    method: Rated, folder: Path, cache_: Path, name: str, seed: int, *, epochs: float = EPOCHS, rate: float = 2e-3
+) -> NestedSpeech:
+    """A model that learnt as `method` says, in so many passes, at this rate at most."""
     clips = [one.clip for one in learnt_from(folder, seed)]
-    whole = replace(method, **bases(folder, cache_), epochs=EPOCHS, batch_size=BATCH, learning_rate=2e-3, seed=seed)
+    whole = replace(method, **bases(folder, cache_), epochs=epochs, batch_size=BATCH, learning_rate=rate, seed=seed)
     workdir = cache_ / f"{name}-{seed}"
     model = taught(whole, clips, workdir, (workdir / "checkpoints").exists())
     shutil.rmtree(workdir, ignore_errors=True)

@@ -18,11 +18,11 @@ import torch
 from torch.nn import functional
 
 from anysize.backbones.speech.encoders import PixelFrames, SoundEncoder
+from anysize.tokens.adapters.experts import MoMELayer, Pass
 from anysize.tokens.speech.fit import written_by
 from anysize.tokens.speech.holding import Parts
 from anysize.tokens.speech.methods import MTSK, MoME, Rated
 from anysize.tokens.speech.model import Heard, NestedSpeech
-from anysize.tokens.speech.scaled.experts import MoMELayer, Pass
 from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.training import transcript_loss
 from benchmarks.common import arguments, shown

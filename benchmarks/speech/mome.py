@@ -19,16 +19,10 @@ from anysize.tokens.speech.methods import MTSK, MoME, Rated
 from anysize.tokens.speech.routing import divergence, routing, shuffled
 from anysize.tokens.speech.scaled.scales import Scale
 from benchmarks.common import arguments, per_seed, shown
-from benchmarks.evidence import write_row
 from benchmarks.speech.arms import AUDIO, VIDEO, alone, error_rates, learnt, measured_by, names
+from benchmarks.speech.declared import AUDIO_VISUAL, MOME, declarer
 
-PAPER = "MoME: Mixture of Matryoshka Experts for Audio-Visual Speech Recognition, arXiv 2510.04136"
-DATA = (
-    "Free Spoken Digit Dataset, three digits an utterance, with handwritten digits shown meanwhile (a stand-in, no "
-    "lips); 600 utterances to learn from, 150 to measure by, of other takes and scans; one base for all seeds"
-)
-COMMAND = "python -m benchmarks.speech.mome --data FSDD --cache CACHE"
-METRIC = "word error rate, percent"
+declare = declarer(MOME, AUDIO_VISUAL, "python -m benchmarks.speech.mome --data FSDD --cache CACHE")
 RATES: dict[str, Any] = {"audio_rates": AUDIO, "video_rates": VIDEO}
 # Beside attention of width 64 in two blocks: 9 experts of 8 and a router hold 19,456 weights; one dense adapter of 76
 # the same; adapters on q and v hold 512 a rank, so 38 for all pairs and 9.5, here 10, for each of four.
@@ -67,74 +61,67 @@ def rows(data: Path, cache: Path, seeds: int) -> None:
     rate["single"] = {pair: [one["rates"][pair] for one in ran[pair]] for pair in pairs}
     mean = {arm: np.mean([found[pair] for pair in pairs], axis=0) for arm, found in rate.items()}  # by seed
     held = ", ".join(f"{arm} {ran[arm][0]['held']:,}" for arm in ARMS)
-    common: dict[str, Any] = {"paper": PAPER, "metric": METRIC, "data": DATA, "command": COMMAND}
+
+    def of(*arms: str) -> dict[str, Any]:
+        return {arm: rate[arm] for arm in arms}
+
     ratio = float(mean["mome"].mean() / mean["single"].mean())
-    better = float((mean["mome"] - mean["lora-ms"]).mean())
-    write_row(
+    better = mean["mome"] - mean["lora-ms"]
+    declare(
         "mome-mean",
-        claim="the mean word error rate over pairs is at most that of one adapter of low rank for all (MS) at equal "
-        "stored weights, and at most 1.05 times that of one dense adapter a pair",
-        reported="LRS2, means: MoME-23/4 3.6, MTSK SS 4.83, separate 5.5",
-        arms=["mome", "lora-ms", "single"],
-        values={arm: rate[arm] for arm in ("mome", "lora-ms", "single")},
-        outcome="won" if better <= 0 and ratio <= 1.05 else "mixed" if better <= 0 or ratio <= 1.05 else "lost",
-        note=f"MoME minus MS {shown(mean['mome'] - mean['lora-ms'])}; {ratio:.2f} times single. Stored: {held}.",
-        **common,
+        "the mean word error rate over pairs is at most that of one adapter of low rank for all (MS) at equal stored "
+        "weights, and at most 1.05 times that of one dense adapter a pair",
+        "LRS2, means: MoME-23/4 3.6, MTSK SS 4.83, separate 5.5",
+        of("mome", "lora-ms", "single"),
+        (better.mean() <= 0, ratio <= 1.05),
+        f"MoME minus MS {shown(better)}; {ratio:.2f} times single. Stored: {held}.",
     )
     heavy = np.array(rate["mome"][pairs[-1]]) - np.array(rate["lora-ss"][pairs[-1]])
-    write_row(
+    declare(
         "mome-heaviest",
-        claim="at the heaviest pair the word error rate is at most that of an adapter of low rank a pair (SS)",
-        reported="LRS2 at (16, 5): 4.3 against 6.4",
-        arms=["mome", "lora-ss"],
-        values={arm: rate[arm] for arm in ("mome", "lora-ss")},
-        outcome="won" if heavy.mean() <= 0 else "lost",
-        note=f"MoME minus SS at {pairs[-1]}: {shown(heavy)}.",
-        **common,
+        "at the heaviest pair the word error rate is at most that of an adapter of low rank a pair (SS)",
+        "LRS2 at (16, 5): 4.3 against 6.4",
+        of("mome", "lora-ss"),
+        (heavy.mean() <= 0,),
+        f"MoME minus SS at {pairs[-1]}: {shown(heavy)}.",
     )
     apart = {arm: [one["apart"] for one in ran[arm]] for arm in ("mome", "router-a-pair")}
     control = [one["control"] for one in ran["mome"]]
     agree = np.mean(apart["mome"]) < min(np.mean(apart["router-a-pair"]), np.mean(control))
     gain = mean["mome"] - mean["router-a-pair"]
-    write_row(
+    declare(
         "mome-router",
-        claim="one router for all pairs is on the mean at most a router a pair, and its choices for sound at rates 4 "
-        "and 16 are less far apart than those, and than under shuffled names of experts",
-        reported="activation histograms that look alike; no figure",
-        arms=["mome", "router-a-pair", "none-shared"],
-        values={arm: rate[arm] for arm in ("mome", "router-a-pair", "none-shared")},
-        outcome="won" if gain.mean() <= 0 and agree else "mixed" if gain.mean() <= 0 or agree else "lost",
-        note=f"One router minus one a pair {shown(gain)}; Jensen-Shannon divergence in nats {shown(apart['mome'])}, a "
+        "one router for all pairs is on the mean at most a router a pair, and its choices for sound at rates 4 and 16 "
+        "are less far apart than those, and than under shuffled names of experts",
+        "activation histograms that look alike; no figure",
+        of("mome", "router-a-pair", "none-shared"),
+        (gain.mean() <= 0, bool(agree)),
+        f"One router minus one a pair {shown(gain)}; Jensen-Shannon divergence in nats {shown(apart['mome'])}, a "
         f"router a pair {shown(apart['router-a-pair'])}, shuffled {shown(control)}. Without an expert that is always "
         f"on: {shown(mean['none-shared'] - mean['mome'])}.",
-        **common,
     )
     tie = mean["dense"] - mean["mome"]
     spread = float(tie.std(ddof=1)) if len(tie) > 1 else 0.0
-    write_row(
+    declare(
         "mome-sharing",
-        claim="routing adds to sharing: experts are below one dense adapter for all pairs of equal stored weights by "
-        "more than the spread over seeds; if not, adapter sharing explains what MoME gains",
-        reported="LRS2: one dense adapter of 48 has 3.4, 3.4, 4.9, 5.1 beside 2.9, 3.0, 4.2, 4.3",
-        arms=["mome", "dense"],
-        values={arm: rate[arm] for arm in ("mome", "dense")},
-        outcome="won" if tie.mean() > spread else "tied" if abs(tie.mean()) <= spread else "lost",
-        note=f"Dense minus MoME, mean over pairs: {shown(tie)}.",
-        **common,
+        "routing adds to sharing: experts are below one dense adapter for all pairs of equal stored weights by more "
+        "than the spread over seeds; if not, adapter sharing explains what MoME gains",
+        "LRS2: one dense adapter of 48 has 3.4, 3.4, 4.9, 5.1 beside 2.9, 3.0, 4.2, 4.3",
+        of("mome", "dense"),
+        "won" if tie.mean() > spread else "tied" if abs(tie.mean()) <= spread else "lost",
+        f"Dense minus MoME, mean over pairs: {shown(tie)}.",
     )
     gain = mean["divided"] - mean["mome"]
-    write_row(
+    declare(
         "mome-gates",
-        claim="gates divided by their sum (as Mixtral does) bring the mean word error rate over pairs down by more "
-        "than the spread over seeds",
-        reported="left open by the paper",
-        arms=["divided", "mome", "dense"],
-        values={arm: rate[arm] for arm in ("divided", "mome", "dense")},
-        outcome="won" if -gain.mean() > gain.std(ddof=1 if len(gain) > 1 else 0) else "lost",
-        note=f"Divided minus as they are {shown(gain)}; minus dense {shown(mean['divided'] - mean['dense'])}. Claimed "
-        "after the other rows were seen and lost: routers had stayed near uniform, so that each chosen expert weighed "
-        "about an eighth.",
-        **common,
+        "gates divided by their sum (as Mixtral does) bring the mean word error rate over pairs down by more than the "
+        "spread over seeds",
+        "left open by the paper",
+        of("divided", "mome", "dense"),
+        (-gain.mean() > gain.std(ddof=1 if len(gain) > 1 else 0),),
+        f"Divided minus as they are {shown(gain)}; minus dense {shown(mean['divided'] - mean['dense'])}. Claimed after "
+        "the other rows were seen and lost: routers had stayed near uniform, so that each chosen expert weighed about "
+        "an eighth.",
     )
 
 

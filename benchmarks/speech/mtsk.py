@@ -18,17 +18,12 @@ import numpy as np
 
 from anysize.tokens.speech.methods import MTSK
 from benchmarks.common import arguments, per_seed, shown
-from benchmarks.evidence import write_row
 from benchmarks.speech.arms import AUDIO, VIDEO, alone, error_rates, every, learnt, names
+from benchmarks.speech.declared import AUDIO_VISUAL, declarer
+from benchmarks.speech.declared import MTSK as MTSK_PAPER
 
-PAPER = "Adaptive Audio-Visual Speech Recognition via Matryoshka-Based Multimodal LLMs, arXiv 2503.06362"
-DATA = (
-    "Free Spoken Digit Dataset, three digits an utterance, with handwritten digits shown meanwhile (a stand-in, no "
-    "lips); 600 utterances to learn from, 150 to measure by, of other takes and scans; one base for all seeds"
-)
-COMMAND = "python -m benchmarks.speech.mtsk --data FSDD --cache CACHE"
+declare = declarer(MTSK_PAPER, AUDIO_VISUAL, "python -m benchmarks.speech.mtsk --data FSDD --cache CACHE")
 NESTED = ("ms", "ss", "mss")
-METRIC = "word error rate, percent"
 
 
 def method(arm: str) -> Any:
@@ -56,66 +51,50 @@ def rows(data: Path, cache: Path, seeds: int) -> None:
     nested = {arm: {pair: [one[pair] for one in found[arm]] for pair in pairs} for arm in NESTED}
     free = {pair: [one[pair] for one in found[pairs[0]]] for pair in pairs}
     mean = {arm: np.mean([held[pair] for pair in pairs], axis=0) for arm, held in nested.items()}  # by seed
-    common: dict[str, Any] = {"paper": PAPER, "metric": METRIC, "data": DATA, "command": COMMAND}
     heavy = pairs[-1]
     gap = np.array(free[heavy]) - np.array(nested["ms"][heavy])
     ratio = np.mean(free[heavy]) / max(float(np.mean(nested["ms"][heavy])), 1e-9)
-    write_row(
+    declare(
         "mtsk-pooled-harder",
-        claim="trained at the richest pair and pooled to the heaviest, the word error rate is at least twice that of "
-        "one model for all pairs (MS), on every seed",
-        reported="sound alone on LRS3, rate 10: 160.0 against 3.0",
-        arms=["ms", "free"],
-        values={"ms": nested["ms"], "free": free},
-        outcome="won" if all(f >= 2 * m for f, m in zip(free[heavy], nested["ms"][heavy], strict=True)) else "lost",
-        note=f"At {heavy} free minus MS: {shown(gap)}; {ratio:.1f} times.",
-        **common,
+        "trained at the richest pair and pooled to the heaviest, the word error rate is at least twice that of one "
+        "model for all pairs (MS), on every seed",
+        "sound alone on LRS3, rate 10: 160.0 against 3.0",
+        {"ms": nested["ms"], "free": free},
+        (all(f >= 2 * m for f, m in zip(free[heavy], nested["ms"][heavy], strict=True)),),
+        f"At {heavy} free minus MS: {shown(gap)}; {ratio:.1f} times.",
     )
     order = [float(np.mean(mean[arm])) for arm in NESTED]
-    write_row(
+    declare(
         "mtsk-strategies",
-        claim="an adapter a pair (SS) is on the mean over pairs and seeds at most one adapter for all (MS), as in the "
-        "paper at 1B; both together (MSS) are reported without a claim",
-        reported="LRS2, means over pairs: MS 6.5, SS 4.8, MSS 6.1",
-        arms=list(NESTED),
-        values=nested,
-        outcome="won" if order[1] <= order[0] else "lost",
-        note=f"Means over pairs and seeds: MS {order[0]:.2f}, SS {order[1]:.2f}, MSS {order[2]:.2f}; SS minus MS "
+        "an adapter a pair (SS) is on the mean over pairs and seeds at most one adapter for all (MS), as in the paper "
+        "at 1B; both together (MSS) are reported without a claim",
+        "LRS2, means over pairs: MS 6.5, SS 4.8, MSS 6.1",
+        nested,
+        (order[1] <= order[0],),
+        f"Means over pairs and seeds: MS {order[0]:.2f}, SS {order[1]:.2f}, MSS {order[2]:.2f}; SS minus MS "
         f"{shown(mean['ss'] - mean['ms'])}.",
-        **common,
     )
-    steps = [
-        (rich, poor)
-        for rich in every()
-        for poor in every()
-        if poor < rich
-    ]  # fmt: skip
-    better = _better(steps, nested["ss"])
-    write_row(
+    better = _better([(rich, poor) for rich in every() for poor in every() if poor < rich], nested["ss"])
+    declare(
         "mtsk-heavier",
-        claim="fewer tokens are never better than more beyond noise: for no pair of sizes of SS of which one contains "
-        "the other is the smaller one better by more than the spread over seeds of their difference",
-        reported="LRS3, SS: 2.3 at (4, 2), 2.2 at (4, 5), 3.3 at (16, 2), 3.6 at (16, 5)",
-        arms=["ss"],
-        values={"ss": nested["ss"]},
-        outcome="won" if not better else "lost",
-        note=f"Smaller and better beyond the spread: {', '.join(better) or 'none'}.",
-        **common,
+        "fewer tokens are never better than more beyond noise: for no pair of sizes of SS of which one contains the "
+        "other is the smaller one better by more than the spread over seeds of their difference",
+        "LRS3, SS: 2.3 at (4, 2), 2.2 at (4, 5), 3.3 at (16, 2), 3.6 at (16, 5)",
+        {"ss": nested["ss"]},
+        (not better,),
+        f"Smaller and better beyond the spread: {', '.join(better) or 'none'}.",
     )
-
     single = {pair: [one[pair] for one in figures(pair)] for pair in pairs}
-    apart = mean["ss"] - np.mean([single[pair] for pair in pairs], axis=0)
-    write_row(
+    alone_ = np.mean([single[pair] for pair in pairs], axis=0)
+    declare(
         "mtsk-one-model",
-        claim="one model with an adapter a pair (SS) is on the mean over four pairs at most 1.0 above the word error "
-        "rate of four models trained for one pair each",
-        reported="Whisper small, Llama 3.2-1B: LRS3 2.85 against 3.15, LRS2 4.83 against 5.5",
-        arms=["ss", "single"],
-        values={"ss": nested["ss"], "single": single},
-        outcome="won" if apart.mean() <= 1.0 else "lost",
-        note=f"SS minus single, mean over pairs: {shown(apart)}; without a claim, MSS minus single: "
-        f"{shown(mean['mss'] - np.mean([single[pair] for pair in pairs], axis=0))}.",
-        **common,
+        "one model with an adapter a pair (SS) is on the mean over four pairs at most 1.0 above the word error rate of "
+        "four models trained for one pair each",
+        "Whisper small, Llama 3.2-1B: LRS3 2.85 against 3.15, LRS2 4.83 against 5.5",
+        {"ss": nested["ss"], "single": single},
+        ((mean["ss"] - alone_).mean() <= 1.0,),
+        f"SS minus single, mean over pairs: {shown(mean['ss'] - alone_)}; without a claim, MSS minus single: "
+        f"{shown(mean['mss'] - alone_)}.",
     )
 
 

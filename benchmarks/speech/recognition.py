@@ -38,12 +38,12 @@ from anysize.tokens.speech.model import NestedSpeech
 from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.training import learn
 from benchmarks.common import arguments, kept, per_seed, shown
-from benchmarks.evidence import write_row
+from benchmarks.speech.declared import MTSK as PAPER
+from benchmarks.speech.declared import declarer
 from benchmarks.speech.digits import WORDS
 from benchmarks.speech.pretrained import whisper
 from benchmarks.tokens.pretrained import language
 
-PAPER = "Adaptive Audio-Visual Speech Recognition via Matryoshka-Based Multimodal LLMs, arXiv 2503.06362"
 RATE = 16000
 COMMAND = "python -m benchmarks.speech.recognition --data FSDD --grid GRID --wheels WHEELS --cache CACHE"
 DIGITS = (
@@ -55,7 +55,6 @@ SENTENCES = (
     "80 sentences of speaker s1 of the GRID corpus with real lips (grey pixels at 16 x 16, no encoder of lips): 60 to "
     "learn from, every fourth to measure by; one seed, 8 passes in batches of 8"
 )
-METRIC = "word error rate, percent"
 
 
 class Remembering(SoundEncoder):
@@ -181,21 +180,16 @@ def rows(data: Path, grid: Path | None, wheels: Path, cache: Path, seeds: int) -
     one = {scale: [ran["rates"][scale] for ran in found["one"]] for scale in names}
     single = {scale: [ran["rates"][scale] for ran in found[scale]] for scale in names}
     apart = np.mean([np.array(one[scale]) - np.array(single[scale]) for scale in names], axis=0)
-    write_row(
+    declarer(PAPER, DIGITS, COMMAND)(
         "mtsk-recognition",
-        paper=PAPER,
-        claim="over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a "
-        "word error rate at most 1.0 above that of one model each, and is below 10 % at both",
-        reported="Whisper small, Llama 3.2-1B, sound and lips: LRS3 2.85 against 3.15",
-        arms=["one", "single", "whisper"],
-        metric=METRIC,
-        values={"one": one, "single": single, "whisper": {scale: whisper_ for scale in names}},
-        outcome=_outcome(apart.mean() <= 1.0, max(np.mean(each) for each in one.values()) < 10),
-        note=f"One minus single: {shown(apart)}. Whisper's own decoder, figures spelt as words and no rate: "
+        "over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a word "
+        "error rate at most 1.0 above that of one model each, and is below 10 % at both",
+        "Whisper small, Llama 3.2-1B, sound and lips: LRS3 2.85 against 3.15",
+        {"one": one, "single": single, "whisper": {scale: whisper_ for scale in names}},
+        (apart.mean() <= 1.0, max(np.mean(each) for each in one.values()) < 10),
+        f"One minus single: {shown(apart)}. Whisper's own decoder, figures spelt as words and no rate: "
         f"{whisper_:.1f}. Before, a trial by 48 clips, eight passes and 15 test clips had been seen: three wrong. "
         f"Seeds: {seeds}.",
-        data=DIGITS,
-        command=COMMAND,
     )
     if grid is None:
         return
@@ -207,29 +201,19 @@ def rows(data: Path, grid: Path | None, wheels: Path, cache: Path, seeds: int) -
     whisper_ = kept(cache / "grid-whisper.json", written, task, bases["whisper"])["rate"]
     names = list(arms)[1:]
     gap = float(np.mean([met["one"]["rates"][scale] - met[scale]["rates"][scale] for scale in names]))
-    write_row(
+    declarer(PAPER, SENTENCES, COMMAND)(
         "mtsk-lips",
-        paper=PAPER,
-        claim="on sentences with real lips one model for four pairs has at the richest and at the heaviest pair, on "
-        "the mean, a word error rate at most 1.0 above that of a model each, and is below Whisper's own at the richest",
-        reported="LRS3, Whisper small, Llama 3.2-1B: 2.95 against 3.25 at these two",
-        arms=["one", "single", "whisper"],
-        metric=METRIC,
-        values={
+        "on sentences with real lips one model for four pairs has at the richest and at the heaviest pair, on the "
+        "mean, a word error rate at most 1.0 above that of a model each, and is below Whisper's own at the richest",
+        "LRS3, Whisper small, Llama 3.2-1B: 2.95 against 3.25 at these two",
+        {
             "one": {scale: [rate] for scale, rate in met["one"]["rates"].items()},
             "single": {scale: [met[scale]["rates"][scale]] for scale in names},
             "whisper": {scale: whisper_ for scale in names},
         },
-        outcome=_outcome(gap <= 1.0, met["one"]["rates"][names[0]] < whisper_),
-        note=f"One minus single at the two: {gap:+.1f}. Whisper's own decoder, of the sound alone: {whisper_:.1f}. One "
-        "seed.",
-        data=SENTENCES,
-        command=COMMAND,
+        (gap <= 1.0, met["one"]["rates"][names[0]] < whisper_),
+        f"One minus single at the two: {gap:+.1f}. Whisper's own decoder, of sound alone: {whisper_:.1f}. One seed.",
     )
-
-
-def _outcome(*parts: bool) -> Any:
-    return "won" if all(parts) else "mixed" if any(parts) else "lost"
 
 
 def main() -> None:

@@ -117,6 +117,7 @@ def removing(arm: str, tokens: torch.Tensor, seed: int) -> torch.Tensor:
     solvers: dict[str, dict[str, Any]] = {
         "rasa": {"solver": "ridge"},
         "rasa as released": {"solver": "sgd", "orthogonal": False},
+        "rasa, lr 2e-2": {"solver": "sgd", "lr": 2e-2},
         "erase": {"solver": "erase"},
     }
     return RASA(PLANES, stop=None, seed=seed, batch_size=16, **solvers[arm]).fit(tokens).matrix_

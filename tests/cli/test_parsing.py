@@ -32,6 +32,7 @@ class Every:
     widths: tuple[int, ...] | None = None
     shares: tuple[float, ...] = (1.0,)
     names: tuple[str, ...] = ()
+    places: tuple[int | str, ...] = ()
     tune: Literal["head", "full"] = "head"
     task: Annotated[list[str], "TASK=DATA"] = field(default_factory=list)
     resume: bool = False
@@ -65,6 +66,7 @@ def filled(*words: str) -> Every:
         (["--widths="], {"widths": ()}),
         (["--shares", "1,0.5"], {"shares": (1.0, 0.5)}),
         (["--names=a,b"], {"names": ("a", "b")}),
+        (["--places=3,h.4,50%"], {"places": (3, "h.4", "50%")}),
         (["--tune", "full"], {"tune": "full"}),
         (["--task", "a=b", "--task=c=d"], {"task": ["a=b", "c=d"]}),
         (["--resume"], {"resume": True}),

@@ -3,7 +3,8 @@ The options of a dataclass, as words of a command line: names, kinds, defaults, 
 
 A field is an option ``--name`` of its type, or, annotated with `Positional`, a word without a name. A text in the
 annotation, ``Annotated[str, "TASK=DATA"]``, is shown in place of a value. ``bool`` is a flag (``--no-name`` where it is
-on by default), ``tuple[int, ...]`` one word with commas, ``list`` an option that may be given several times.
+on by default), ``tuple[int, ...]`` one word with commas, ``list`` an option that may be given several times. What may
+be a whole number or a text, ``int | str``, is a number where its word is one.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def _option(field: dataclasses.Field[Any], hint: Any, doc: str, group: str) -> O
     choices: tuple[str, ...] = ()
     if get_origin(hint) is Literal:
         choices, hint = get_args(hint), str
-    if hint not in (int, float, str, bool, Path) or (hint is bool and (commas or several)):
+    if hint == int | str:
+        hint = number_or_word
+    if hint not in (int, float, str, bool, Path, number_or_word) or (hint is bool and (commas or several)):
         raise AnysizeError(
             f"the option {field.name} is of the type {hint}, which a command line cannot hold; expected bool, int, "
             "float, str, Path, a Literal of texts, or a tuple[..., ...] or list of these"
@@ -132,6 +135,11 @@ def _option(field: dataclasses.Field[Any], hint: Any, doc: str, group: str) -> O
         field.name, hint, default, doc, group, metavar, choices, commas, several, positional is not None,
         short=f"-{field.name}" if len(field.name) == 1 else None,
     )  # fmt: skip
+
+
+def number_or_word(word: str) -> int | str:
+    """A whole number where the word is one, else the word."""
+    return int(word) if word.isascii() and word.isdecimal() else word
 
 
 def field_docs(command: type) -> Mapping[str, str]:

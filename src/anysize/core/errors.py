@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
@@ -17,6 +17,16 @@ class SizeError(AnysizeError):
 
 class DataError(AnysizeError):
     """Data that cannot be read, or that lacks what the task needs."""
+
+
+class UnreadableError(DataError):
+    """Some of the files among the items cannot be read; the others can."""
+
+    def __init__(self, errors: Mapping[int, DataError]) -> None:
+        few = "; ".join(str(one) for one in list(errors.values())[:3])
+        super().__init__(few + (f"; and {len(errors) - 3} more" if len(errors) > 3 else ""))
+        self.errors = dict(errors)
+        """What is wrong with each, by its place among the items that were given."""
 
 
 class CheckpointError(AnysizeError):

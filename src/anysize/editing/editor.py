@@ -16,43 +16,23 @@ from typing import Any, Literal
 
 import torch
 
-from anysize.backbones.blocks import find_stack
 from anysize.backbones.causal import CausalLM
 from anysize.core.arguments import instance, many, takes
 from anysize.core.errors import AnysizeError
 from anysize.editing.deltas.changes import Change
 from anysize.editing.deltas.delta import Delta, fingerprint_of
 from anysize.editing.methods import MuKE
+from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest, check_together
-from anysize.editing.shifts.optimise import Found, Goal, fit_shifts
-from anysize.editing.shifts.suffix import Suffix, block_at
+from anysize.editing.shifts.optimise import Goal, fit_shifts
+from anysize.editing.shifts.suffix import Suffix, layers_of
 from anysize.editing.shifts.windows import Splitter, Target, windows
 from anysize.editing.writing.closed import Solving, write
 from anysize.editing.writing.preserve import Preserved
 from anysize.editing.writing.projection import check_editable, projection
 from anysize.editing.writing.tuned import Tuning, fine_tune, unke
 from anysize.editing.writing.usual import PASSAGES, QUESTIONS
-
-
-@dataclass
-class Plan:
-    """One edit, before it is written."""
-
-    request: EditRequest
-    encoded: Encoded
-    bounds: list[int]
-    found: Found | None
-    """None where the answer is fine-tuned on, without shifts."""
-    seconds: float = 0.0
-
-    def record(self) -> dict[str, Any]:
-        """What a model says of how this edit was made."""
-        told: dict[str, Any] = {"id": self.request.id, "bounds": self.bounds, "seconds": round(self.seconds, 3)}
-        if self.found is not None:
-            rounded = [[round(one, 5) for one in row] for row in self.found.nll]
-            told |= {"injected_nll": rounded, "steps": self.found.steps, "affinities": self.found.affinities}
-        return told
 
 
 @dataclass
@@ -78,10 +58,8 @@ class Editor:
         if self.base.tokenizer is None:
             raise AnysizeError("editing needs the model's tokenizer; give it, or name the model by its folder")
         check_editable(self.lm)
-        depth = find_stack(self.lm).depth
-        self.layers = list(self.method.layers or (2 * depth // 5,))
+        self.layers = layers_of(self.lm, self.method.layers or ("40%",))
         for layer in self.layers:
-            block_at(self.lm, layer)
             if self.method.writer in ("memit", "alphaedit"):
                 projection(self.lm, layer, self.method.projection)
         places = getattr(self.lm.config, "max_position_embeddings", None)
@@ -110,6 +88,7 @@ class Editor:
         states, logits = suffix.states(encoded.ids[:-1])
         labels = torch.tensor(encoded.target, device=logits.device)
         surprise = torch.nn.functional.cross_entropy(logits[encoded.start - 1 :], labels, reduction="none")
+        del logits  # of the whole vocabulary at every token: too large to be held while shifts are found
         target = Target([self.prompting.tokenizer.decode([one]) for one in encoded.target], surprise.tolist())
         split = self.splitter or self.method.splitter
         bounds = windows(target, None if split == "whole" else self.method.window, split)

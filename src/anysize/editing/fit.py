@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,18 @@ from typing import Any
 from anysize.backbones.causal import CausalLM
 from anysize.core.data.data import Data
 from anysize.core.data.read import read
-from anysize.core.digests import is_sealed, write_sealed
 from anysize.core.errors import AnysizeError
-from anysize.core.model.checkpoint import tensors_of
 from anysize.core.progress import bar
-from anysize.editing.deltas.changes import Change, changes_of, joined, stored
+from anysize.editing.deltas.changes import Change, joined
 from anysize.editing.deltas.delta import Delta
-from anysize.editing.editor import Editor, Plan
+from anysize.editing.editor import Editor
 from anysize.editing.methods import MuKE
 from anysize.editing.model.model import EditedLM
+from anysize.editing.plan import Plan, kept_plan
 from anysize.editing.requests.readers import requests_of
 from anysize.editing.requests.request import EditRequest
-from anysize.editing.shifts.optimise import Found, NotFiniteError
+from anysize.editing.shifts.optimise import NotFiniteError
+from anysize.editing.writing.projection import check_folder
 from anysize.editing.writing.usual import PASSAGES, QUESTIONS
 
 
@@ -33,6 +32,7 @@ def fit(method: MuKE, data: Data, workdir: Path, resume: bool) -> EditedLM:
     """
     name = method.base_model()
     requests = requests_of(data)  # what is wrong with them is said before a model is loaded
+    check_folder(name)
     return edited(CausalLM.from_pretrained(name), method, requests, workdir)
 
 
@@ -51,7 +51,9 @@ def edited(base: CausalLM, method: MuKE, requests: Sequence[EditRequest], workdi
             shown.set_postfix(edit=request.id)
             file = folder / f"{place:06}.safetensors"
             try:
-                found, change = _kept(file, editor, request) or _made(file, editor, request, plans, changes, shown)
+                found, change = kept_plan(file, request, editor.prompting) or _made(
+                    file, editor, request, plans, changes, shown
+                )
             except NotFiniteError as error:
                 left_out[request.id] = str(error)
             else:
@@ -79,26 +81,5 @@ def _made(
         lm = Delta({name: joined([one[name] for one in changes]) for name in changes[0]}, (), "").view(lm)
     plan = editor.plan(request, lm, lambda window: shown.set_postfix(edit=request.id, window=str(window + 1)))
     change = editor.write([plan], lm, [one.encoded for one in plans]) if editor.method.sequential else {}
-    from safetensors.torch import save
-
-    tensors = stored(change)
-    said: dict[str, Any] = {"bounds": plan.bounds, "seconds": plan.seconds}
-    if plan.found is not None:
-        tensors |= {"shifts": plan.found.shifts, "states": plan.found.states.contiguous()}
-        said |= {name: getattr(plan.found, name) for name in ("places", "nll", "steps", "affinities")}
-    write_sealed(file, save(tensors, {"plan": json.dumps(said)}))
+    plan.save(file, change)
     return plan, change
-
-
-def _kept(file: Path, editor: Editor, request: EditRequest) -> tuple[Plan, dict[str, Change]] | None:
-    """What `_made` kept, if it is whole."""
-    if not is_sealed(file):
-        return None
-    held, words = tensors_of(file)
-    said = json.loads(words["plan"])
-    found = None
-    if "shifts" in held:
-        shifts, states = held.pop("shifts"), held.pop("states")
-        found = Found(said["places"], said["bounds"], shifts, states, said["nll"], said["steps"], said["affinities"])
-    plan = Plan(request, editor.prompting.encode(request), said["bounds"], found, said["seconds"])
-    return plan, changes_of(held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from anysize.core.errors import AnysizeError
 from anysize.core.verbs.method import Method
@@ -35,8 +35,9 @@ class MuKE(Method):
 
     model: str | None = None
     """The causal language model to edit: a folder or a hub name."""
-    layers: tuple[int, ...] | None = None
-    """Blocks to write to, the first of which is 0; shifts are found at the last of them. Default: two fifths deep."""
+    layers: tuple[int | str, ...] | None = None
+    """Blocks to write to; shifts are found at the last of them. By number from 0, by name (model.layers.5), or by depth
+    (40%). Default: 40%."""
     window: int = 20
     """Tokens of a window."""
     splitter: Literal["fixed", "sentence", "surprisal", "whole"] = "fixed"
@@ -79,14 +80,20 @@ class MuKE(Method):
     chat: Literal["auto", "never"] = "auto"
     """Whether prompts go into the model's chat template, where it has one."""
 
+    def told(self, made: Any, out: str) -> str:
+        """Also which edits are left out, and why."""
+        left_out = made.about.get("left_out", {})
+        return "".join(f"left out: edit {one}: {why}\n" for one, why in left_out.items()) + super().told(made, out)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.layers is not None and not self.layers:
             raise AnysizeError("name at least one layer with layers, or leave it out")
-        if self.layers is not None and (min(self.layers) < 0 or list(self.layers) != sorted(set(self.layers))):
-            raise AnysizeError(f"layers rise from 0 on; got {','.join(map(str, self.layers))}")
         if self.sequential and self.writer in ("unke", "ft"):
             raise AnysizeError("edits are written one after the other in closed form alone: with memit or alphaedit")
+        for name in ("v_lr", "lr"):
+            if (getattr(self, name) or 0) > 1e4:
+                raise AnysizeError(f"{name.replace('_', '-')} is at most 10000; got {getattr(self, name)}")
         for name in ("v_weight_decay", "v_stop", "ft_stop"):
             if getattr(self, name) < 0:
                 raise AnysizeError(f"{name.replace('_', '-')} is at least 0; got {getattr(self, name)}")

@@ -70,6 +70,7 @@ class Index:
         model_path=PATH,
         vectors=FLAG,
         passages=FLAG,
+        strict=FLAG,
         progress=FLAG,
     )
     def build(
@@ -87,6 +88,7 @@ class Index:
         model_path: str | os.PathLike[str] | None = None,
         vectors: bool = True,
         passages: bool = False,
+        strict: bool = False,
         progress: bool | None = None,
     ) -> Index:
         """
@@ -111,6 +113,7 @@ class Index:
                 #1, #2 and so on; and those that are added later. Without, such texts are cut where the model stops
                 reading, and how many is said on standard error.
             model_path: Where `model` is saved, so that `open` finds it again, if it was given loaded.
+            strict: Refuse pictures that cannot be read, in place of leaving them out with a note on standard error.
             progress: Whether to show, on standard error, how far it is: a bar on a terminal, else a line now and then;
                 None does.
 
@@ -128,7 +131,7 @@ class Index:
         items = items_of(items)
         if not passages:
             say_cut(encoder, items)
-        return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress))
+        return cls(directory, encoder, build(directory, plan, items, ids, encoder, where, progress, strict))
 
     @classmethod
     @takes(path=PATH)
@@ -244,32 +247,39 @@ class Index:
             for place, (hits, reports) in enumerate(answers)
         ]
 
-    @takes(progress=FLAG)
-    def add(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
+    @takes(progress=FLAG, strict=FLAG)
+    def add(
+        self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None, *, strict: bool = False
+    ) -> None:
         """
         Append items, of the same form as those the index was built from.
 
         Items without ids are numbered on, passing over ids that are taken. Small segments at the end are merged with
-        what is added, so that many small additions leave few segments. Raises `DataError` if an id is taken; what
-        raises has added nothing.
+        what is added, so that many small additions leave few segments. Broken pictures are dealt with as by `build`.
+        Raises `DataError` if an id is taken; what raises has added nothing.
         """
-        self._append(items, ids, progress, replacing=False)
+        self._append(items, ids, progress, replacing=False, strict=strict)
 
-    @takes(progress=FLAG)
-    def upsert(self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None) -> None:
+    @takes(progress=FLAG, strict=FLAG)
+    def upsert(
+        self, items: Any, ids: Iterable[object] | None = None, progress: bool | None = None, *, strict: bool = False
+    ) -> None:
         """
         Append items, each in the place of the one with its id if there is one, in one step.
 
         Raises `DataError` for items without ids and for an id that is given twice; what raises has changed nothing.
         """
-        self._append(items, ids, progress, replacing=True)
+        self._append(items, ids, progress, replacing=True, strict=strict)
 
-    def _append(self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool) -> None:
+    def _append(
+        self, items: Any, ids: Iterable[object] | None, progress: bool | None, *, replacing: bool, strict: bool
+    ) -> None:
         model = self.model if self.manifest.model_size is not None else None
         items = items_of(items)
         if not self.manifest.passages:
             say_cut(model, items)
-        self._show(append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing))
+        made = append(self.path, items, ids, model, progress, known=self.segments, replacing=replacing, strict=strict)
+        self._show(made)
 
     def delete(self, ids: object) -> None:
         """

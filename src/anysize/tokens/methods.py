@@ -9,6 +9,8 @@ from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
+from anysize.tokens.adapters.adapted import any_scale
+from anysize.tokens.adapters.options import LowRank, Routed
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,15 @@ class Pooled(Budgeted):
 
 
 @dataclass(frozen=True)
-class _Answers(Budgeted):
+class _Answers(Budgeted, LowRank, Routed):
     """What learns to answer questions."""
 
     runs: ClassVar[str] = "anysize.tokens.vlm.fit:fit"
     learns_from: ClassVar[str] = "questions about pictures, with answers"
     needs: ClassVar[tuple[str, ...]] = ("image, question, answer", "image, conversations")
-    positive: ClassVar[tuple[str, ...]] = (*Method.positive, "align_rate", "heads")
+    positive: ClassVar[tuple[str, ...]] = (
+        *Method.positive, "align_rate", "heads", "rank", "alpha", "bottleneck", "top_k",
+    )  # fmt: skip
 
     draw: Literal["all", "random", "uniform", "log-uniform"] = "all"
     """Sizes of a step: all of tokens, a random one of them, or any whole number (uniform, log-uniform)."""
@@ -99,10 +103,43 @@ class _Answers(Budgeted):
     """Passes in which the projector alone learns, with all tokens, before the rest."""
     align_rate: float = 1e-3
     """Peak learning rate of these."""
+    adapters: Literal["none", "ms", "ss", "mss", "mome"] = "none"
+    """What adapts the language model, which then stays as it is, and is kept beside it: adapters of low rank, one for
+    all numbers of tokens (ms), one each (ss) or both added up (mss); or experts under one router (mome). --train says
+    whether these learn, and the tower too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_experts()
+        if self.adapters != "none" and self.lora:
+            raise AnysizeError(
+                "lora is added to the weights at the end, adapters are kept beside them; give one of the two"
+            )
+        if self.adapters != "none" and self.train == "projector":
+            raise AnysizeError("train=projector teaches no adapters; give train=language with them")
+        if not self._any_scale() and self.draw in ("uniform", "log-uniform"):
+            raise AnysizeError(
+                f"adapters of single numbers of tokens learn at those of --tokens alone; give --draw all or random, "
+                f"not {self.draw}"
+            )
+
+    def adapter(self) -> dict[str, Any]:
+        """What adapts the language model, as a model is told; empty for nothing."""
+        if self.adapters == "none":
+            return {}
+        return {"adapter": self.mixture() if self.adapters == "mome" else self.low_rank(self.adapters)}
+
+    def _any_scale(self) -> bool:
+        return any_scale(self.adapter().get("adapter", {}))
 
     def single(self, size: Size) -> Self:
         """The same training at one budget alone: the fixed-size twin."""
         return replace(super().single(size), draw="all")
+
+    def at_full(self) -> Self:
+        """The same with all tokens at every step, and adapters that any number runs with."""
+        shared: dict[str, Any] = {"router": "shared"} | ({"adapters": "ms"} if self.adapters in ("ss", "mss") else {})
+        return replace(super().at_full(), **shared)
 
 
 @dataclass(frozen=True)
@@ -147,4 +184,4 @@ class MQT(_Answers):
 
     def nesting(self) -> Nesting:
         """The sizes to train, where they were named; any other number up to the largest runs too."""
-        return Nesting.pairs(list(super().nesting()), open=("tokens",))
+        return Nesting.pairs(list(super().nesting()), open=("tokens",) if self._any_scale() else ())

@@ -218,3 +218,9 @@ def test_what_has_no_area_says_why():
             frontier.area()
         assert "area" not in frontier.to_json()
         assert "area" not in frontier.table()
+
+
+def test_sizes_come_by_the_nested_cost_whatever_a_rival_of_that_size_costs():
+    cheap = Record(Size(dims=384), "tf-idf", {"ndcg@10": 0.4}, 1, None)
+    frontier = Frontier((cheap, record(64, 0.44), record(384, 0.55)), "ndcg@10", {"data": "docs"})
+    assert [line.split()[0] for line in frontier.table().splitlines()[1:3]] == ["64", "384"]

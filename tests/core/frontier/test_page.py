@@ -123,3 +123,15 @@ def test_one_record_of_any_value(value):
 def test_to_html_writes_the_page(frontier, tmp_path):
     frontier.to_html(tmp_path / "f.html")
     assert (tmp_path / "f.html").read_text("utf-8") == page(frontier)
+
+
+@pytest.mark.parametrize(("metric", "best"), [("wer", "audio=1,video=2"), ("accuracy", "audio=2,video=1")], ids=str)
+def test_what_is_better_lower_is_shaded_and_chosen_so(metric, best):
+    values = {(1, 1): 0.4, (1, 2): 0.1, (2, 1): 0.9, (2, 2): 0.3}
+    records = [Record(Size(audio=a, video=v), "nested", {metric: value}, a * v) for (a, v), value in values.items()]
+    frontier = Frontier(tuple(records), metric)
+    text = page(frontier)
+    cells = {value: int(share) for share, value in re.findall(r'--share:(\d+)%">([.\d]+)<', text)}
+    assert max(cells, key=cells.__getitem__) == f"{values[tuple(Size.parse(best).values())]:.3f}".lstrip("0")
+    assert json.loads(outline(frontier).scripts[0])["lower"] == (metric == "wer")
+    assert ("lower wer is better" in text) == (metric == "wer")

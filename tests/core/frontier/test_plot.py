@@ -12,6 +12,7 @@ from anysize.core.sizes.size import Size
 
 pytest.importorskip("matplotlib")
 
+from anysize.core.frontier.page import page
 from anysize.core.frontier.plot import picture
 from anysize.core.frontier.style import apart
 
@@ -133,3 +134,14 @@ def test_a_menu_leaves_the_other_cells_empty(tmp_path):
     one_axis = Frontier(tuple(Record(Size(dims=d), "nested", {"m": d / 100}, 4 * d) for d in (8, 16)), "m")
     one_axis.to_html(tmp_path / "one.html")
     assert 'class="cells"' not in (tmp_path / "one.html").read_text("utf-8")
+
+
+def test_sizes_of_nearly_one_cost_are_drawn_over_themselves():
+    records = [Record(Size(windows=n), "nested", {"m": n / 10}, 0, parameters=10**6 + n) for n in (1, 2, 4)]
+    records.append(Record(Size(windows=4), "ft", {"m": 0.3}, 0, parameters=2 * 10**6))
+    frontier = Frontier(tuple(records), "m")
+    figure = picture(frontier, chosen=Size(windows=2))
+    assert sorted(list(line.get_xdata()) for line in figure.axes[0].lines[:2]) == [[1, 2, 4], [4]]
+    assert "windows" in words(figure)
+    assert "1M" not in str(words(figure))
+    assert "Size, on a logarithmic scale" in page(frontier)

@@ -49,6 +49,7 @@ def test_three_levels_and_what_the_rest_pays_are_told_apart(model, frontier):
     assert full.metrics["injected_nll"] == pytest.approx(np.mean(injected), abs=1e-3)
     whole = frontier.full("original").metrics
     assert whole["other_nll_change"] == whole["text_nll_change"] == 0.0
+    assert whole["injected_nll"] == pytest.approx(whole["nll"], abs=1e-3)
     assert whole["other_top1_kept"] == whole["text_top1_kept"] == 1.0
     assert full.metrics["text_nll_change"] == pytest.approx(text_change(model), abs=1e-4)
     assert {"paraphrase_nll", "paraphrase_rouge_l_f1", "bleu_char_legacy", "rouge_l_recall"} <= full.metrics.keys()
@@ -100,6 +101,21 @@ def test_the_page_tells_first_what_the_rest_pays(model, rows, frontier):
     )
 
 
+def test_an_edit_that_holds_for_its_own_prompt_alone_is_said_to(model, monkeypatch):
+    targets = {FIRST.prompt: FIRST.target_new, OTHER.prompt: OTHER.target_new, "And Ole?": OTHER.target_new}
+    monkeypatch.setattr(
+        type(model), "generate", lambda self, items, **options: [targets.get(one, "no words of it") for one in items]
+    )
+    asked = [
+        {**FIRST.to_json(), "rephrase_prompts": ["And Ada?"]},
+        {**OTHER.to_json(), "rephrase_prompts": ["And Ole?"]},
+    ]
+    frontier = az.measure(model, asked, arms=(), by="edits")
+    assert frontier.full().metrics["own_prompt_only"] == 0.5
+    said = panels(model, asked, frontier)[1].body.split('<div class="edit">')
+    assert ["for this prompt alone" in one for one in said[1:]] == [True, False]
+
+
 def test_locality_is_measured_on_what_no_write_preserves():
     assert not {*PROMPTS} & {*QUESTIONS}
     assert not {*TEXTS} & {*PASSAGES}
@@ -127,7 +143,8 @@ def test_the_face_works_as_typed(home, tmp_path, anysize):
     delta = az.editing.Delta.load(tmp_path / "less" / "edits.safetensors")
     assert [one.id for one in delta.requests] == ["0"]
     anysize("cut", out, "--format", "delta", "--without", "9", "--out", tmp_path / "x").refused("there is no edit '9'")
-    assert "edits" in anysize("info", out).out
+    told = anysize("info", out, "--json").json
+    assert [told[name] for name in ("edits", "edit 0", "edit 1")] == [2, FIRST.prompt, OTHER.prompt]
 
 
 def test_answers_are_written_in_anyedits_keys(model, rows, tmp_path):

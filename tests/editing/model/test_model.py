@@ -5,10 +5,12 @@ import pytest
 import torch
 
 import anysize as az
+from anysize.backbones.blocks import find_stack
 from anysize.backbones.causal import CausalLM
 from anysize.core.errors import AnysizeError, DataError
 from anysize.editing import Delta, Editor, EditRequest, MuKE
 from anysize.editing.shifts.optimise import NotFiniteError
+from anysize.editing.shifts.suffix import layers_of
 from anysize.testing import check_nested_model
 from tests.editing.conftest import FIRST, OTHER, TARGET, byte_pairs, tiny
 
@@ -84,6 +86,7 @@ def test_an_edit_that_diverges_is_left_out_whole_and_named(folder, edits, monkey
     made = az.fit(edits, method="muke", model=str(folder), **OPTIONS)
     assert [one.id for one in made.requests] == ["1"]
     assert made.about["left_out"] == {"0": "the loss of window 1 of 2 is nan"}
+    assert MuKE().told(made, "OUT").startswith("left out: edit 0: the loss of window 1 of 2 is nan\nOUT: ")
     alone = Editor(str(folder), MuKE(**OPTIONS)).delta([OTHER])
     for name, change in made.changes().items():
         torch.testing.assert_close(change.change(), alone.changes[name].change())
@@ -159,6 +162,29 @@ def test_bad_edits_are_refused_before_anything_is_made(folder, tmp_path):
         az.fit([row], method="muke", model=str(folder), layers=(9,))
 
 
+def test_layers_are_named_by_number_path_or_depth(folder):
+    lm = CausalLM.from_pretrained(str(folder)).lm
+    path = find_stack(lm).path
+    assert layers_of(lm, [0, f"{path}.1", "50%", "99%"]) == [0, 1, 2, 3]
+    for wrong in ("5", "model.layer.2", "100%", -1, f"{path}.4"):
+        with pytest.raises(AnysizeError, match=rf"this model has layers 0 to 3, which are {path}.0 to {path}.3, or by"):
+            layers_of(lm, [wrong])
+    for falling in ([3, 2], [1, f"{path}.1"]):
+        with pytest.raises(AnysizeError, match="layers rise, each named once"):
+            layers_of(lm, falling)
+    assert az.fit([FIRST.to_json()], method="muke", model=str(folder), layers=["25%"], v_steps=2).told["records"]
+
+
+def test_folders_that_cannot_be_edited_are_refused_before_they_are_loaded(model, folder, tmp_path):
+    model.save(tmp_path / "edited")
+    with pytest.raises(AnysizeError, match="is a model of anysize; make a checkpoint of it first"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path / "edited"))
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_8bit": True}}))
+    with pytest.raises(AnysizeError, match=r"this model is quantised \(its configuration says so\)"):
+        az.fit([FIRST.to_json()], method="muke", model=str(tmp_path))
+
+
 def test_exports_are_an_ordinary_checkpoint_or_the_edits_alone(model, tmp_path):
     from transformers import AutoModelForCausalLM
 
@@ -185,7 +211,8 @@ def test_a_splitter_of_ones_own_cuts_the_target(folder):
 
 def test_what_cannot_be_asked_of_the_method_is_refused():
     for options, said in (
-        ({"layers": (3, 2)}, "layers rise from 0 on"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),
+        ({"layers": ()}, "name at least one layer"), ({"sequential": True, "writer": "ft"}, "in closed form alone"),
+        ({"v_lr": 1e38}, "v-lr is at most 10000; got 1e"),
         ({"v_stop": -1.0}, "v-stop is at least 0"), ({"window": 0}, "window must be above zero"),
     ):  # fmt: skip
         with pytest.raises(AnysizeError, match=said):

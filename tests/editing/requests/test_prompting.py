@@ -1,7 +1,7 @@
 import pytest
 
 from anysize.core.errors import DataError
-from anysize.editing.requests.prompting import Prompting, padded
+from anysize.editing.requests.prompting import Prompting
 from anysize.editing.requests.request import EditRequest, check_together
 from tests.editing.conftest import FIRST, OTHER, TARGET
 
@@ -35,6 +35,7 @@ def test_bad_requests_are_refused_in_words():
     for prompt, target, said in (
         ("", "x", "prompt is empty"),
         ("Who?", "  \n", "target_new is empty"),
+        ("Who?", 5, "target_new is 5; expected the text"),
         (f"Is it so: {TARGET}", TARGET, "holds the target"),
     ):
         with pytest.raises(DataError, match=said):
@@ -49,11 +50,3 @@ def test_bad_requests_are_refused_in_words():
 def test_requests_come_back_from_json():
     whole = EditRequest("a", "b", ("c",), ("d",), (("e", "f"),), "g")
     assert EditRequest.from_json(whole.to_json()) == whole
-
-
-def test_rows_are_filled_on_either_side():
-    batch = padded([[5, 6, 7], [8]], "left")
-    assert batch.ids.tolist() == [[5, 6, 7], [0, 0, 8]]
-    assert batch.positions.tolist() == [[0, 1, 2], [0, 0, 0]]
-    assert batch.offset == [0, 2]
-    assert padded([[5], [8, 9]], filler=3).ids.tolist() == [[5, 3], [8, 9]]

@@ -56,6 +56,9 @@ def test_edits_in_memory_are_edits_too():
 
 def test_what_holds_no_edits_is_refused(tmp_path):
     file = tmp_path / "a.jsonl"
+    file.write_text("")
+    with pytest.raises(DataError, match=r"a\.jsonl is empty; expected the columns prompt and target_new"):
+        read(file)
     for row, said in (
         ({"text": "x"}, "line 1 has the columns text; expected the columns prompt and target_new"),
         ({"requested_rewrite": []}, "line 1 is not written as its columns say"),
@@ -67,7 +70,7 @@ def test_what_holds_no_edits_is_refused(tmp_path):
     for rows, said in (
         ([{"prompt": "a", "target_new": "b", "rephrase_prompts": 3}], "edit 1 is .* expected lists of texts"),
         ([{"prompt": "a", "target_new": "b", "id": 1}, {"prompt": "c", "target_new": "d", "id": 1}], "ids must differ"),
-        ([{"prompt": 5, "target_new": "b"}], "prompt is empty"),
+        ([{"prompt": 5, "target_new": "b"}], "prompt is 5; expected the text"),
         ([{"anchor": "a", "positive": "b"}], "expected the columns prompt and target_new"),
     ):
         with pytest.raises(DataError, match=said):

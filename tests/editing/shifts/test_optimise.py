@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from anysize.backbones.blocks import find_stack
-from anysize.editing.requests.prompting import Prompting, padded
+from anysize.editing.requests.prompting import Prompting
 from anysize.editing.shifts.optimise import Goal, NotFiniteError, Windowed, affinity, fit_shifts
 from anysize.editing.shifts.suffix import Suffix, block_at, injecting
 from tests.editing.conftest import FIRST, OTHER, tiny
@@ -81,17 +81,22 @@ def test_the_suffix_gives_the_whole_models_logits(lm, tokenizer):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_shift_lands_on_its_token_in_a_batch(lm, tokenizer, side):
     rows = [Prompting(tokenizer).encode(one).ids for one in (FIRST, OTHER)]
-    batch = padded(rows, side, filler=1)
+    longest = max(map(len, rows))
+    offset = [longest - len(row) if side == "left" else 0 for row in rows]
+    ids, mask = torch.ones(2, longest, dtype=torch.long), torch.zeros(2, longest, dtype=torch.long)
+    for row, one in enumerate(rows):
+        ids[row, offset[row] : offset[row] + len(one)] = torch.tensor(one)
+        mask[row, offset[row] : offset[row] + len(one)] = 1
     shifts = {0: (7, torch.randn(32)), 1: (4, torch.randn(32))}
-    placed = {(row, batch.offset[row] + place): one for row, (place, one) in shifts.items()}
-    given = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    placed = {(row, offset[row] + place): one for row, (place, one) in shifts.items()}
+    given = {"input_ids": ids, "attention_mask": mask}
     if lm.config.model_type != "bloom":
-        given["position_ids"] = batch.positions
+        given["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad(), injecting(block_at(lm, LAYER), placed):
         together = lm(**given, use_cache=False).logits
     for row, ids in enumerate(rows):
         alone = plain_run(lm, ids, {(0, shifts[row][0]): shifts[row][1]})
-        found = together[row, batch.offset[row] : batch.offset[row] + len(ids)]
+        found = together[row, offset[row] : offset[row] + len(ids)]
         torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-4)
 
 

@@ -26,6 +26,8 @@ def test_a_splitter_of_ones_own_is_used_and_checked():
     for wrong in ([], [1, 3], [0, 3, 3], [0, 14], [0, 1.5], ["0"]):
         with pytest.raises(AnysizeError, match="expected where windows begin, rising from 0"):
             windows(TARGET, 2, lambda target, length, wrong=wrong: wrong)
+    with pytest.raises(AnysizeError, match="there is no splitter 'words'; there are: fixed, sentence, surprisal"):
+        windows(TARGET, 2, "words")
 
 
 def test_nested_weights_count_the_targets_that_hold_a_window():

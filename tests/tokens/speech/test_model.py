@@ -6,9 +6,10 @@ import torch
 
 from anysize.core.errors import AnysizeError, DataError, SizeError
 from anysize.testing import check_nested_model
+from anysize.tokens.adapters.scale import FILL
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.speech.scaled.scales import Scale, nested
-from anysize.tokens.speech.scaled.sequences import AUDIO, FILL, TEXT, VIDEO
+from anysize.tokens.speech.scaled.sequences import AUDIO, TEXT, VIDEO
 from tests.tiny_speech import (
     LORA,
     WORDS,

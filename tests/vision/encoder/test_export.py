@@ -39,6 +39,7 @@ def test_transformers_opens_the_tower_and_the_head_lies_beside_it(tmp_path):
     made = models(None, None)["image-encoder"][0]()
     done = made.at(dims=8).export(tmp_path / "cut", "transformers")
     assert any("patches.safetensors" in note for note in done.notes)
+    assert any("last_hidden_state[:, 0] @ weight.T" in note for note in done.notes)
     tokens = AutoModel.from_pretrained(tmp_path / "cut")(pixel_values=made.tower.pixels(shapes(3))).last_hidden_state
     head, flat = (load_file(tmp_path / "cut" / f"{name}.safetensors")["weight"] for name in ("head", "patches"))
     found = torch.nn.functional.normalize(tokens[:, 0] @ head.T, dim=-1)
@@ -64,3 +65,8 @@ def test_timm_opens_it_with_the_head_as_its_classifier(tmp_path):
         found / np.linalg.norm(found, axis=1, keepdims=True), made.at(dims=8).encode(shapes(3)), atol=1e-4
     )
     assert json.loads((tmp_path / "cut" / "config.json").read_text())["num_classes"] == 8
+    from transformers import AutoModelForImageClassification
+
+    small.export(tmp_path / "wrapped", "transformers")
+    again = AutoModelForImageClassification.from_pretrained(tmp_path / "wrapped").eval()
+    torch.testing.assert_close(again(pixel_values=tower.pixels(shapes(3))).logits, torch.from_numpy(found))

@@ -10,7 +10,7 @@ from anysize.core.sizes.nesting import Nesting
 from anysize.testing import check_nested_model
 from anysize.vision import ImageEncoder
 from tests.kinds import models
-from tests.tiny_vision import shapes, tiny_tower
+from tests.tiny_vision import shapes, tiny_tower, write_folder
 
 
 def unit(rows):
@@ -99,3 +99,28 @@ def test_an_index_finds_a_picture_by_a_picture(photos, made, tmp_path, anysize):
     ran = anysize("run", tmp_path / "seer", photos / "red" / "003.png", "--size", "dims=4", "--json")
     np.testing.assert_allclose(ran.json["output"], made.at(dims=4).encode([photos / "red" / "003.png"])[0], atol=1e-5)
     az.load(tmp_path / "seer", "dims=4")
+
+
+def test_an_index_leaves_broken_pictures_out_with_a_count_or_refuses_them(made, tmp_path, anysize):
+    from anysize.search import Index
+
+    photos = write_folder(tmp_path / "photos", 6, labelled=False)
+    made.save(tmp_path / "seer")
+    for name in ("001.png", "004.png"):
+        (photos / name).write_bytes((photos / name).read_bytes()[:200])
+    refused = anysize("index", tmp_path / "seer", photos, "--strict", "--out", tmp_path / "idx")
+    refused.refused("001.png cannot be read", "004.png cannot be read")
+    assert not (tmp_path / "idx").exists()
+    said = anysize("index", tmp_path / "seer", photos, "--out", tmp_path / "idx")
+    assert said.status == 0, said
+    assert "note: 2 of 6 items are left out: " in said.err
+    assert "004.png" in said.err
+    index = Index.open(tmp_path / "idx")
+    good = [photos / f"{place:03}.png" for place in (0, 2, 3, 5)]
+    hits = index.search([{"image": str(good[2])}]).hits
+    assert {hit.id for hit in hits} == {one.name for one in good}
+    assert hits[0].id == "003.png"
+    with pytest.raises(DataError, match=r"001\.png"):
+        index.upsert(az.read(photos), strict=True)
+    index.upsert(az.read(photos))
+    assert len(index) == 4

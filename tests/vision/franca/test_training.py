@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import anysize as az
 from anysize.core.errors import AnysizeError, DataError, DivergedError, SizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.vision import Franca
-from anysize.vision.franca.crops import crops, draws
+from anysize.vision.franca.crops import blurred, crops, draws
 from anysize.vision.franca.fit import clusters
 from anysize.vision.franca.training import FrancaTraining, Student
 from tests.processes import die, killed, together
@@ -27,15 +28,42 @@ def test_what_is_drawn_for_a_picture_depends_on_it_alone():
 
 def test_a_crop_of_everything_is_the_picture():
     squares = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
-    drawn = torch.full((2, 12), 0.5)
+    drawn = torch.full((2, 15), 0.5)
     drawn[1, 4] = 0.0  # mirrored
     found = crops(squares, drawn, 8, (1.0, 1.0), 0.0)
     torch.testing.assert_close(found[0], squares[0].float() / 255)
     torch.testing.assert_close(found[1], squares[1].flip(2).float() / 255)
     part = crops(squares, drawn, 4, (0.25, 0.25), 0.0)  # the middle, at its own scale
     torch.testing.assert_close(part[0], squares[0, :, 2:6, 2:6].float() / 255)
-    changed = crops(squares, torch.rand(2, 12), 8, (0.5, 1.0), 1.0)
+    changed = crops(squares, torch.rand(2, 15), 8, (0.5, 1.0), 1.0, (0.5, 0.5))
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+
+
+def test_each_picture_is_blurred_as_much_as_it_was_drawn():
+    scipy = pytest.importorskip("scipy.ndimage")
+    pictures, sigmas = torch.rand(3, 3, 20, 24), torch.tensor([0.3, 0.9, 1.8])
+    found = blurred(pictures, sigmas, 4)
+    for one, sigma, said in zip(pictures, sigmas.tolist(), found, strict=True):
+        wanted = scipy.gaussian_filter(one.numpy(), (0, sigma, sigma), radius=(0, 4, 4), mode="mirror")
+        np.testing.assert_allclose(said.numpy(), wanted, atol=1e-5)
+    alone = blurred(pictures[:1], sigmas[:1], 4)
+    torch.testing.assert_close(alone[0], found[0])  # the others of the batch decide nothing
+
+
+def test_views_are_solarised_and_hues_turned_in_their_shares():
+    squares = torch.full((1, 3, 8, 8), 204, dtype=torch.uint8)  # 0.8
+    drawn = torch.full((1, 15), 0.5)  # nothing is changed in the middle of its range
+    drawn[0, 12:] = torch.tensor([0.9, 0.5, 0.1])
+    kept = crops(squares, drawn, 8, (1.0, 1.0), 1.0, (0.5, 0.0))
+    torch.testing.assert_close(kept, squares / 255)
+    torch.testing.assert_close(crops(squares, drawn, 8, (1.0, 1.0), 1.0, (0.5, 0.2)), 1 - squares / 255)
+    squares = torch.tensor([150, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    drawn[0, 9] = 1.0  # by a tenth of a turn
+    turned = crops(squares, drawn, 8, (1.0, 1.0), 1.0)[0, :, 0, 0]
+    assert float(turned.mean()) == pytest.approx(100 / 255, abs=1e-5)  # grey stays
+    apart = torch.tensor([150.0, 100, 50]) / 255 - 100 / 255
+    cosine = float(apart @ (turned - turned.mean()) / apart.square().sum())
+    assert cosine == pytest.approx(math.cos(0.2 * math.pi), abs=1e-4)
 
 
 @torch.no_grad()
@@ -158,6 +186,17 @@ def test_wrong_options_and_losses_are_told(photos, tower_path, tmp_path, anysize
     monkeypatch.setattr(FrancaTraining, "add", add, raising=False)
     with pytest.raises(DivergedError, match="the loss is nan at step 2"):
         az.fit(photos, method=Franca(model=tower_path, epochs=1, **SMALL))
+
+
+def test_a_network_that_overflows_gives_a_loss_that_stops_training_and_keeps_its_checkpoint():
+    method = Franca(model="x", **SMALL)
+    module = FrancaTraining(tiny_tower(), method, Nesting(dims=(6, 24)), 32, 10)
+    squares, rows = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8), torch.arange(4)
+    assert torch.isfinite(module(squares, rows)["loss"])
+    with torch.no_grad():
+        for weight in module.student.tower.parameters():
+            weight.mul_(1e30)
+    assert torch.isnan(module(squares, rows)["loss"])
 
 
 def test_the_face_trains_as_it_is_typed(photos, tmp_path, tower_path, anysize):

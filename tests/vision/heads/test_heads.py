@@ -15,6 +15,7 @@ from anysize.vision import (
     NestedPrototypeHead,
     TeacherTempSchedule,
 )
+from anysize.vision.heads.nested import in_proportion
 from anysize.vision.heads.teacher import Cosine
 
 
@@ -46,6 +47,20 @@ def test_scores_are_bounded_by_one_where_the_bottleneck_is_normalised():
     assert max(float(one.abs().max()) for one in free(tokens)) > 1
     layer = free.last_layers[0]
     torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(8))  # weight-normed, gain 1
+
+
+def test_hidden_layers_are_narrower_in_proportion_to_sizes():
+    assert in_proportion(2048, (24, 48, 96, 192, 384), 384) == (384, 384, 512, 1024, 2048)
+    assert in_proportion(16, (6, 24), 32) == (16, 16)
+    made = NestedPrototypeHead(16, 32, (4, 16), hidden_dim=(3, 12), bottleneck_dim=6)
+    assert [
+        [tuple(layer.weight.shape) for layer in mlp if isinstance(layer, torch.nn.Linear)] for mlp in made.mlps
+    ] == [
+        [(3, 4), (3, 3), (6, 3)],
+        [(12, 16), (12, 12), (6, 12)],
+    ]
+    with pytest.raises(SizeError, match="one number, or one to each"):
+        NestedPrototypeHead(16, 32, (4, 16), hidden_dim=(3, 6, 12))
 
 
 def test_wrong_sizes_are_told():

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from anysize.backbones.huggingface import config_of, configuration, opening, pretrained
+from anysize.backbones.speech.lips import AV_HUBERT, LipEncoder, is_checkpoint
 from anysize.core.errors import AnysizeError, refused_as_damaged
 from anysize.core.quiet import quiet
 
@@ -214,6 +215,19 @@ class PixelFrames(nn.Module):
         """There is nothing to read."""
 
 
-def frame_encoder(config: Mapping[str, Any]) -> FrameEncoder | PixelFrames:
+Lips = FrameEncoder | LipEncoder | PixelFrames
+"""What sees films."""
+
+
+def frame_encoder(config: Mapping[str, Any]) -> Lips:
     """An untrained encoder of frames of this configuration."""
-    return PixelFrames(int(config["side"])) if config["model_type"] == PIXELS else FrameEncoder.build(config)
+    if config["model_type"] == PIXELS:
+        return PixelFrames(int(config["side"]))
+    return LipEncoder.build(config) if config["model_type"] == AV_HUBERT else FrameEncoder.build(config)
+
+
+def lips_of(name: str) -> Lips:
+    """By folder or hub name, by a file of AV-HuBERT's weights, or ``pixels``."""
+    if name == PIXELS:
+        return PixelFrames()
+    return LipEncoder.open(name) if is_checkpoint(name) else FrameEncoder.open(name)

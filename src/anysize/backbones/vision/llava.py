@@ -218,6 +218,12 @@ class VisionLanguage:
         return module
 
     @property
+    def language(self) -> nn.Module:
+        """What writes, without its output layer."""
+        module: nn.Module = self.model.model.language_model
+        return module
+
+    @property
     def projector(self) -> nn.Module:
         """What makes the tower's patches tokens of the language model."""
         module: nn.Module = self.model.model.multi_modal_projector

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anysize.backbones.vision.pictures import picture
-from anysize.core.errors import AnysizeError, DataError
+from anysize.core.errors import AnysizeError, DataError, UnreadableError
 
 IN_MEMORY = 1 << 30
 """Bytes of pixels that are held in memory where a file could hold them."""
@@ -47,12 +47,11 @@ def numbered(rows: Sequence[Any], side: int, crop: float) -> Iterator[np.ndarray
 
 
 def squares(rows: Sequence[Any], side: int, crop: float = 1.0) -> torch.Tensor:
-    """(n, 3, side, side) uint8. Raises `DataError` for the first that cannot be read."""
-    found = []
-    for one in numbered(rows, side, crop):
-        if isinstance(one, DataError):
-            raise one
-        found.append(one)
+    """(n, 3, side, side) uint8. Raises `UnreadableError`, naming those that cannot be read."""
+    every = list(numbered(rows, side, crop))
+    found = [one for one in every if not isinstance(one, DataError)]
+    if len(found) < len(every):
+        raise UnreadableError({place: one for place, one in enumerate(every) if isinstance(one, DataError)})
     return torch.from_numpy(np.stack(found)) if found else torch.zeros(0, 3, side, side, dtype=torch.uint8)
 
 

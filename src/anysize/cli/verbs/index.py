@@ -37,6 +37,8 @@ class Index:
     passages: bool = False
     """Cut texts that the model does not read whole into passages, each an item of its own: those of item a are a#1,
     a#2, ... Without, the rest of such a text is not searched, and how many there are is said."""
+    strict: bool = False
+    """Refuse broken pictures, in place of leaving them out with a count."""
     block: int = 64
     """Least width of the coordinate blocks on disk."""
     no_codes: bool = False
@@ -86,6 +88,7 @@ class Index:
             metric=self.metric,
             vectors=not self.no_vectors,
             passages=self.passages,
+            strict=self.strict,
             nesting=Nesting(dims=self.dims) if self.dims else None,
             model_path=None if model is None else name,
         )
@@ -107,7 +110,7 @@ class Index:
         store = Store.open(out, self._model(name))
         data = read_told(corpus)
         begin, before = time.perf_counter(), len(store)
-        (store.upsert if self.upsert else store.add)(data.items())
+        (store.upsert if self.upsert else store.add)(data.items(), strict=self.strict)
         return WasIndexed.of(out, store, time.perf_counter() - begin, data.notes, before)
 
     def _model(self, name: str) -> Any:

@@ -70,9 +70,9 @@ class TokenDetector:
 
     def _train(self, rows: list[Any], epochs: int, rate: float, batch: int, frozen: int, seed: int) -> None:
         if frozen:
-            for place, (name, weight) in enumerate(self.model.named_parameters()):
+            for name, weight in self.model.named_parameters():
                 layer = next((int(part) for part in name.split(".") if part.isdecimal()), None)
-                weight.requires_grad_(place >= 0 and (layer >= frozen if layer is not None else "classifier" in name))
+                weight.requires_grad_(layer >= frozen if layer is not None else "classifier" in name)
         optimizer = torch.optim.AdamW([one for one in self.model.parameters() if one.requires_grad], lr=rate)
         generator = torch.Generator().manual_seed(seed)
         total = epochs * -(-len(rows) // batch)

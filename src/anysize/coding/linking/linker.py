@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anysize.coding.linking.names import SHORT, Names
-from anysize.coding.linking.ngrams import Ngrams
+from anysize.coding.linking.ngrams import Ngrams, cosines
 from anysize.coding.linking.vote import Vote
 from anysize.coding.records.dictionary import CodeDictionary
 from anysize.coding.records.documents import normalised
@@ -74,7 +74,7 @@ class Linker:
         rows = self.ngrams.rows(texts) if lexical else None
         by_text = {}
         for place, (text, (names, dense)) in enumerate(zip(texts, near, strict=True)):
-            same = np.zeros(len(names)) if rows is None else (self.lexical[names] @ rows[place].T).toarray()[:, 0]
+            same = np.zeros(len(names)) if rows is None else cosines(self.lexical, names, rows[place])
             by_text[text] = Candidates(names, dense.astype(np.float64), same.astype(np.float64))
         return [_joined([by_text[text] for text in variants[mention]]) for mention in mentions]
 

@@ -20,6 +20,11 @@ _STYLE = """
 .coded mark { background: var(--card); color: inherit; padding: 0 .15em; border-bottom: 2px solid var(--line) }
 .coded mark.off { border-color: var(--accent) }
 .coded small { color: var(--soft) }
+@media (max-width: 720px) {
+  .coded { grid-template-columns: 1fr }
+  .coded p::before { content: "annotators: "; color: var(--soft) }
+  .coded p + p::before { content: "coder: " }
+}
 """
 
 
@@ -39,7 +44,7 @@ def browser(model: Any, data: Data, frontier: Any) -> Panel | None:
     wrong = sum(errors > 0 for errors, _, _ in rows)
     head = (
         f"<p class='soft'>{len(rows) - wrong} of {len(rows)} documents have exactly the annotators' spans and codes. "
-        f"Left the annotators, right the coder; marked are spans that the other side lacks. The first "
+        f"Left (or above) the annotators, right (or below) the coder; marked are spans that the other lacks. The first "
         f"{min(SHOWN, len(rows))}, most errors first.</p>"
     )
     parts = [_row(document, spans, model.dictionary.names) for _, document, spans in rows[:SHOWN]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, goodness
 from anysize.core.frontier.records import NESTED, ORIGINAL, Records
 from anysize.core.frontier.style import ACCENT, GRID, INK, PAPER, SOFT, UNITS, caption, number, title
 from anysize.core.sizes.menu import Value, written
@@ -41,14 +41,14 @@ def draw_grid(figure: Figure, frontier: Records, *, chosen: Size | None) -> None
 def _cells(axes: Any, frontier: Records, chosen: Size | None) -> None:
     (down, rows), (across, columns) = axes_of(frontier).items()
     records = {(one.size[down], one.size[across]): one for one in frontier.arm(NESTED)}
-    values = [one.metrics[frontier.metric] for one in records.values()]
+    values = [goodness(frontier.metric, one.metrics[frontier.metric]) for one in records.values()]
     low, wide = min(values), max(max(values) - min(values), 1e-9)
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
             record = records.get((row, column))
             if record is None:
                 continue
-            share = (record.metrics[frontier.metric] - low) / wide
+            share = (goodness(frontier.metric, record.metrics[frontier.metric]) - low) / wide
             picked = chosen is not None and record.size == chosen
             axes.add_patch(_square(x, y, ACCENT, 0.08 + 0.82 * share, INK if picked else PAPER, 2.6 if picked else 1.5))
             axes.text(
@@ -113,7 +113,7 @@ def _spaced(records: tuple[Record, ...], metric: str) -> list[Record]:
     values = [record.metrics[metric] for record in records]
     gap = 0.06 * max(max(values) - min(values), 1e-9)
     for record in reversed(records):
-        if not kept or kept[-1].metrics[metric] - record.metrics[metric] >= gap:
+        if not kept or abs(kept[-1].metrics[metric] - record.metrics[metric]) >= gap:
             kept.append(record)
     return kept
 

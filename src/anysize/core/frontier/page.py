@@ -10,18 +10,20 @@ from html import escape
 from anysize.core.frontier.grid import axes_of, is_grid
 from anysize.core.frontier.html import filled
 from anysize.core.frontier.panel import Panel
-from anysize.core.frontier.record import Record
+from anysize.core.frontier.record import Record, is_lower
 from anysize.core.frontier.records import NESTED, ORIGINAL, Records, cheapness
 from anysize.core.frontier.style import (
+    SIZE,
     UNITS,
     apart,
     caption,
     colors,
     count,
-    drawn_cost,
+    drawn_over,
     milliseconds,
     number,
     shown,
+    spent,
     title,
     with_interval,
 )
@@ -33,13 +35,15 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 900.0, 430.0, 52.0, 110.0, 24.0,
 
 def page(frontier: Records, panels: Sequence[Panel] = ()) -> str:
     """The page as text, with what more a family shows. It loads nothing; every word that came from data is escaped."""
-    cost = drawn_cost(frontier)
+    cost = drawn_over(frontier)
+    more = "" if cost == SIZE else f" and {UNITS[cost]}"
+    better = f"; lower {title(frontier.metric)} is better" if is_lower(frontier.metric) else ""
     return filled(
         "anysize.core.frontier",
         title=escape(f"{title(frontier.metric)} at every size"),
         caption=escape(caption(frontier)),
         notes="".join(f"<p class='soft'>{escape(str(note))}</p>" for note in frontier.meta.get("notes", ())),
-        axis=escape(f"Size and {UNITS[cost]}, on a logarithmic scale"),
+        axis=escape(f"Size{more}, on a logarithmic scale{better}"),
         loss='max="10" step="0.1" value="0.5"' if in_decibels(frontier.metric) else 'max="50" step="0.5" value="1"',
         cells=_cells(frontier),
         legend=_legend(frontier),
@@ -65,6 +69,7 @@ def _data(frontier: Records) -> str:
         "metric": frontier.metric,
         "title": title(frontier.metric),
         "decibels": in_decibels(frontier.metric),
+        "lower": is_lower(frontier.metric),
         "arm": arm,
         "full": frontier.records.index(frontier.full(arm)),
     }
@@ -98,14 +103,16 @@ def _cells(frontier: Records) -> str:
         return ""
     (down, rows), (across, columns) = axes_of(frontier).items()
     found = {(one.size[down], one.size[across]): one.metrics[frontier.metric] for one in frontier.arm(NESTED)}
-    low, wide = min(found.values()), max(max(found.values()) - min(found.values()), 1e-9)
+    low, high, lower = min(found.values()), max(found.values()), is_lower(frontier.metric)
+    wide = max(high - low, 1e-9)
     lines = [f'<table class="cells"><tr><th>{escape(down)} \\ {escape(across)}</th>']
     lines += [*(f"<th>{written(column)}</th>" for column in columns), "</tr>"]
     for row in reversed(rows):
         lines.append(f"<tr><th>{written(row)}</th>")
         for column in columns:
             value = found.get((row, column))
-            shade = "" if value is None else f' style="--share:{6 + 54 * (value - low) / wide:.0f}%"'
+            share = 0.0 if value is None else (high - value if lower else value - low) / wide
+            shade = "" if value is None else f' style="--share:{6 + 54 * share:.0f}%"'
             lines.append(f"<td{shade}>{'' if value is None else number(value)}</td>")
         lines.append("</tr>")
     return "".join([*lines, "</table>"])
@@ -121,7 +128,7 @@ class _Scale:
 
     def __init__(self, frontier: Records, cost: str) -> None:
         self.cost, self.metric = cost, frontier.metric
-        costs = [math.log2(getattr(record, cost)) for record in frontier.records if getattr(record, cost)] or [0.0]
+        costs = [math.log2(where) for record in frontier.records if (where := spent(record, cost))] or [0.0]
         values = [record.metrics[frontier.metric] for record in frontier.records]
         values += [end for record in frontier.arm(_drawn(frontier)) for end in record.intervals.get(self.metric, ())]
         self.low, self.wide = min(costs) - 0.12, max(max(costs) - min(costs), 0.5) + 0.24
@@ -138,7 +145,7 @@ class _Scale:
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     def point(self, record: Record) -> tuple[float, float]:
-        return self.x(getattr(record, self.cost)), self.y(record.metrics[self.metric])
+        return self.x(spent(record, self.cost) or 1.0), self.y(record.metrics[self.metric])
 
 
 def _chart(frontier: Records, cost: str) -> str:
@@ -151,7 +158,7 @@ def _chart(frontier: Records, cost: str) -> str:
     parts += _size_names(frontier, scale)
     ends: list[tuple[float, str]] = []
     for arm in reversed(frontier.arms):
-        known = [record for record in frontier.arm(arm) if getattr(record, cost)]
+        known = [record for record in frontier.arm(arm) if spent(record, cost)]
         if known:
             parts += _arm(frontier, known, scale, palette[arm])
             ends.append((scale.point(known[-1])[1], arm))
@@ -206,8 +213,8 @@ def _size_names(frontier: Records, scale: _Scale) -> list[str]:
     """Below each cost, the size that has it: the nested arm's if there are several. Crowded ones are left out."""
     names: dict[float, Record] = {}
     for record in sorted(frontier.records, key=lambda one: (one.arm == NESTED, one.metrics[frontier.metric])):
-        if getattr(record, scale.cost):
-            names[getattr(record, scale.cost)] = record
+        if where := spent(record, scale.cost):
+            names[where] = record
     parts: list[str] = []
     edge = math.inf
     for cost in sorted(names, reverse=True):
@@ -215,8 +222,11 @@ def _size_names(frontier: Records, scale: _Scale) -> list[str]:
         word = size.bare if len(size) == 1 else str(size)
         if scale.x(cost) <= edge - max(44, 7.5 * len(word)):
             edge = scale.x(cost)
-            parts.append(_text(edge, _HEIGHT - _BOTTOM + 24, word))
-            parts.append(_text(edge, _HEIGHT - _BOTTOM + 42, count(cost) + (" B" if scale.cost == "bytes" else "")))
+            inside = max(edge, 3.75 * len(word))  # a long name at the left end is not cut by the drawing's edge
+            parts.append(_text(inside, _HEIGHT - _BOTTOM + 24, word))
+            if scale.cost != SIZE:
+                unit = " B" if scale.cost == "bytes" else ""
+                parts.append(_text(inside, _HEIGHT - _BOTTOM + 42, count(cost) + unit))
     return parts
 
 

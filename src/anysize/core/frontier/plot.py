@@ -17,14 +17,16 @@ from anysize.core.frontier.style import (
     GRID,
     INK,
     PAPER,
+    SIZE,
     SOFT,
     UNITS,
     apart,
     caption,
     colors,
     count,
-    drawn_cost,
+    drawn_over,
     number,
+    spent,
     title,
 )
 from anysize.core.sizes.size import Size
@@ -71,7 +73,7 @@ def picture(frontier: Records, *, chosen: Size | None = None) -> Figure:
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         return figure
-    palette, cost = colors(frontier.arms), drawn_cost(frontier)
+    palette, cost = colors(frontier.arms), drawn_over(frontier)
     lines = [arm for arm in frontier.arms if arm != ORIGINAL or len(frontier.arm(arm)) > 1]
     right = 0.985 - max(0.105, 0.0135 * max(map(len, lines), default=0))  # room for the names at the ends
     axes = figure.add_axes((0.075, 0.14, right - 0.075, 0.7))
@@ -124,16 +126,17 @@ def _frame(axes: Any, frontier: Records, cost: str) -> None:
     """A logarithmic axis of cost that says the sizes, light grid lines, no box."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
-    names: dict[float, Record] = {getattr(record, cost): record for record in _widest_first(frontier, cost)}
+    names = {where: record for record in _widest_first(frontier, cost) if (where := spent(record, cost))}
     axes.set_xscale("log", base=2)
     low, high = min(names), max(names)
     axes.set_xlim(low / 1.12, high * 1.12 if high > low else high * 2)
     ticks = _roomy(sorted(names), high / low, room=0.055 if _one_axis(frontier) else 0.17)
     axes.xaxis.set_minor_locator(NullLocator())
     suffix = " B" if cost == "bytes" else ""
-    axes.set_xticks(ticks, [f"{_short(names[tick].size)}\n{count(tick)}{suffix}" for tick in ticks])
+    below = ["" if cost == SIZE else f"\n{count(tick)}{suffix}" for tick in ticks]
+    axes.set_xticks(ticks, [f"{_short(names[tick].size)}{more}" for tick, more in zip(ticks, below, strict=True)])
     what = next(iter(frontier.records[0].size)) if _one_axis(frontier) else "size"
-    axes.set_xlabel(f"{what} / {UNITS[cost]}", color=SOFT, fontsize=10, labelpad=7)
+    axes.set_xlabel(what if cost == SIZE else f"{what} / {UNITS[cost]}", color=SOFT, fontsize=10, labelpad=7)
     axes.margins(y=0.05)
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.13 * (top - bottom))  # room for the word above the chosen size
@@ -194,12 +197,12 @@ def _nested(frontier: Records, chosen: Size) -> Record:
 def _mark(axes: Any, frontier: Records, chosen: Size, cost: str) -> None:
     """A ring around the chosen size and a word on what it saves."""
     record, full = _nested(frontier, chosen), frontier.full()
-    spent, whole = getattr(record, cost), getattr(full, cost)
-    at = (spent, record.metrics[frontier.metric])
+    here, whole = spent(record, cost) or 1.0, spent(full, cost) or 1.0
+    at = (here, record.metrics[frontier.metric])
     axes.plot(
         *at, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=ACCENT, markeredgewidth=1.8, zorder=6
     )
-    share = f"{whole / spent:.3g}x {'faster' if cost == 'ms' else 'smaller'}" if spent < whole else "full size"
+    share = f"{whole / here:.3g}x {'faster' if cost == 'ms' else 'smaller'}" if here < whole else "full size"
     at_left = axes.transAxes.inverted().transform(axes.transData.transform(at))[0] < 0.25
     axes.annotate(
         f"{record.size}\n{number(at[1])}, {share}",
@@ -244,13 +247,13 @@ def _one_axis(frontier: Records) -> bool:
 
 def _widest_first(frontier: Records, cost: str) -> list[Record]:
     """Records that know the cost; the best nested one of each cost last, so that its name is the one that stays."""
-    known = [record for record in frontier.records if getattr(record, cost)]
+    known = [record for record in frontier.records if spent(record, cost)]
     return sorted(known, key=lambda record: (record.arm == NESTED, record.metrics[frontier.metric]))
 
 
 def _points(records: Iterable[Record], cost: str, metric: str) -> tuple[list[float], list[float]]:
-    found = [record for record in records if getattr(record, cost)]
-    return [getattr(record, cost) for record in found], [record.metrics[metric] for record in found]
+    found = [(where, record.metrics[metric]) for record in records if (where := spent(record, cost))]
+    return [where for where, _ in found], [value for _, value in found]
 
 
 def _short(size: Size) -> str:

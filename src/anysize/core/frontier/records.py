@@ -179,8 +179,11 @@ class Records:
 
 
 def by_size(records: Iterable[Record]) -> tuple[Size, ...]:
-    """The distinct sizes of some records, cheapest first."""
-    return tuple(dict.fromkeys(record.size for record in sorted(records, key=cheapness)))
+    """The distinct sizes of some records, cheapest first, by the nested arm's cost where it has that size."""
+    costs: dict[Size, tuple[float, ...]] = {}
+    for record in sorted(records, key=lambda record: (record.arm != NESTED, cheapness(record))):
+        costs.setdefault(record.size, cheapness(record))
+    return tuple(sorted(costs, key=lambda size: costs[size]))
 
 
 def cheapness(record: Record) -> tuple[float, ...]:

@@ -71,18 +71,50 @@ def caption(frontier: Records) -> str:
     return " · ".join(str(part) for part in (task, model and Path(str(model)).name) if part)
 
 
+def times_differ(records: tuple[Record, ...]) -> bool:
+    """Whether the times say which size is faster: those of the fastest and of the slowest can be told apart."""
+    timed = sorted((record for record in records if record.ms is not None), key=lambda record: record.ms or 0.0)
+    return bool(timed) and (len(timed) == 1 or not timed[0].as_fast_as(timed[-1]))
+
+
 def drawn_cost(frontier: Records) -> str:
     """
     The cost to draw against: bytes, unless every size has the same; then the first that every record knows.
 
-    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured.
+    Where sizes differ in several axes one of them decides the time, so milliseconds come first, if all were measured
+    and tell which size is faster.
     """
-    first = ("ms",) if len({axis for record in frontier.records for axis in record.size}) > 1 else ()
+    several = len({axis for record in frontier.records for axis in record.size}) > 1
+    first = ("ms",) if several and times_differ(frontier.records) else ()
     for cost in (*first, "bytes", "parameters", "flops", "ms"):
         known = [getattr(record, cost) for record in frontier.records]
         if all(known) and len(set(known)) > 1:
             return cost
     return "bytes"
+
+
+SIZE = "size"
+"""Drawn over the sizes themselves."""
+
+
+def drawn_over(frontier: Records) -> str:
+    """
+    What the picture's axis shows: the cost to draw against, or `SIZE`, along one axis whose sizes cost nearly the same.
+
+    Costs less than a tenth apart, such as the weights of a model with small changes beside them, would put all points
+    of a line into one place.
+    """
+    cost = drawn_cost(frontier)
+    one = len({axis for record in frontier.records for axis in record.size}) == 1
+    lines = [[getattr(record, cost) for record in frontier.arm(arm)] for arm in frontier.arms]
+    lines = [costs for costs in lines if len(costs) > 1 and all(costs)]
+    return SIZE if one and lines and all(max(costs) < 1.1 * min(costs) for costs in lines) else cost
+
+
+def spent(record: Record, over: str) -> float | None:
+    """Where a record stands on that axis; None if it is not known."""
+    found: float | None = float(next(iter(record.size.values()))) if over == SIZE else getattr(record, over)
+    return found
 
 
 def apart(values: list[float], gap: float) -> list[float]:

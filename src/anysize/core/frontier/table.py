@@ -12,6 +12,7 @@ from anysize.core.frontier.style import (
     milliseconds,
     number,
     shown,
+    times_differ,
     title,
     with_interval,
 )
@@ -43,12 +44,6 @@ def render(frontier: Records, *, within: float | None, metric: str) -> str:
             f"   <- cheapest within {tolerated(within)}{_loss(frontier, chosen, metric)}"
         )
     return "\n".join(["  " + line.rstrip() for line in lines] + _legend(frontier, metric, rows, timed))
-
-
-def times_differ(records: tuple[Record, ...]) -> bool:
-    """Whether the times say which size is faster: those of the fastest and of the slowest can be told apart."""
-    timed = sorted((record for record in records if record.ms is not None), key=lambda record: record.ms or 0.0)
-    return bool(timed) and (len(timed) == 1 or not timed[0].as_fast_as(timed[-1]))
 
 
 def no_slower(frontier: Records, record: Record, max_ms: float) -> str | None:

@@ -19,7 +19,7 @@ import torch
 
 from anysize.backbones.twins import with_weights
 from anysize.core.arguments import PATH, TEXT, instance, many, takes, whole
-from anysize.core.errors import AnysizeError, CheckpointError, refused_as_damaged
+from anysize.core.errors import AnysizeError, CheckpointError, SizeError, refused_as_damaged
 from anysize.core.files import write_bytes
 from anysize.core.model.checkpoint import raw_bytes, tensors_of
 from anysize.editing.deltas.changes import Change, changes_of, joined, stored
@@ -74,7 +74,13 @@ class Delta:
     @takes(windows=whole())
     @torch.no_grad()
     def apply(self, lm: Any, windows: int | None = None) -> Applied:
-        """Write the edits into the model itself. Raises `CheckpointError` for another model."""
+        """
+        Write the edits into the model itself, of each the first so many windows.
+
+        Raises `CheckpointError` for another model, `SizeError` for more windows than there are.
+        """
+        if windows is not None and windows > self.windows:
+            raise SizeError(f"the longest of these edits has {self.windows} windows; got {windows}")
         self.check(lm)
         before = {name: lm.get_parameter(name).detach().clone() for name in self.changes}
         for name, value in self.weights(lm, windows).items():
@@ -112,7 +118,7 @@ class Delta:
         """What `save` wrote. Raises `CheckpointError` for anything else."""
         file = Path(path)
         if not file.is_file():
-            raise CheckpointError(f"{file} does not exist; expected a file of edits")
+            raise CheckpointError(f"there is no file {file}; expected a file of edits")
         with refused_as_damaged(f"{file} cannot be read as edits"):
             held, words = tensors_of(file)
             said = json.loads(words[_SAID])

@@ -17,7 +17,7 @@ import torch
 
 from anysize.core.errors import AnysizeError
 from anysize.core.files import check_file, write_json
-from anysize.core.frontier.records import NESTED
+from anysize.core.frontier.records import NESTED, ORIGINAL
 from anysize.core.model.cost import Cost
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
@@ -31,6 +31,8 @@ from anysize.editing.requests.request import EditRequest
 if TYPE_CHECKING:
     from anysize.core.data.data import Data
 
+RECITED = 0.9
+"""The ROUGE-L F1 from which on an answer counts as recited."""
 ANSWER = 16
 """Tokens of the unedited model's answer to an unrelated prompt, on which locality is measured."""
 
@@ -91,8 +93,9 @@ class EditsEvaluator(Evaluator):
     Of each edit: the loss and the recitation of its target and of paraphrases; of everything else, what changed.
 
     rouge_l_f1 is the main metric. nll_* are losses in nats per token; later_nll_change is the zero-out test, of the
-    windows after the size. other_* are about prompts that no edit is about, text_* about plain texts: how the loss
-    rose, and how often the most probable token stayed.
+    windows after the size. own_prompt_only is the share of edits that are recited (rouge_l_f1 from .9 on) for their own
+    prompt and not for its paraphrase. other_* are about prompts that no edit is about, text_* about plain texts: how
+    the loss rose, and how often the most probable token stayed.
     """
 
     face = Edits
@@ -165,7 +168,6 @@ class EditsEvaluator(Evaluator):
         encoded = [view.prompting.encode(one) for one in seen.requests]
         losses = view.losses(encoded)
         said = self.said(view, seen.requests)
-        seen.said.append({"arm": view.arm, "size": str(view.size), "said": said[: self.show]})
         asked = self._facts(view, seen.requests)
         units = {"nll": [float(one.mean()) for one in losses]}
         units |= text_scores(said, [one.target_new for one in seen.requests])
@@ -174,7 +176,7 @@ class EditsEvaluator(Evaluator):
         if self.cosine is not None:
             units["sentence_cosine"] = cosines(self.cosine, said, [one.target_new for one in seen.requests])
         records = {one["id"]: one for one in view.told["records"]}
-        places = int(view.size["windows"])
+        places = 0 if view.arm == ORIGINAL else int(view.size["windows"])
         bounds = [
             records.get(one.id, {}).get("bounds", [0, len(ids.target)])
             for one, ids in zip(seen.requests, encoded, strict=True)
@@ -192,6 +194,12 @@ class EditsEvaluator(Evaluator):
                 _mean(rows[min(places, len(rows) - 1)], cut) for rows, cut in zip(injected, bounds, strict=True)
             ]
         again, scores = self._paraphrased(view, seen) if self.paraphrases else ([], {})
+        shown: dict[str, Any] = {"arm": view.arm, "size": str(view.size), "said": said[: self.show]}
+        if scores:
+            pairs = zip(units["rouge_l_f1"], scores["paraphrase_rouge_l_f1"], strict=True)
+            units["own_prompt_only"] = [float(own >= RECITED > other) for own, other in pairs]
+            shown["only"] = units["own_prompt_only"][: self.show]
+        seen.said.append(shown)
         if self.anyedit is not None and view.arm == NESTED:  # the sizes come smallest first
             write_json(Path(self.anyedit), anyedit_rows(seen.requests, said, again, asked))
         return units | scores

@@ -60,9 +60,15 @@ def _figure(name: str, value: float | None) -> str:
     return f"{100 * value:.1f} %" if name.endswith("kept") else f"{value:+.3f}"
 
 
+ONLY = ' <em class="soft">(for this prompt alone: its paraphrase is not answered so)</em>'
+
+
 def answers(model: Any, data: Data, frontier: Frontier) -> Panel | None:
     """Of each edit its target and what each arm says at its full size, word by word beside the target."""
-    said = {(one["arm"], one["size"]): one["said"] for one in frontier.meta.get("said", ())}
+    said = {
+        (one["arm"], one["size"]): [*zip(one["said"], one.get("only", [0.0] * len(one["said"])), strict=True)]
+        for one in frontier.meta.get("said", ())
+    }
     if not said:
         return None
     arms = [arm for arm in (ORIGINAL, NESTED, *frontier.arms) if arm in frontier.arms]
@@ -72,7 +78,8 @@ def answers(model: Any, data: Data, frontier: Frontier) -> Panel | None:
         rows = f"<dt>target</dt><dd>{escape(request.target_new)}</dd>"
         for arm, texts in full.items():
             if place < len(texts):
-                rows += f"<dt>{escape(arm)}</dt><dd>{_marked(texts[place], request.target_new)}</dd>"
+                words, only = texts[place]
+                rows += f"<dt>{escape(arm)}</dt><dd>{_marked(words, request.target_new)}{ONLY if only else ''}</dd>"
         parts.append(f'<div class="edit"><h3>{escape(request.prompt)}</h3><dl>{rows}</dl></div>')
     told = "Words that belong to the longest common sequence with the target are marked."
     return Panel("What each arm says", f'{"".join(parts)}<p class="soft">{told}</p>', _STYLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,12 +18,14 @@ from anysize.core.model.cost import Cost
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
-from anysize.editing.deltas.changes import Change, LowRank, Whole
+from anysize.editing.deltas.changes import Change, LowRank, Whole, change_of
 from anysize.editing.deltas.delta import Delta
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.request import EditRequest
 
 AXIS = "windows"
+LISTED = 20
+"""Edits that a card of the model lists."""
 
 
 class Asked(CausalLM):
@@ -103,8 +106,7 @@ class EditedLM(NestedModel):
         held = iter(self.stored)
         found: dict[str, Change] = {}
         for name, parts in self.forms.items():
-            tensors = {part: next(held).detach() for part in parts}
-            found[name] = Whole(tensors["steps"]) if "steps" in tensors else LowRank(tensors["left"], tensors["right"])
+            found[name] = change_of({part: next(held).detach() for part in parts})
         return found
 
     def delta(self) -> Delta:
@@ -248,8 +250,11 @@ class EditedLM(NestedModel):
 
     @classmethod
     def facts(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """How many edits, and the weights that they change."""
-        return {"edits": len(config["requests"]), "changes": ", ".join(config["changes"])}
+        """How many edits, the weights that they change, and the first edits by id."""
+        requests = config["requests"]
+        listed = {f"edit {one['id']}": shorten(one["prompt"], 70, placeholder=" ...") for one in requests[:LISTED]}
+        more = {"further edits": len(requests) - LISTED} if len(requests) > LISTED else {}
+        return {"edits": len(requests), "changes": ", ".join(config["changes"]), **listed, **more}
 
     def nested_tensors(self) -> dict[str, tuple[str, int]]:
         """The changes are cut window by window."""

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from anysize.core.errors import DataError
 from anysize.core.quiet import quiet
 from anysize.editing.requests.request import EditRequest
@@ -85,30 +83,3 @@ class Prompting:
         """The text of some ids, without special tokens."""
         found: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return found
-
-
-@dataclass(frozen=True)
-class Padded:
-    """Sequences of several lengths in one batch; row r begins at ``offset[r]``."""
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-    offset: list[int]
-
-    @property
-    def positions(self) -> torch.Tensor:
-        """The place of each token in its own text, (rows, tokens)."""
-        return (self.mask.cumsum(1) - 1).clamp(min=0)
-
-
-def padded(sequences: Sequence[Sequence[int]], side: str = "right", filler: int = 0) -> Padded:
-    """A batch of sequences of ids, filled on the left or the right."""
-    longest = max(map(len, sequences))
-    ids = torch.full((len(sequences), longest), filler)
-    mask = torch.zeros_like(ids)
-    offset = [longest - len(one) if side == "left" else 0 for one in sequences]
-    for row, one in enumerate(sequences):
-        place = slice(offset[row], offset[row] + len(one))
-        ids[row, place] = torch.tensor(list(one))
-        mask[row, place] = 1
-    return Padded(ids, mask, offset)

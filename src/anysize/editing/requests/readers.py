@@ -38,7 +38,10 @@ def read(source: Any) -> Data:
         return read_any(source)
     notes: list[str] = []
     name = path.name.removesuffix(".gz")
-    data = data_from_rows(Path(name).stem, _ours(rows_of(path, notes)), str(path))
+    rows = list(_ours(rows_of(path, notes)))
+    if not rows:
+        raise DataError(f"{path} is empty; expected {NEEDED}")
+    data = data_from_rows(Path(name).stem, iter(rows), str(path))
     return replace(data, notes=tuple(notes))  # all its columns are known here, whatever else is said of them
 
 

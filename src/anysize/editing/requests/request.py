@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anysize.core.arguments import shown
 from anysize.core.errors import DataError
 
 
@@ -31,7 +32,8 @@ class EditRequest:
         where = f"edit {self.id}: " if self.id else ""
         for name, value in (("prompt", self.prompt), ("target_new", self.target_new)):
             if not isinstance(value, str) or not value.strip():
-                raise DataError(f"{where}{name} is empty; expected the text that the model shall {_DOES[name]}")
+                found = "empty" if value is None or isinstance(value, str) else shown(value)
+                raise DataError(f"{where}{name} is {found}; expected the text that the model shall {_DOES[name]}")
         if self.target_new.strip() in self.prompt:
             raise DataError(
                 f"{where}the prompt already holds the target, so the model would only repeat it; ask without the answer"

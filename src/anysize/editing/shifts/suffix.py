@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,33 @@ def block_at(lm: Any, layer: int) -> nn.Module:
     if type(layer) is not int or not 0 <= layer < len(blocks):
         raise AnysizeError(f"there is no layer {layer}; this model has layers 0 to {len(blocks) - 1}")
     return blocks[layer]
+
+
+def layers_of(lm: Any, named: Sequence[int | str]) -> list[int]:
+    """
+    The numbers of blocks, the first 0, that are named by number, by path (``model.layers.5``) or by depth (``40%``).
+
+    Raises `AnysizeError`, telling what the model has, for one that is not there, and for an order that does not rise.
+    """
+    stack = find_stack(lm)
+    names = [f"{stack.path}.{layer}" for layer in range(stack.depth)]
+    found = []
+    for one in named:
+        share = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)%", str(one))
+        if one in names:
+            found.append(names.index(str(one)))
+        elif share:
+            found.append(int(float(share[1]) / 100 * stack.depth + 1e-9))
+        elif type(one) is int and 0 <= one < stack.depth:
+            found.append(one)
+        else:
+            raise AnysizeError(
+                f"there is no layer {one!r}; this model has layers 0 to {stack.depth - 1}, which are {names[0]} to "
+                f"{names[-1]}, or by their depth 0% to 99%"
+            )
+    if found != sorted(set(found)):
+        raise AnysizeError(f"layers rise, each named once; got {', '.join(map(str, named))}")
+    return found
 
 
 class Suffix:

@@ -62,12 +62,15 @@ def windows(target: Target, length: int | None, splitter: str | Splitter = "fixe
     """
     Where windows begin, and the end of the last: ``[0, 20, 40, 57]``. One window for all without a `length`.
 
-    Raises `AnysizeError` for a splitter whose places are not whole numbers that rise from 0 inside the target.
+    Raises `AnysizeError` for a splitter that is not there, and for places that are not whole numbers that rise from 0
+    inside the target.
     """
     count = len(target.pieces)
     if length is None:
         return [0, count]
-    split = SPLITTERS[splitter] if isinstance(splitter, str) else splitter
+    split = SPLITTERS.get(splitter) if isinstance(splitter, str) else splitter
+    if split is None:
+        raise AnysizeError(f"there is no splitter {splitter!r}; there are: {', '.join(SPLITTERS)}, or a function")
     starts = list(split(target, length))
     rising = all(one < other for one, other in pairwise(starts))
     if not starts or starts[0] != 0 or not rising or not all(type(one) is int for one in starts) or starts[-1] >= count:

@@ -44,12 +44,10 @@ class Solving:
     def columns(self, keys: torch.Tensor, stay: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
         """X (in, n) for keys (n, in) to write and (m, in) to stay, and moments (in, in)."""
         mean = float(moments.diagonal().mean())
-        identity = torch.eye(len(moments), dtype=moments.dtype)
-        seen = keys.T @ keys + stay.T @ stay
         if self.form == "memit":
-            ridge = self.weight * RIDGE * mean
-            factor = torch.linalg.cholesky(self.weight * moments + seen + ridge * identity)
-            return torch.cholesky_solve(keys.T, factor)
+            system = (self.weight * moments).addmm_(keys.T, keys).addmm_(stay.T, stay)  # in place: these are large
+            system.diagonal().add_(self.weight * RIDGE * mean)
+            return torch.cholesky_solve(keys.T, torch.linalg.cholesky(system))
         values, vectors = torch.linalg.eigh(moments)
         free = vectors[:, values < self.null * mean]
         if not free.shape[1]:
@@ -58,7 +56,9 @@ class Solving:
                 f"{self.null:g}, or write with memit"
             )
         projector = free @ free.T
-        return torch.linalg.solve(projector @ seen + self.l2 * mean * identity, projector @ keys.T)
+        system = projector @ (keys.T @ keys).addmm_(stay.T, stay)
+        system.diagonal().add_(self.l2 * mean)
+        return torch.linalg.solve(system, projector @ keys.T)
 
 
 def write(
@@ -80,9 +80,9 @@ def write(
     most = max(len(found.places) for _, found in edits)
     changes: dict[str, LowRank] = {}
     for done, layer in enumerate(layers):
-        now = Delta(changes, (), "").view(lm)
+        now = Delta(changes, (), "").view(lm) if changes else lm
         where, suffix = projection(now, layer, named), Suffix(now, layers[-1])
-        asked = Preserved(now, preserved.prompting, preserved.texts, preserved.prompts, None, preserved.answered)
+        asked = preserved.of(now)
         rest = [asked.others(where), *(asked.keys(where, one.ids) for one in stay)]
         keys, residuals = [], []
         for encoded, found in edits:

@@ -26,7 +26,7 @@ from anysize.editing.writing.usual import PASSAGES, QUESTIONS
 
 BEFORE, AFTER = 6, 12
 """Of another prompt: its last tokens, and the first that the model answers, whose keys are kept."""
-_LONGEST = 256
+_LONGEST, _BATCH = 256, 8
 
 
 @dataclass
@@ -40,10 +40,17 @@ class Preserved:
     fingerprint: str | None = None
     """Of the model, by which moments are kept in the user's cache; None keeps none."""
     _answered: list[tuple[list[int], int]] | None = field(default=None, repr=False)
+    _others: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.texts:
             raise DataError("there is no text whose keys could be kept; name a file that holds some")
+
+    def of(self, lm: Any) -> Preserved:
+        """The same prompts with the same answers, in a model that holds edits; itself for its own model."""
+        if lm is self.lm:
+            return self
+        return Preserved(lm, self.prompting, self.texts, self.prompts, None, self.answered)
 
     @property
     def answered(self) -> list[tuple[list[int], int]]:
@@ -51,7 +58,10 @@ class Preserved:
         if self._answered is None:
             most = min(self.prompting.places - AFTER, _LONGEST)
             asked = [self.prompting.prompt(one)[-most:] for one in self.prompts]
-            said = continued(self.lm, asked, lambda row, logits: int(logits.argmax()), most=AFTER, ends=())
+            said: list[list[int]] = []
+            for begin in range(0, len(asked), _BATCH):  # what attention keeps of all of them at once is large
+                some = asked[begin : begin + _BATCH]
+                said += continued(self.lm, some, lambda _, logits: int(logits.argmax()), most=AFTER, ends=())
             self._answered = [([*ids, *more], len(ids)) for ids, more in zip(asked, said, strict=True)]
         return self._answered
 
@@ -86,9 +96,11 @@ class Preserved:
         return seen[0][0].reshape(len(ids), -1).double()
 
     def others(self, where: Projection) -> torch.Tensor:
-        """Keys of other prompts, where their answers begin, (n, in)."""
-        found = [self.keys(where, ids)[max(start - BEFORE, 0) :] for ids, start in self.answered]
-        return torch.cat(found)
+        """Keys of other prompts, where their answers begin, (n, in); found once, as the model stays as it is."""
+        if where.name not in self._others:
+            found = [self.keys(where, ids)[max(start - BEFORE, 0) :] for ids, start in self.answered]
+            self._others[where.name] = torch.cat(found)
+        return self._others[where.name]
 
     @property
     def _device(self) -> torch.device:

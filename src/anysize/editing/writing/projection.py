@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 
 from anysize.backbones.blocks import find_stack
 from anysize.core.errors import AnysizeError
+from anysize.core.files import read_object
+from anysize.core.model.manifest import MANIFEST
 from anysize.editing.shifts.suffix import block_at
 
 KNOWN = ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h", "mlp.fc_out", "mlp.fc2", "fc2", "feed_forward.w2",
@@ -53,14 +56,30 @@ def _is_linear(part: nn.Module | None) -> bool:
 
 def check_editable(lm: Any) -> None:
     """Raise `AnysizeError` for a model whose weights are not floats of their own: a quantised one."""
-    method = getattr(lm.config, "quantization_config", None)
     whole = [name for name, weight in lm.named_parameters() if not weight.is_floating_point()]
-    if method is not None or whole:
-        what = f"the weight {whole[0]} holds whole numbers" if whole else "its configuration says so"
+    if whole:
+        raise _quantised(f"the weight {whole[0]} holds whole numbers")
+    if getattr(lm.config, "quantization_config", None) is not None:
+        raise _quantised("its configuration says so")
+
+
+def check_folder(name: str) -> None:
+    """Raise `AnysizeError` for the folder of a quantised model, which may not even load here, or of one of our own."""
+    folder = Path(name)
+    if (folder / MANIFEST).is_file():
         raise AnysizeError(
-            f"this model is quantised ({what}), and a change as small as an edit would be lost in rounding; edit the "
-            "model that it was made from, and quantise the result"
+            f"{name} is a model of anysize; make a checkpoint of it first, and edit that: anysize cut {name} --out OUT"
         )
+    config = folder / "config.json"
+    if config.is_file() and "quantization_config" in read_object(config, "the configuration of a model"):
+        raise _quantised("its configuration says so")
+
+
+def _quantised(why: str) -> AnysizeError:
+    return AnysizeError(
+        f"this model is quantised ({why}), and a change as small as an edit would be lost in rounding; edit the model "
+        "that it was made from, and quantise the result"
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +13,7 @@ import numpy as np
 
 from anysize.core.arguments import shown
 from anysize.core.data.records import Items
-from anysize.core.errors import DataError, SizeError
+from anysize.core.errors import DataError, SizeError, UnreadableError
 from anysize.core.model.faces import Embeds
 from anysize.core.sides import Side
 from anysize.evaluation.once import precision
@@ -24,6 +25,8 @@ from anysize.search.store.sparse import codes_of
 
 _TEXTS = 1024
 _ROWS = 65536
+_STEPS = {"vector": _ROWS, "image": 256}
+"""Items that are embedded together; of pictures fewer, since they are embedded again if one of them is broken."""
 _ROW = (np.ndarray, list, tuple, numbers.Real)
 
 
@@ -84,21 +87,28 @@ def embed(model: Any, rows: Any, side: Side) -> np.ndarray:
 
 
 def batches(
-    items: Any, ids: Iterable[object] | None, model: Encoder | None, *, in_passages: bool = False
+    items: Any,
+    ids: Iterable[object] | None,
+    model: Encoder | None,
+    *,
+    in_passages: bool = False,
+    strict: bool = True,
 ) -> Iterator[Batch]:
     """
     Cut `items` into batches of checked rows.
 
     `items` is a list of texts or of lists of parts, vectors (n, d), an `Items` (ids with any of these, or pictures), or
     an iterable of such, for corpora that do not fit in memory. A model encodes them; without one, vectors are taken as
-    they are. With `in_passages`, a text that the model does not read whole is several rows.
+    they are. With `in_passages`, a text that the model does not read whole is several rows. Unless `strict`, files that
+    cannot be read are left out, and named on standard error in the end; not where items are called by their numbers.
     Raises `DataError`, naming the row.
     """
+    broken = list[DataError]()
     given = None if ids is None else iter(_several(ids))
     done = 0
     for part in _parts(items):
         own, of, raw = _columns(part, done)
-        for start in range(0, len(raw), step := (_ROWS if of == "vector" else _TEXTS)):
+        for start in range(0, len(raw), step := _STEPS.get(of, _TEXTS)):
             rows = raw[start : start + step]
             if of != "vector" and model is None:
                 raise DataError("texts need a model that encodes them; name one, or give vectors")
@@ -112,7 +122,16 @@ def batches(
             if in_passages and of != "vector":
                 cut = passages(model, rows)
                 parts, rows = [len(one) for one in cut], [text for one in cut for text in one]
-            vectors = rows if model is None else embed(model, rows, "document")
+            places: list[int] | None = None
+            try:
+                vectors = rows if model is None else embed(model, rows, "document")
+            except UnreadableError as error:
+                if strict or (own is None and given is None):
+                    raise
+                broken += error.errors.values()
+                places = [place for place in range(len(rows)) if place not in error.errors]
+                rows = [rows[place] for place in places]
+                vectors = embed(model, rows, "document")
             codes = codes_of(model, vectors) if model is not None and model.gives == "codes" else None
             if len(vectors) != len(rows):
                 raise DataError(f"the model made {len(vectors)} vectors of {len(rows)} items")
@@ -121,14 +140,20 @@ def batches(
                 names = list(itertools.islice(given, size))
                 if len(names) < size:
                     raise DataError(f"{done + len(names)} ids for at least {done + size} items; give one id per item")
+            if names is not None and places is not None:
+                names = [names[place] for place in places]
             kind = "texts" if of != "vector" else "vectors" if model is None or codes is not None else "encoded"
             kept = None if of == "vector" else [row if of == "text" else in_words(row) for row in rows]
             named = None if names is None else [id_of(name, f"item {row}") for row, name in enumerate(names, done)]
             made = vectors if vectors is rows else check_vectors(vectors, first=done)
-            yield Batch(made, named, kept, kind, parts, codes)
+            if places != []:
+                yield Batch(made, named, kept, kind, parts, codes)
             done += size
     if given is not None and next(given, None) is not None:
         raise DataError(f"more ids than the {done} items; give one id per item")
+    if broken:
+        said = UnreadableError(dict(enumerate(broken)))
+        sys.stderr.write(f"note: {len(broken)} of {done} items are left out: {said}\n")
 
 
 def count(items: Any) -> int | None:

@@ -60,6 +60,7 @@ def build(
     model: Any,
     model_path: str | None,
     progress: bool | None,
+    strict: bool = False,
 ) -> tuple[Manifest, tuple[Segment, ...]]:
     """Write a whole index; whatever index stood there answers until the new one is complete, and open."""
     claim(directory)
@@ -71,7 +72,7 @@ def build(
         if old or not (directory / MANIFEST).exists():  # what a damaged manifest names stays until we are done
             sweep(directory, old)
         try:
-            stream = batches(items, ids, model, in_passages=plan.passages)
+            stream = batches(items, ids, model, in_passages=plan.passages, strict=strict)
             first = first_of(stream)
             nesting = nesting_of(first.vectors.shape[1], plan.nesting, model)
             manifest = Manifest(

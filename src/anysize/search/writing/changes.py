@@ -41,6 +41,7 @@ def append(
     *,
     known: Sequence[Segment] = (),
     replacing: bool = False,
+    strict: bool = False,
 ) -> Opened:
     """
     Write more rows, in a segment with those of the small segments before it; `known` are segments that are open.
@@ -49,7 +50,7 @@ def append(
     """
     with _changing(directory) as manifest:
         segments = open_segments(directory, manifest, known)
-        stream = batches(items, ids, model, in_passages=manifest.passages)
+        stream = batches(items, ids, model, in_passages=manifest.passages, strict=strict)
         item = item_of if manifest.passages else str
         first = first_of(stream)
         if replacing and first.ids is None:

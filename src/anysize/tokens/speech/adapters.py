@@ -31,12 +31,6 @@ CALLED = {"lm": "language model", "encoder": "encoder of sound", "lips": "encode
 """A part, by the option of fit that names it -> what it is called in a sentence."""
 
 
-def whole(view: NestedSpeech, path: str | os.PathLike[str]) -> Exported:
-    """Write a view's size with all that it runs on, as `save` does."""
-    view.extract().save(path)
-    return Exported("anysize", how=f'anysize.load("{path}")')
-
-
 def write(view: NestedSpeech, path: str | os.PathLike[str]) -> Exported:
     """
     Write what was trained of a view's size: projectors, marks and adapters.
@@ -129,5 +123,5 @@ def _parts(parts: Parts) -> list[tuple[str, nn.Module]]:
 
 
 def _lasting(name: str | None) -> str | None:
-    """A folder's name that means the same from anywhere; a hub name as it is."""
-    return os.path.abspath(name) if name is not None and os.path.isdir(name) else name
+    """A name of a folder or file that means the same from anywhere; a hub name as it is."""
+    return os.path.abspath(name) if name is not None and os.path.exists(name) else name

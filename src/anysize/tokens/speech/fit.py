@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from anysize.backbones.huggingface import opening, pretrained
-from anysize.backbones.speech.encoders import PIXELS, FrameEncoder, PixelFrames, SoundEncoder
+from anysize.backbones.speech.encoders import PIXELS, SoundEncoder, lips_of
 from anysize.backbones.texts.cut_texts import say_once
 from anysize.core.arguments import shown
 from anysize.core.data.data import Data
@@ -37,9 +37,7 @@ def parts_of(method: Rated) -> Parts:
 
 def parts_named(axes: Sequence[str], *, lm: str, encoder: str | None = None, lips: str = PIXELS) -> Parts:
     """The models that axes need, opened by folder or hub name. Raises `AnysizeError` if one cannot be opened."""
-    seen: FrameEncoder | PixelFrames | None = None
-    if "video" in axes:
-        seen = PixelFrames() if lips == PIXELS else FrameEncoder.open(lips)
+    seen = lips_of(lips) if "video" in axes else None
     writes, tokenizer = written_by(lm)
     return Parts(writes, tokenizer, SoundEncoder.open(str(encoder)) if "audio" in axes else None, seen)
 

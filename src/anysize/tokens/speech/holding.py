@@ -11,17 +11,16 @@ import torch
 from torch import nn
 
 from anysize.backbones.huggingface import TOKENIZER, config_of, configuration, read_tokenizer
-from anysize.backbones.speech.encoders import FrameEncoder, PixelFrames, SoundEncoder, frame_encoder
-from anysize.core.errors import AnysizeError, SizeError
+from anysize.backbones.speech.encoders import Lips, SoundEncoder, frame_encoder
+from anysize.core.errors import SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
+from anysize.tokens.adapters.adapted import adapted, any_scale, learnt, owned
 from anysize.tokens.budget.frames import FrameRate
-from anysize.tokens.speech.scaled.experts import Experts
-from anysize.tokens.speech.scaled.lora import ScaleLoRA
 from anysize.tokens.speech.scaled.projector import RateProjector
-from anysize.tokens.speech.scaled.scales import Scale, any_rate, checked_tasks, rate_of, scales_of
+from anysize.tokens.speech.scaled.scales import checked_tasks, rate_of, scales_of
 from anysize.tokens.speech.scaled.sequences import Writer
 
 FOLDERS = {"audio": "sound", "video": "lips"}
@@ -35,7 +34,7 @@ class Parts(NamedTuple):
     """A causal language model of transformers."""
     tokenizer: Any = None
     audio: SoundEncoder | None = None
-    video: FrameEncoder | PixelFrames | None = None
+    video: Lips | None = None
 
 
 class HoldsSpeech(NestedModel):
@@ -90,11 +89,8 @@ class HoldsSpeech(NestedModel):
 
     def learnt(self) -> dict[str, nn.Parameter]:
         """What a method trains while encoders and language model are frozen, by its name."""
-        kept = {
-            name for name, _ in self.named_parameters() if name.partition(".")[0] in ("projectors", "marks", "adapters")
-        }
-        if isinstance(self.adapters, ScaleLoRA):
-            kept |= {f"lm.{name}" for name in self.adapters.weights()}
+        kept = {name for name, _ in self.named_parameters() if name.partition(".")[0] in ("projectors", "marks")}
+        kept |= learnt(self.adapters, "lm")
         return {name: weight for name, weight in self.named_parameters() if name in kept}
 
     def again(self, nesting: Nesting) -> Self:
@@ -103,7 +99,7 @@ class HoldsSpeech(NestedModel):
 
         Raises `SizeError` if weights belong to single rates or scales, so that others have none.
         """
-        if not any_rate(self.spec["share"], self.spec["adapter"]) and not set(nesting) <= set(self.nesting):
+        if not (self.spec["share"] and any_scale(self.spec["adapter"])) and not set(nesting) <= set(self.nesting):
             there = "; ".join(map(str, self.nesting))
             raise SizeError(
                 f"projectors or adapters of this model belong to single rates, so it runs at {there} alone; fit with "
@@ -140,9 +136,7 @@ class HoldsSpeech(NestedModel):
                 rate = name.split(".")[1]
                 if rate in shares:
                     found[f"projectors.{axis}.{name}"] = Size({axis: shares[rate]})
-        if self.adapters is not None:
-            found |= {f"{self.adapters.home}.{name}": size for name, size in self.adapters.owned().items()}
-        return found
+        return found | owned(self.adapters, "lm")
 
     def saved_state(self) -> dict[str, torch.Tensor]:
         """All weights, those that modules share (a tied head) once."""
@@ -173,12 +167,3 @@ class HoldsSpeech(NestedModel):
         for axis, encoder in self.encoders.items():
             if hasattr(encoder, "prepare"):
                 encoder.prepare = whole.encoders[axis].prepare
-
-
-def adapted(lm: Any, scales: list[Scale], spec: Mapping[str, Any]) -> ScaleLoRA | Experts | None:
-    """What adapts a language model to scales, put into it. Raises `AnysizeError` for a kind that there is not."""
-    kinds: dict[str, Any] = {"none": lambda *_: None, "lora": ScaleLoRA, "mome": Experts}
-    if spec["kind"] not in kinds:
-        raise AnysizeError(f"a language model is adapted by lora, mome or none; got {spec['kind']!r}")
-    made: ScaleLoRA | Experts | None = kinds[spec["kind"]](lm, scales, spec)
-    return made

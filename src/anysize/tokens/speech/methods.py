@@ -9,7 +9,9 @@ from anysize.core.errors import AnysizeError
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
 from anysize.core.verbs.method import Method
-from anysize.tokens.speech.scaled.scales import TASKS, any_rate, checked_tasks, nested, rate_of
+from anysize.tokens.adapters.adapted import any_scale
+from anysize.tokens.adapters.options import LowRank, Routed
+from anysize.tokens.speech.scaled.scales import TASKS, checked_tasks, nested, rate_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Rated(Method):
     encoder: str | None = None
     """What hears: an encoder of transformers such as Whisper's or wav2vec 2.0, a folder or a hub name."""
     lips: str = "pixels"
-    """What sees: an encoder of pictures of transformers, frame by frame; or pixels, the frames as they are in grey."""
+    """What sees: an encoder of pictures of transformers, frame by frame; a file of AV-HuBERT's weights, for films of
+    mouths; or pixels, the frames as they are in grey."""
     lm: str | None = None
     """The causal language model that writes: a folder or a hub name."""
     audio_rates: tuple[int, ...] | None = None
@@ -82,7 +85,7 @@ class Rated(Method):
 
     def nesting(self) -> Nesting:
         """The sizes to train. Raises `SizeError` if no rates were named."""
-        open_ = any_rate(self.share, self.adapter())
+        open_ = self.share and any_scale(self.adapter())
         return nested(open=open_, audio=self.audio_rates, video=self.video_rates)
 
     def trained(self) -> tuple[str, ...]:
@@ -112,7 +115,7 @@ class Rated(Method):
 
 
 @dataclass(frozen=True)
-class MTSK(Rated):
+class MTSK(Rated, LowRank):
     """
     Llama-MTSK: one speech recogniser over a language model, for many rates of sound and of lips.
 
@@ -126,19 +129,10 @@ class MTSK(Rated):
 
     strategy: Literal["ms", "ss", "mss"] = "ss"
     """Adapters: one for all pairs of rates, one a pair, or both added up."""
-    rank: int = 16
-    """Rank of the adapters: the true one (the authors' is the divisor of the width)."""
-    alpha: float = 32.0
-    """What an adapter adds is multiplied by alpha / rank."""
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    """The language model's layers that have adapters."""
 
     def adapter(self) -> dict[str, Any]:
         """Adapters of low rank."""
-        return {
-            "kind": "lora", "strategy": self.strategy, "rank": self.rank, "alpha": self.alpha,
-            "targets": list(self.targets),
-        }  # fmt: skip
+        return self.low_rank(self.strategy)
 
     def at_full(self) -> Self:
         """The same training at the lightest rates alone, with an adapter that any rate runs with."""
@@ -146,7 +140,7 @@ class MTSK(Rated):
 
 
 @dataclass(frozen=True)
-class MoME(Rated):
+class MoME(Rated, Routed):
     """
     Mixture of Matryoshka Experts: small experts beside a frozen language model, under one router for all rates.
 
@@ -157,39 +151,13 @@ class MoME(Rated):
     paper: ClassVar[str] = "Cappellazzo et al. 2025, arXiv 2510.04136"
     positive: ClassVar[tuple[str, ...]] = (*Rated.positive, "bottleneck", "top_k")
 
-    experts: int = 8
-    """Experts among which the router chooses; 0: none, only those that are always on."""
-    shared_experts: int = 1
-    """Experts that are always on."""
-    top_k: int = 2
-    """Of the routed experts, how many a token runs through."""
-    bottleneck: int = 12
-    """Inner width of an expert."""
-    placement: Literal["attn", "mlp", "layer"] = "attn"
-    """What experts stand beside: the attention of a block, its MLP, or the whole block."""
-    router: Literal["shared", "per-scale"] = "shared"
-    """One router for all pairs of rates, or one each."""
-    normalize_gates: bool = False
-    """Divide the gates of the chosen experts by their sum (as Mixtral does)."""
-    balance: float = 0.01
-    """Weight of the term that keeps experts used alike, for each pair of rates by itself."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.experts, self.shared_experts) < 0 or self.experts + self.shared_experts < 1:
-            raise AnysizeError(f"give experts or shared-experts; got {self.experts} and {self.shared_experts}")
-        if self.experts and self.top_k > self.experts:
-            raise AnysizeError(f"top-k chooses among {self.experts} experts; got {self.top_k}")
-        if self.balance < 0:
-            raise AnysizeError(f"balance is at least 0; got {self.balance}")
+        self.check_experts()
 
     def adapter(self) -> dict[str, Any]:
         """Experts."""
-        return {
-            "kind": "mome", "experts": self.experts, "shared_experts": self.shared_experts, "top_k": self.top_k,
-            "bottleneck": self.bottleneck, "placement": self.placement, "router": self.router,
-            "normalize": self.normalize_gates, "balance": self.balance,
-        }  # fmt: skip
+        return self.mixture()
 
     def at_full(self) -> Self:
         """The same training at the lightest rates alone, with a router that any rate runs with."""

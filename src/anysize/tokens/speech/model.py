@@ -54,7 +54,7 @@ class NestedSpeech(HoldsSpeech):
     evaluators = ("word-errors",)
     panels = ("anysize.tokens.speech.clips_panel:clips",)
     exports: ClassVar[Mapping[str, str]] = {
-        "anysize": "anysize.tokens.speech.adapters:whole",
+        "anysize": "anysize.core.model.exporting:whole",
         "adapters": "anysize.tokens.speech.adapters:write",
     }
     rivals: ClassVar[Mapping[str, str]] = {

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from anysize.core.errors import AnysizeError
+from anysize.tokens.adapters.experts import Experts
 from anysize.tokens.speech.model import Heard, NestedSpeech
-from anysize.tokens.speech.scaled.experts import Experts
 from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.scaled.sequences import AUDIO, VIDEO
 

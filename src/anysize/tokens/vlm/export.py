@@ -23,6 +23,7 @@ from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.quiet import quiet
 from anysize.tokens.vlm.model import NestedVLM
 
+OURS = "cut it in the format anysize"
 BOUND = 1e-4
 """How far the logits of the written model may be from ours, relative to their length."""
 
@@ -36,19 +37,17 @@ def write(view: NestedVLM, path: str | os.PathLike[str]) -> Exported:
     """
     from transformers import AutoModelForImageTextToText
 
-    if view.vlm.any_grid:
-        raise AnysizeError(
-            f"transformers has no {view.vlm.model_type} that pools its grid, so this one cannot be written; extract it "
-            "and load it with anysize"
-        )
-    if view.spec["kind"] != "pool":
-        raise AnysizeError(
-            "transformers has no model with queries in place of a projector, so this one cannot be written; extract it "
-            "and load it with anysize"
-        )
+    lacking = (
+        (view.vlm.any_grid, f"no {view.vlm.model_type} that pools its grid"),
+        (view.spec["kind"] != "pool", "no model with queries in place of a projector"),
+        (view.adapters is not None, "no model with these adapters"),
+    )
+    for lacks, what in lacking:
+        if lacks:
+            raise AnysizeError(f"transformers has {what}, so this one cannot be written; {OURS}")
     full = view.size.tokens == math.prod(view.vlm.shape)
     if not full and view.spec["mode"] != "avg":
-        raise AnysizeError(f"transformers pools by the mean alone, and this model by {view.spec['mode']}; extract it")
+        raise AnysizeError(f"transformers pools by the mean alone, and this model by {view.spec['mode']}; {OURS}")
     notes = () if full else ('it takes pictures as tiles: pixel_values = inputs["pixel_values"][:, None]',)
     with new_directory(path, marker=EXPORT) as directory, quiet():
         (view.net if full else pooled(view)).save_pretrained(str(directory))
@@ -101,7 +100,7 @@ def _depth(vlm: VisionLanguage) -> int:
     """How many blocks of the tower the projector's input has behind it."""
     layer, depth = vlm.model.config.vision_feature_layer, int(vlm.vision.num_hidden_layers)
     if not isinstance(layer, int):
-        raise AnysizeError("a projector that reads several layers of the tower is no model of transformers; extract it")
+        raise AnysizeError("a projector that reads several layers of the tower is no model of transformers; " + OURS)
     return layer if layer >= 0 else depth + 1 + layer
 
 

@@ -35,13 +35,14 @@ def untrained(method: M3 | MQT) -> NestedVLM:
     vlm = opened(method)
     if isinstance(method, M3):
         tokens = method.tokens or usual(method.grid or vlm.shape)
-        return NestedVLM(Nesting(tokens=tokens), vlm, method.pooling(method.pool))
+        return NestedVLM(Nesting(tokens=tokens), vlm, method.pooling(method.pool) | method.adapter())
     nesting = method.nesting()
     budget = {
         "kind": "queries",
         "queries": nesting.full.tokens,
         "heads": method.heads,
         "key_source": method.key_source,
+        **method.adapter(),
     }
     return NestedVLM(nesting, vlm, budget)
 
@@ -89,7 +90,8 @@ def taught(method: M3 | MQT, questions: Sequence[Asked], workdir: Path, resume: 
     losses = []
     if method.align_epochs:
         plan = TrainingPlan(epochs=method.align_epochs, learning_rate=method.align_rate, **common)
-        whole = NestedVLM(Nesting.pairs([model.nesting.full]), model.vlm, model.spec)
+        plain = {name: value for name, value in model.spec.items() if name != "adapter"}
+        whole = NestedVLM(Nesting.pairs([model.nesting.full]), model.vlm, plain)
         losses += learn(whole, questions, plan, workdir / "align", draw=Draw("all"), parts="projector", resume=resume)
     plan = TrainingPlan(epochs=method.epochs, learning_rate=method.learning_rate, **common)
     losses += learn(

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
 from anysize.backbones.huggingface import config_of, configuration
 from anysize.backbones.vision.llava import PROCESSOR, VisionLanguage
 from anysize.backbones.vision.opening import as_vlm
+from anysize.backbones.vision.prompts import Batch
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.model.contract import NestedModel
 from anysize.core.quiet import quiet
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.sizes.size import Size
+from anysize.tokens.adapters.adapted import adapted, any_scale, owned
 from anysize.tokens.budget.grid import GridPool
 from anysize.tokens.budget.operator import Prefix, TokenBudget, check
 from anysize.tokens.budget.queries import MatryoshkaQueryTransformer
+
+LANGUAGE = "net.model.language_model"
+"""Where the language model lies among our weights."""
+
+
+class Grain(NamedTuple):
+    """A number of tokens a picture, as adapters are told it."""
+
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """``tokens16``."""
+        return f"tokens{self.tokens}"
+
+    @property
+    def least(self) -> Size:
+        """The smallest size that has it."""
+        return Size(tokens=self.tokens)
 
 
 class HoldsVLM(NestedModel):
@@ -29,7 +52,8 @@ class HoldsVLM(NestedModel):
     `budget` says how tokens become fewer: ``{"kind": "pool", "mode": "avg"}``, or ``{"kind": "queries", "queries": 64,
     "heads": 8, "key_source": "content+position"}``, whose transformer is the model's projector. For a tower that reads
     pictures of any size a pool may name the ``grid`` that they are scaled to, ``[rows, columns]`` of tokens; else it is
-    the square of the largest size.
+    the square of the largest size. With an ``adapter`` in it (of kind lora or mome) the language model stays as it is,
+    and runs with what adapts it to a size.
 
     Raises `SizeError`, naming those that there are, for a number that the picture's grid cannot be pooled to.
     """
@@ -58,10 +82,39 @@ class HoldsVLM(NestedModel):
             check(self.budget, tokens, vlm.shape)
         self.vlm = vlm
         self.net = vlm.model
+        scales = [Grain(int(tokens)) for tokens in nesting.values("tokens")]
+        self.adapters = adapted(vlm.language, scales, self.adapter)
+
+    @property
+    def adapter(self) -> Mapping[str, Any]:
+        """What adapts the language model."""
+        found: Mapping[str, Any] = self.spec.get("adapter", {"kind": "none"})
+        return found
 
     def again(self, nesting: Nesting) -> Self:
-        """A model of the same weights that offers other sizes, trained for or not."""
-        return type(self)(nesting, self.vlm, self.spec)
+        """
+        A model of the same weights that offers other sizes, trained for or not.
+
+        Raises `SizeError` if adapters belong to single sizes, so that others have none.
+        """
+        if self.adapters is None:
+            return type(self)(nesting, self.vlm, self.spec)
+        if not any_scale(self.adapter) and not set(nesting) <= set(self.nesting):
+            there = ", ".join(map(str, self.nesting))
+            raise SizeError(f"adapters of this model belong to single sizes, so it runs at {there} alone")
+        for tokens in nesting.values("tokens"):
+            check(self.budget, tokens, self.vlm.shape)
+        made = copy.copy(self)
+        made.nesting, made.size = nesting, nesting.full
+        return made
+
+    def adapting(self, tokens: int, batch: Batch | None = None) -> contextlib.AbstractContextManager[None]:
+        """Within, the language model runs with what adapts it to so many tokens a picture."""
+        if self.adapters is None:
+            return contextlib.nullcontext()
+        there = None if batch is None else batch.mask
+        held: contextlib.AbstractContextManager[None] = self.adapters.at(Grain(tokens), there)
+        return held
 
     def keep(self, tokens: torch.Tensor, sizes: Iterable[Size]) -> dict[Size, torch.Tensor]:
         """What `encode` gave, at each size, (n, size.tokens, width)."""
@@ -84,6 +137,10 @@ class HoldsVLM(NestedModel):
         with quiet():
             model = AutoModelForImageTextToText.from_config(full).eval()
         return cls(nesting, as_vlm(model), config["budget"])
+
+    def owned_tensors(self) -> dict[str, Size]:
+        """Adapters and routers of one size are needed by it and by larger ones."""
+        return owned(self.adapters, LANGUAGE)
 
     def saved_state(self) -> dict[str, torch.Tensor]:
         """All weights, those that modules share (a tied head) once."""

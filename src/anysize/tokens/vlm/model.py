@@ -15,6 +15,7 @@ from anysize.backbones.vision.pictures import picture
 from anysize.backbones.vision.prompts import check_room
 from anysize.core.errors import AnysizeError
 from anysize.core.model.cost import Cost
+from anysize.core.model.manifest import needed
 from anysize.core.model.reported import Reported
 from anysize.core.sides import Side
 from anysize.core.sizes.nesting import Nesting
@@ -42,7 +43,10 @@ class NestedVLM(HoldsVLM):
         "random": "anysize.tokens.vlm.rivals:random",
     }
     panels = ("anysize.tokens.vlm.kinds_panel:by_kind", "anysize.tokens.vlm.pictures_panel:pictures")
-    exports: ClassVar[Mapping[str, str]] = {"transformers": "anysize.tokens.vlm.export:write"}
+    exports: ClassVar[Mapping[str, str]] = {
+        "transformers": "anysize.tokens.vlm.export:write",
+        "anysize": "anysize.core.model.exporting:whole",
+    }
 
     def __init__(self, nesting: Nesting, vlm: VisionLanguage, budget: Mapping[str, Any]) -> None:
         super().__init__(nesting, vlm, budget)
@@ -62,7 +66,8 @@ class NestedVLM(HoldsVLM):
         found = {}
         for size, kept in self.keep(tokens, asked).items():
             batch = self.vlm.batch(prompts, [[size.tokens]] * len(prompts))
-            found[size] = self.vlm.logits(batch, list(kept), last=1)[:, -1].float()
+            with self.adapting(size.tokens, batch):
+                found[size] = self.vlm.logits(batch, list(kept), last=1)[:, -1].float()
         return found
 
     @property
@@ -114,14 +119,20 @@ class NestedVLM(HoldsVLM):
             self.nesting.resolve(tokens=count)
         for prompt, count in zip(read.prompts, counts, strict=True):
             check_room(prompt, [count], self.vlm.longest, max_new_tokens)
-        said: list[str] = []
-        for start in range(0, len(counts), batch_size):
-            rows = range(start, min(start + batch_size, len(counts)))
+        said = [""] * len(counts)
+        # Adapters of a size run with rows of that size alone; without any, a batch may hold several.
+        groups = [[*range(len(counts))]]
+        if self.adapters is not None:
+            groups = [[row for row, one in enumerate(counts) if one == count] for count in dict.fromkeys(counts)]
+        for rows in (group[at : at + batch_size] for group in groups for at in range(0, len(group), batch_size)):
             batch = self.vlm.batch(
                 [read.prompts[row] for row in rows], [[counts[row]] for row in rows], room=max_new_tokens
             )
             kept = [self._kept(read.tokens[read.which[row]], counts[row]) for row in rows]
-            said += self.vlm.generate(batch, kept, max_new_tokens, first, told)
+            with self.adapting(counts[rows[0]], batch):
+                wrote = self.vlm.generate(batch, kept, max_new_tokens, first, told)
+            for row, text in zip(rows, wrote, strict=True):
+                said[row] = text
         return said
 
     def _kept(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
@@ -175,7 +186,9 @@ class NestedVLM(HoldsVLM):
         for start in range(0, len(read.prompts), batch_size):
             prompts = read.prompts[start : start + batch_size]
             kept = [self._kept(read.tokens[place], count) for place in read.which[start : start + batch_size]]
-            logits = self.vlm.logits(self.vlm.batch(prompts, [[count]] * len(prompts)), kept, last=1)[:, -1]
+            batch = self.vlm.batch(prompts, [[count]] * len(prompts))
+            with self.adapting(count, batch):
+                logits = self.vlm.logits(batch, kept, last=1)[:, -1]
             best = logits.float().log_softmax(-1).topk(2).values
             found.append((best[:, 0] - best[:, 1]).cpu())
         return torch.cat(found).numpy()
@@ -201,7 +214,8 @@ class NestedVLM(HoldsVLM):
     def cost(self) -> Cost:
         """Bytes of the keys and values of one picture; operations until the first token of an answer."""
         tokens = self.size.tokens
-        count = sum(weight.numel() for weight in self.net.parameters())
+        owned = self.owned_tensors()
+        count = sum(one.numel() for name, one in self.named_parameters() if needed(owned.get(name), self.size))
         flops = tower_flops(self.vlm) + language_flops(self.vlm, tokens)
         return Cost(bytes=cache_bytes(self.vlm, tokens), parameters=count, flops=flops)
 

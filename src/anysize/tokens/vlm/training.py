@@ -66,12 +66,16 @@ def answer_loss(model: NestedVLM, prompts: Sequence[Prompt], kept: torch.Tensor)
     """Mean cross-entropy of the answers' tokens of all processes, with (n, count, width) tokens of the pictures."""
     batch = model.vlm.batch(prompts, [[kept.shape[1]]] * len(prompts))
     longest = max(len(prompt.answer) for prompt in prompts)
-    logits = model.vlm.logits(batch, list(kept), last=longest + 1)[:, :-1]  # a token is foretold by the one before it
+    with model.adapting(kept.shape[1], batch):
+        logits = model.vlm.logits(batch, list(kept), last=longest + 1)[:, :-1]  # the token before it foretells one
     wanted = batch.labels[:, -longest:]
     total = functional.cross_entropy(
         logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="sum"
     )
-    return total / mean_over_processes((wanted != IGNORED).sum())
+    loss = total / mean_over_processes((wanted != IGNORED).sum())
+    if model.adapters is not None and model.training:
+        loss = loss + sum(model.adapters.losses().values())
+    return loss
 
 
 def learn(
@@ -121,6 +125,12 @@ def training_parts(model: HoldsVLM, parts: Parts, lora: int) -> Iterator[None]:
         with quiet():
             adapters = LoraConfig(r=lora, lora_alpha=2 * lora, target_modules=named, lora_dropout=0.0)
             adapted = get_peft_model(inside.language_model, adapters)
+    elif model.adapters is not None and parts != "projector":
+        for weight in inside.language_model.parameters():
+            weight.requires_grad_(False)
+        for weight in model.adapters.weights().values():
+            weight.requires_grad_(True)
+        model.net.lm_head.requires_grad_(False)
     elif parts != "projector":
         for weight in (*inside.language_model.parameters(), *model.net.lm_head.parameters()):
             weight.requires_grad_(True)

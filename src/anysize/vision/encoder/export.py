@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,64 +108,90 @@ def onnx(view: ImageEncoder, path: str | os.PathLike[str]) -> Exported:
 
 def timm(view: ImageEncoder, path: str | os.PathLike[str]) -> Exported:
     """A folder that timm opens as ``local-dir:``, whose classifier is the head. Raises `AnysizeError`."""
-    _check_library(view, "timm")
-    library = library_of("timm")
-    net: Any = library.create_model(view.tower.spec["name"], num_classes=view.size.dims, **view.tower.spec["args"])
-    state = {**net.state_dict(), **view.tower.net.state_dict()}
-    heads = [name for name in state if name not in view.tower.net.state_dict()]
-    rows, bias = sorted(heads, key=lambda name: -state[name].dim()) if len(heads) == 2 else ("", "")
-    if not rows or state[rows].dim() != 2:
-        raise AnysizeError(f"timm's {view.tower.spec['name']} has no linear classifier; write onnx")
-    state[rows], state[bias] = vector_rows(view), torch.zeros(view.size.dims)
-    net.load_state_dict(state)
+    if view.tower.spec["library"] != "timm":
+        raise AnysizeError(
+            f"this tower is one of {view.tower.spec['library']} and cannot be written for timm; write "
+            f"{'transformers or ' if view.tower.spec['library'] == 'transformers' else ''}onnx"
+        )
     with new_directory(path, marker=EXPORT) as directory:
-        from safetensors.torch import save
-
-        write_bytes(directory / "model.safetensors", save({name: one.contiguous() for name, one in state.items()}))
-        spec = view.tower.spec
-        shown = {
-            "input_size": [3, spec["side"], spec["side"]], "mean": spec["mean"], "std": spec["std"],
-            "crop_pct": spec["crop"], "interpolation": "bicubic", "classifier": rows.rpartition(".")[0],
-            "num_classes": view.size.dims,
-        }  # fmt: skip
-        named = {"architecture": spec["name"], "num_classes": view.size.dims, "num_features": view.tower.width}
-        write_json(directory / "config.json", {**named, "model_args": spec["args"], "pretrained_cfg": shown})
-        again = library.create_model(f"local-dir:{directory}", pretrained=True).eval()
-        with torch.no_grad():
-            pixels = torch.randn(2, 3, view.tower.side, view.tower.side, generator=torch.Generator().manual_seed(0))
-            far = apart(again(pixels).numpy(), (view.tower(pixels).pooled @ vector_rows(view).T).numpy())
-        check = Check("timm", version_of("timm") or "", "vectors of 2 pictures", far, BOUND)
-        notes = ("its output is not brought to unit length yet", *_patches(directory, view))
+        _write_timm(view, directory)
+        again = library_of("timm").create_model(f"local-dir:{directory}", pretrained=True).eval()
+        check = _checked_head(view, "timm", again)
         how = f'timm.create_model("local-dir:{path}", pretrained=True)'
-        return _done(directory, view, Exported("timm", (check,), notes, how))
+        return _done(directory, view, Exported("timm", (check,), (_LENGTH, *_patches(directory, view)), how))
 
 
 def transformers(view: ImageEncoder, path: str | os.PathLike[str]) -> Exported:
-    """A folder of transformers with the tower alone, and the head beside it. Raises `AnysizeError` for other towers."""
-    from transformers import AutoModel
+    """
+    A folder of transformers with the tower, and the head beside it; of a tower of timm, as what transformers wraps.
 
-    _check_library(view, "transformers")
-    with new_directory(path, marker=EXPORT) as directory, quiet():
-        net: Any = view.tower.net
-        net.save_pretrained(str(directory))
-        again = pretrained(AutoModel, directory, dtype=torch.float32).eval()
-        pixels = torch.randn(2, 3, view.tower.side, view.tower.side, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            mine, theirs = (one(pixel_values=pixels).last_hidden_state.flatten(1) for one in (net, again))
-        check = Check(
-            "transformers", version_of("transformers") or "", "tokens of 2 pictures", apart(theirs, mine), BOUND
-        )
-        write_bytes(directory / "head.safetensors", _packed(vector_rows(view)))
-        head = 'the head is "weight" in head.safetensors, (dims, width): vectors are tokens[:, 0] @ weight.T'
-        how = f'AutoModel.from_pretrained("{path}")'
-        return _done(directory, view, Exported("transformers", (check,), (head, *_patches(directory, view)), how))
+    Raises `AnysizeError` for a tower of torchvision.
+    """
+    from transformers import AutoModel, AutoModelForImageClassification
 
-
-def _check_library(view: ImageEncoder, asked: str) -> None:
     library = view.tower.spec["library"]
-    if library != asked:
-        there = f"{library} or onnx" if library in ImageEncoder.exports else "onnx"
-        raise AnysizeError(f"this tower is one of {library} and cannot be written for {asked}; write {there}")
+    if library not in ("timm", "transformers"):
+        raise AnysizeError(f"this tower is one of {library} and cannot be written for transformers; write onnx")
+    with new_directory(path, marker=EXPORT) as directory, quiet():
+        if library == "timm":
+            _write_timm(view, directory)
+            wrapped = pretrained(AutoModelForImageClassification, directory, dtype=torch.float32).eval()
+            check = _checked_head(view, "transformers", lambda pixels: wrapped(pixel_values=pixels).logits)
+            notes, how = (_LENGTH,), f'AutoModelForImageClassification.from_pretrained("{path}")'
+        else:
+            net: Any = view.tower.net
+            net.save_pretrained(str(directory))
+            again = pretrained(AutoModel, directory, dtype=torch.float32).eval()
+            with torch.no_grad():
+                pixels = _pixels(view)
+                mine, theirs = (one(pixel_values=pixels).last_hidden_state for one in (net, again))
+            far = apart(theirs.flatten(1), mine.flatten(1))
+            check = Check("transformers", version_of("transformers") or "", "tokens of 2 pictures", far, BOUND)
+            write_bytes(directory / "head.safetensors", _packed(vector_rows(view)))
+            plain = mine.dim() == 3 and mine.shape[1] == view.tower.grid[0] * view.tower.grid[1]
+            pooled = "mean((2, 3))" if mine.dim() == 4 else "mean(1)" if plain else "[:, 0]"
+            tokens = f"last_hidden_state{pooled if pooled[0] == '[' else '.' + pooled}"
+            said = f'the head is "weight" in head.safetensors, (dims, width): vectors are {tokens} @ weight.T'
+            notes, how = (said,), f'AutoModel.from_pretrained("{path}")'
+        return _done(directory, view, Exported("transformers", (check,), (*notes, *_patches(directory, view)), how))
+
+
+_LENGTH = "its output is not brought to unit length yet"
+
+
+def _write_timm(view: ImageEncoder, directory: Path) -> None:
+    """The files of a model of timm whose classifier is the head. Raises `AnysizeError` where it has none."""
+    from safetensors.torch import save
+
+    spec, library = view.tower.spec, library_of("timm")
+    net: Any = library.create_model(spec["name"], num_classes=view.size.dims, **spec["args"])
+    own = view.tower.net.state_dict()
+    state = {**net.state_dict(), **own}
+    heads = [name for name in state if name not in own]
+    rows, bias = sorted(heads, key=lambda name: -state[name].dim()) if len(heads) == 2 else ("", "")
+    if not rows or state[rows].dim() != 2:
+        raise AnysizeError(f"timm's {spec['name']} has no linear classifier; write onnx")
+    state[rows], state[bias] = vector_rows(view), torch.zeros(view.size.dims)
+    write_bytes(directory / "model.safetensors", save({name: one.contiguous() for name, one in state.items()}))
+    shown = {
+        "input_size": [3, spec["side"], spec["side"]], "mean": spec["mean"], "std": spec["std"],
+        "crop_pct": spec["crop"], "interpolation": "bicubic", "classifier": rows.rpartition(".")[0],
+        "num_classes": view.size.dims,
+    }  # fmt: skip
+    named = {"architecture": spec["name"], "num_classes": view.size.dims, "num_features": view.tower.width}
+    write_json(directory / "config.json", {**named, "model_args": spec["args"], "pretrained_cfg": shown})
+
+
+def _checked_head(view: ImageEncoder, engine: str, again: Callable[[torch.Tensor], Any]) -> Check:
+    """Whether what was written gives our vectors before they are of unit length."""
+    pixels = _pixels(view)
+    with torch.no_grad():
+        far = apart(again(pixels).numpy(), (view.tower(pixels).pooled @ vector_rows(view).T).numpy())
+    return Check(engine, version_of(engine) or "", "vectors of 2 pictures", far, BOUND)
+
+
+def _pixels(view: ImageEncoder) -> torch.Tensor:
+    return torch.randn(2, 3, view.tower.side, view.tower.side, generator=torch.Generator().manual_seed(0))
 
 
 def _patches(directory: Path, view: ImageEncoder) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from anysize.backbones.vision.towers import Tower, build_tower
-from anysize.core.errors import AnysizeError, DataError, SizeError
+from anysize.core.errors import AnysizeError, DataError, SizeError, UnreadableError
 from anysize.core.losses.head import as_tensor
 from anysize.core.model.contract import NestedModel
 from anysize.core.model.cost import Cost
@@ -89,14 +89,21 @@ class ImageEncoder(TwoSided, NestedModel):
         progress: bool = False,
         bf16: bool = False,
     ) -> np.ndarray:
-        """The tower's vectors (n, width) of pictures; the sides of a search are alike. Raises `DataError`."""
-        rows = _pictures(inputs)
+        """The tower's vectors (n, width) of pictures; the sides of a search are alike. Raises `UnreadableError`."""
+        rows, broken = _pictures(inputs), dict[int, DataError]()
         found = np.zeros((len(rows), self.tower.width), np.float32)
         with bar(len(rows), "encode", " pictures", show=progress, leave=False) as done:
             for start in range(0, len(rows), batch_size):
                 part = rows[start : start + batch_size]
-                found[start : start + len(part)] = self._seen(self.tower.pixels(part), bf16).pooled.float().cpu()
+                try:
+                    pixels = self.tower.pixels(part)
+                except UnreadableError as error:
+                    broken |= {start + place: one for place, one in error.errors.items()}
+                if not broken:  # else the others are only looked at, so that all that are broken can be named
+                    found[start : start + len(part)] = self._seen(pixels, bf16).pooled.float().cpu()
                 done.update(len(part))
+        if broken:
+            raise UnreadableError(broken)
         return found
 
     @torch.no_grad()

@@ -47,6 +47,9 @@ class Franca(Trained):
     """Vectors of earlier batches that clusters are balanced over too: for small batches."""
     hidden: int = 2048
     """Width of the heads' hidden layers."""
+    heads: Literal["proportional", "alike"] = "proportional"
+    """Hidden layers of smaller sizes: narrower as their size is, not below the bottleneck, which makes a step cheaper;
+    or as wide as the largest's, as in the paper."""
     bottleneck: int = 384
     """Width of what prototypes read."""
     local_crops: int = 8
@@ -58,7 +61,7 @@ class Franca(Trained):
     pixels: int | None = None
     """Side of the square that pictures are kept in. Default: a quarter more than the model sees."""
     color: float = 1.0
-    """How strongly colours are changed: 0 leaves them."""
+    """How strongly colours are changed, and how often a view is blurred or solarised: 0 leaves all as it is."""
     masks: Literal["cyclic", "block", "none"] = "cyclic"
     """Patches to hide: around a block that is rolled around the picture (the paper), that is not, or none."""
     mask_ratio: tuple[float, ...] = (0.1, 0.65)

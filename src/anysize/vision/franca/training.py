@@ -17,11 +17,11 @@ from anysize.backbones.vision.towers import Seen, Tower
 from anysize.core.losses.nested import told
 from anysize.core.sizes.nesting import Nesting
 from anysize.core.training.processes import place
-from anysize.vision.franca.crops import crops, draws
+from anysize.vision.franca.crops import FIRST, SECOND, SMALL, crops, draws
 from anysize.vision.franca.method import Franca
 from anysize.vision.heads.losses import KoLeoLoss, NestedDINOLoss, NestedIBOTPatchLoss
 from anysize.vision.heads.masks import CyclicMaskGenerator, drawn_masks
-from anysize.vision.heads.nested import NestedPrototypeHead
+from anysize.vision.heads.nested import NestedPrototypeHead, in_proportion
 from anysize.vision.heads.sinkhorn import SinkhornQueue, sinkhorn_knopp
 from anysize.vision.heads.teacher import Cosine, EMATeacher, TeacherTempSchedule
 
@@ -33,9 +33,13 @@ class Student(nn.Module):
         super().__init__()
         self.tower = tower
 
+        dims = nesting.values("dims")
+        alike = method.heads == "alike"
+        hidden = method.hidden if alike else in_proportion(method.hidden, dims, method.bottleneck)
+
         def head() -> NestedPrototypeHead:
             return NestedPrototypeHead(
-                tower.width, prototypes, nesting.values("dims"), hidden_dim=method.hidden,
+                tower.width, prototypes, dims, hidden_dim=hidden,
                 bottleneck_dim=method.bottleneck, nesting=method.nesting,
             )  # fmt: skip
 
@@ -96,10 +100,13 @@ class FrancaTraining(nn.Module):
             self.step += 1
         drawn = draws(rows, 2 + method.local_crops, method.seed, step)
         large, small = (
-            [tower.prepared(crops(squares, one, side, scale, method.color)) for one in part]
-            for part, side, scale in (
-                (drawn[:2], tower.side, method.global_scale),
-                (drawn[2:], self.local_side, method.local_scale),
+            [
+                tower.prepared(crops(squares, one, side, scale, method.color, share))
+                for one, share in zip(part, shares, strict=False)
+            ]
+            for part, side, scale, shares in (
+                (drawn[:2], tower.side, method.global_scale, (FIRST, SECOND)),
+                (drawn[2:], self.local_side, method.local_scale, [SMALL] * method.local_crops),
             )
         )
         whole = torch.cat(large)
@@ -107,6 +114,9 @@ class FrancaTraining(nn.Module):
         temperature = self.temperature(step)
         seen = self.student(whole, masks)
         says = self._told(whole)
+        if not bool(torch.isfinite(says.pooled).all() & torch.isfinite(seen.pooled).all()):
+            # Nothing can be balanced; whoever trains sees it in the loss, stops, and keeps the last checkpoint.
+            return {"loss": seen.pooled.sum() * float("nan")}
         targets = self._targets(says.pooled, temperature)
         scores = self.student.head(seen.pooled)
         if small:

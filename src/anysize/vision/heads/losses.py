@@ -114,12 +114,15 @@ class KoLeoLoss(nn.Module):
 
 
 def _everywhere(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of all processes, through which gradients flow back to each."""
-    if place()[1] == 1:
+    """Rows of all processes, the loss of which is each one's own: gradients of own rows count for all processes."""
+    rank, world = place()
+    if world == 1:
         return rows
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(all_gather(rows))
+    everyone = [torch.empty_like(rows) for _ in range(world)]
+    torch.distributed.all_gather(everyone, rows.detach().contiguous())
+    # Gradients are averaged over processes, and each gives those of its own rows alone: times their number.
+    everyone[rank] = rows * world - (rows * (world - 1)).detach()
+    return torch.cat(everyone)
 
 
 def _weighted(losses: list[torch.Tensor], weights: Sequence[float] | None) -> list[torch.Tensor]:

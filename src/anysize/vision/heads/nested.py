@@ -30,7 +30,8 @@ class NestedPrototypeHead(nn.Module):
     `n_prototypes` is that of the largest size, others have ``n_prototypes * dims[j] // dims[-1]``, or one number each.
     `nesting`: ``prefix`` (the paper), ``projection`` (the released code), or ``full``, where every head reads all
     coordinates, to tell nesting from having several granularities. `norm_bottleneck` keeps scores between -1 and 1, as
-    DINOv2 does and Franca does not. Raises `SizeError` for sizes that do not increase or exceed `in_dim`.
+    DINOv2 does and Franca does not. `hidden_dim` is of all sizes, or a number for each (`in_proportion`). Raises
+    `SizeError` for sizes that do not increase or exceed `in_dim`.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class NestedPrototypeHead(nn.Module):
         n_prototypes: int | Sequence[int],
         dims: Sequence[int],
         *,
-        hidden_dim: int = 2048,
+        hidden_dim: int | Sequence[int] = 2048,
         bottleneck_dim: int = 384,
         nlayers: int = 3,
         nesting: Nested = "prefix",
@@ -62,7 +63,12 @@ class NestedPrototypeHead(nn.Module):
             nn.Linear(in_dim, size) if nesting == "projection" else nn.Identity() for size in self.dims
         )
         widths = [in_dim if nesting == "full" else size for size in self.dims]
-        self.mlps = nn.ModuleList(_mlp(width, hidden_dim, bottleneck_dim, nlayers) for width in widths)
+        hidden = [hidden_dim] * len(widths) if isinstance(hidden_dim, int) else list(hidden_dim)
+        if len(hidden) != len(widths):
+            raise SizeError(f"{hidden} hidden widths for sizes {list(self.dims)}; give one number, or one to each")
+        self.mlps = nn.ModuleList(
+            _mlp(width, inner, bottleneck_dim, nlayers) for width, inner in zip(widths, hidden, strict=True)
+        )
         self.apply(_initialised)
         self.last_layers = nn.ModuleList(
             weight_norm(nn.Linear(bottleneck_dim, count, bias=False)) for count in self.n_prototypes
@@ -92,6 +98,11 @@ class NestedPrototypeHead(nn.Module):
     def forward(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """Scores (n, n_prototypes[j]) at every size."""
         return self.scores(self.features(tokens))
+
+
+def in_proportion(hidden_dim: int, dims: Sequence[int], least: int) -> tuple[int, ...]:
+    """Hidden widths of heads that are as much narrower as their sizes are, and not below `least`."""
+    return tuple(min(hidden_dim, max(least, hidden_dim * size // dims[-1])) for size in dims)
 
 
 def _mlp(width: int, hidden: int, out: int, layers: int) -> nn.Sequential:

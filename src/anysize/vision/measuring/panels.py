@@ -26,13 +26,13 @@ MAPS, CLUSTERS = 6, 8
 _STYLE = """.seens { display: grid; gap: 1.2rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 410px), 1fr)); }
 .seen { overflow-x: auto; }
-.seen table { border-collapse: separate; border-spacing: 4px; width: auto; }
+.seen table { border-collapse: separate; border-spacing: 6px; width: auto; }
 .seen th { font-weight: 400; color: var(--soft); text-align: right; white-space: nowrap; border: 0;
   padding: 0 .4rem 0 0; }
 .seen td { padding: 0; border: 0; }
 .seen img { display: block; width: min(56px, 12vw); height: min(56px, 12vw); object-fit: cover;
   border-radius: 4px; }
-.seen .other { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 4px; }
+.seen .other { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 3px; }
 .maps { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); }
 .maps figure { margin: 0; overflow: visible; } .maps div { display: flex; gap: 6px; }
 .maps img, .maps svg { flex: none; min-width: 0; width: 80px; height: 80px; border-radius: 4px; }"""

@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.testing import check_nested_model
+from anysize.tokens.adapters.experts import MoMELayer, Pass
 from anysize.tokens.speech.clips import Clip
 from anysize.tokens.speech.methods import MoME
-from anysize.tokens.speech.scaled.experts import MoMELayer, Pass
 from anysize.tokens.speech.scaled.scales import Scale
 from anysize.tokens.speech.training import transcript_loss
 from tests.tiny_speech import WORDS, film, noise, tiny_speech

@@ -1,1 +1,1 @@
-"""What differs by scale: rates and their names, projectors, low-rank adapters, experts, and the rows they make."""
+"""What differs by scale: rates and their names, projectors, and the rows they make."""

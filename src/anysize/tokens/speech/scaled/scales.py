@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
@@ -62,11 +62,6 @@ def rate_of(axis: str, share: Fraction) -> int:
     if share.numerator != 1:
         raise SizeError(f"{axis}={share} keeps no whole number of frames a token; expected 1/4, 1/16 or the like")
     return int(share.denominator)
-
-
-def any_rate(share: bool, adapter: Mapping[str, Any]) -> bool:
-    """Whether weights serve all rates: one projector for all, and adapters or routers that belong to no scale."""
-    return share and adapter.get("strategy", "ms") == "ms" and adapter.get("router", "shared") == "shared"
 
 
 def nested(*, open: bool = False, **rates: Sequence[int] | None) -> Nesting:

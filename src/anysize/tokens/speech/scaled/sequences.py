@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError
+from anysize.tokens.adapters.scale import FILL
 from anysize.tokens.speech.scaled.scales import PROMPTS
 
-FILL, AUDIO, VIDEO, TEXT = range(4)
-"""What a place of a row holds."""
+AUDIO, VIDEO, TEXT = range(1, 4)
+"""What a place of a row holds, beside `FILL`."""
 IGNORED = -100
 """A label that no loss counts."""
 

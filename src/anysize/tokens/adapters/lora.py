@@ -18,7 +18,7 @@ from torch import nn
 
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.size import Size
-from anysize.tokens.speech.scaled.scales import Scale
+from anysize.tokens.adapters.scale import Scaled
 
 Strategy = Literal["ms", "ss", "mss"]
 SHARED = "shared"
@@ -32,9 +32,10 @@ class ScaleLoRA:
     and targets, the names of the linear layers. Raises `AnysizeError` if the model has no layer of these names.
     """
 
-    home: ClassVar[str] = "lm"
+    inside: ClassVar[bool] = True
+    """Whether its weights lie in the language model."""
 
-    def __init__(self, lm: nn.Module, scales: Sequence[Scale], spec: Mapping[str, Any]) -> None:
+    def __init__(self, lm: nn.Module, scales: Sequence[Scaled], spec: Mapping[str, Any]) -> None:
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -57,14 +58,14 @@ class ScaleLoRA:
         self._lm = lm
         self._active: tuple[str, ...] | None = None
 
-    def names(self, scale: Scale) -> tuple[str, ...]:
+    def names(self, scale: Scaled) -> tuple[str, ...]:
         """The adapters that run at a scale. Raises `SizeError`, naming those there are, for one that has none."""
         if self.scales and scale.name not in self.scales:
             raise SizeError(f"no adapter was trained for {scale.name}; there are {', '.join(self.scales)}")
         return {"ms": (SHARED,), "ss": (scale.name,), "mss": (SHARED, scale.name)}[self.strategy]
 
     @contextlib.contextmanager
-    def at(self, scale: Scale, kinds: torch.Tensor | None = None) -> Iterator[None]:
+    def at(self, scale: Scaled, kinds: torch.Tensor | None = None) -> Iterator[None]:
         """Within, the language model runs with the adapters of this scale."""
         names = self.names(scale)
         if names != self._active:
@@ -80,7 +81,7 @@ class ScaleLoRA:
         """By their names in the language model."""
         return {name: weight for name, weight in self._lm.named_parameters() if ".lora_" in name}
 
-    def active(self, scale: Scale) -> int:
+    def active(self, scale: Scaled) -> int:
         """Weights that run at a scale."""
         named = {f".{name}." for name in self.names(scale)}
         return sum(weight.numel() for name, weight in self.weights().items() if any(one in name for one in named))

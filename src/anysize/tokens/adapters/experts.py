@@ -22,8 +22,7 @@ from torch.nn import functional
 from anysize.backbones.blocks import find_stack
 from anysize.core.errors import AnysizeError, SizeError
 from anysize.core.sizes.size import Size
-from anysize.tokens.speech.scaled.scales import Scale
-from anysize.tokens.speech.scaled.sequences import FILL
+from anysize.tokens.adapters.scale import FILL, Scaled
 
 Placement = Literal["attn", "mlp", "layer"]
 PARTS = {"attn": ("self_attn", "attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn"), "layer": ("",)}
@@ -35,7 +34,7 @@ SHARED = "shared"
 class Pass:
     """One pass at a scale: which places hold what, and what the routers did there."""
 
-    scale: Scale
+    scale: Scaled
     kinds: torch.Tensor | None
     balance: list[torch.Tensor] = field(default_factory=list)
     """Of each layer, N sum_n f_n P_n: 1 where experts are used alike."""
@@ -97,11 +96,11 @@ class Experts(nn.Module):
     for a model whose blocks have no such part.
     """
 
-    home: ClassVar[str] = "adapters"
+    inside: ClassVar[bool] = False
     layers: Any
     """A `MoMELayer` for each block."""
 
-    def __init__(self, lm: Any, scales: Sequence[Scale], spec: Mapping[str, Any]) -> None:
+    def __init__(self, lm: Any, scales: Sequence[Scaled], spec: Mapping[str, Any]) -> None:
         super().__init__()
         self.spec, self.scales = dict(spec), {scale.name: scale for scale in scales}
         names = ([SHARED] if spec["router"] == "shared" else list(self.scales)) if spec["experts"] else []
@@ -129,7 +128,7 @@ class Experts(nn.Module):
         return add
 
     @contextlib.contextmanager
-    def at(self, scale: Scale, kinds: torch.Tensor | None = None) -> Iterator[None]:
+    def at(self, scale: Scaled, kinds: torch.Tensor | None = None) -> Iterator[None]:
         """Within, the language model runs with its experts at this scale; `kinds` says what each place holds."""
         self.now = Pass(scale, kinds)
         try:
@@ -142,11 +141,15 @@ class Experts(nn.Module):
         balance = [] if self.ran is None else self.ran.balance
         return {"balance": self.spec["balance"] * torch.stack(balance).mean()} if balance else {}
 
-    def active(self, scale: Scale) -> int:
+    def active(self, scale: Scaled) -> int:
         """Weights that count at a place, if experts that are not chosen were left out; all are held in memory."""
         width, b = self.layers[0].down.shape[1], self.spec["bottleneck"]
         chosen = (self.spec["top_k"] if self.spec["experts"] else 0) + self.spec["shared_experts"]
         return len(self.layers) * (2 * chosen * b * width + self.spec["experts"] * width)
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """By their names here."""
+        return dict(self.named_parameters())
 
     def owned(self) -> dict[str, Size]:
         """Names of weights -> the smallest size that needs them, where not all do: routers of one scale."""
