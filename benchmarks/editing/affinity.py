@@ -20,7 +20,7 @@ from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
 from anysize.editing.shifts.windows import Target, windows
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, described, interval
+from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, described, few, interval
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -71,8 +71,9 @@ def report(ran: list[dict[str, Any]]) -> None:
         metric="loss in nats per token with all shifts injected",
         values={arm: {"edits": list(found)} for arm, found in nll.items()},
         outcome="won" if helps else "lost" if harms else "tied",
-        note=f"{told}; uniform {nll['uniform'].mean():.3f}. {len(ran)} edits. Affinities of later targets: median "
-        f"{np.median(apart):.2f}, a tenth below {np.quantile(apart, 0.1):.2f}; where they are near 1, the coefficients "
+        note=f"{few(ran)}{told}; uniform {nll['uniform'].mean():.3f}. {len(ran)} edits. "
+        f"Affinities of later targets: median {np.median(apart):.2f}, a tenth below {np.quantile(apart, 0.1):.2f}; "
+        "where they are near 1, the coefficients "
         f"are nearly uniform. {STEPS} looks at the loss for a shift; the optimisation has no seed.",
         command="python -m benchmarks.editing.affinity --model LM --data unke.jsonl.gz --cache CACHE",
         data=described(len(ran)),

@@ -112,6 +112,11 @@ def between(one: np.ndarray, other: np.ndarray) -> str:
     return f"{(one - other).mean():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
+def few(ran: Sequence[object]) -> str:
+    """How a note begins that tells of few edits."""
+    return f"Only {len(ran)} edits, where 50 were meant: a look, no proof. " if len(ran) < 10 else ""
+
+
 def described(count: int) -> str:
     """The data of a row."""
     return (

@@ -15,7 +15,18 @@ import numpy as np
 from anysize.editing.editor import Editor
 from anysize.editing.requests.request import EditRequest
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import BASE, PAPER, Measuring, between, described, editor_of, interval, model_of, plan
+from benchmarks.editing.common import (
+    BASE,
+    PAPER,
+    Measuring,
+    between,
+    described,
+    editor_of,
+    few,
+    interval,
+    model_of,
+    plan,
+)
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -87,8 +98,8 @@ def report(ran: list[dict[str, Any]]) -> None:
             for metric, held in found.items()
         },
         outcome="won" if falls and early else "mixed" if falls or early else "lost",
-        note=f"Nested, 0 to 4 windows: loss {listed['nll']}; for a paraphrase {listed['paraphrase_nll']}; ROUGE-L F1 "
-        f"{listed['rouge_l_f1']}. After the first window nested minus own "
+        note=f"{few(ran)}Nested, 0 to 4 windows: loss {listed['nll']}; for a paraphrase {listed['paraphrase_nll']}; "
+        f"ROUGE-L F1 {listed['rouge_l_f1']}. After the first window nested minus own "
         f"windows {between(nll['nested'][:, 1], nll['window'][:, 1])} nats, after all "
         f"{between(nll['nested'][:, 4], nll['window'][:, 4])}. {len(ran)} edits of 3 or 4 windows; those of 3 count "
         "whole at 4. The optimisation has no seed.",

@@ -20,7 +20,7 @@ from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, interval
+from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, few, interval
 from benchmarks.evidence import write_row
 
 COUNTS, STEPS = (1, 2, 3, 4), 12
@@ -86,8 +86,8 @@ def report(ran: list[dict[str, Any]]) -> None:
         metric="loss in nats per token with all shifts injected",
         values={arm: {f"{count} windows": list(loss[arm][:, at]) for at, count in enumerate(COUNTS)} for arm in names},
         outcome="won" if worst and grows else "mixed" if worst else "lost",
-        note=f"One-for-all minus nested: {', '.join(f'{value:+.2f}' for value in mean)} nats at 1 to 4 windows; from 2 "
-        f"to 4 windows it grows by {between(behind[:, 3], behind[:, 1])}. {told}. {len(ran)} answers, "
+        note=f"{few(ran)}One-for-all minus nested: {', '.join(f'{value:+.2f}' for value in mean)} nats at 1 to 4 "
+        f"windows; from 2 to 4 windows it grows by {between(behind[:, 3], behind[:, 1])}. {told}. {len(ran)} answers, "
         f"the same at every length; {STEPS} looks at the loss for a shift, so that one-for-all has a quarter of the "
         "steps at 4 windows; no write; the optimisation has no seed.",
         command="python -m benchmarks.editing.lengths --model LM --data unke.jsonl.gz --cache CACHE",

@@ -25,7 +25,7 @@ from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.requests.request import EditRequest
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, Measuring, between, described, editor_of, interval, model_of
+from benchmarks.editing.common import LAYER, PAPER, Measuring, between, described, editor_of, few, interval, model_of
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -144,7 +144,7 @@ def report(ran: list[dict[str, Any]]) -> None:
             metric: {arm: {"edits": list(found)} for arm, found in held.items()} for metric, held in values.items()
         },
         outcome="won" if both else "mixed" if part else "lost",
-        note="Nested minus each rival at its loss: "
+        note=f"{few(ran)}Nested minus each rival at its loss: "
         + "; ".join(
             f"{rival}, other prompts {between(values['other_nll_change'][NESTED], values['other_nll_change'][rival])}, "
             f"texts {between(values['text_nll_change'][NESTED], values['text_nll_change'][rival])}"

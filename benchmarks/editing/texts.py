@@ -19,7 +19,7 @@ from anysize.core.files import read_json
 from anysize.editing.editor import Editor
 from anysize.editing.requests.request import EditRequest
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import PAPER, Measuring, between, described, editor_of, interval, model_of, plan
+from benchmarks.editing.common import PAPER, Measuring, between, described, editor_of, few, interval, model_of, plan
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -80,7 +80,7 @@ def report(ran: list[dict[str, Any]]) -> None:
             metric: {arm: {"edits": list(found)} for arm, found in held.items()} for metric, held in values.items()
         },
         outcome="won" if won else "mixed" if part else "lost",
-        note=f"Texts {text[WIDER].mean():+.3f} against {text[NESTED].mean():+.3f} with our pages and "
+        note=f"{few(ran)}Texts {text[WIDER].mean():+.3f} against {text[NESTED].mean():+.3f} with our pages and "
         f"{text[TUNED].mean():+.3f} fine-tuned; WikiText minus our pages {between(text[WIDER], text[NESTED])}, minus "
         f"fine-tuned {between(text[WIDER], text[TUNED])}. Loss of the edit {nll[WIDER].mean():.3f} against "
         f"{nll[NESTED].mean():.3f}; other prompts {values['other_nll_change'][WIDER].mean():+.3f} against "

@@ -8,12 +8,12 @@ Needs timm, and the torchvision made for the torch that is installed. All on one
 time counts.
 
 A step: ViT-S/16 and ViT-Ti/16 at 224 pixels with fresh weights, batches of 4 (2 large and 8 small crops each, cyclic
-masks, all three losses, AdamW, the teacher), heads as the method makes them unless told otherwise: five on prefixes
-(a sixteenth of the width to all of it, 256 to 4,096 prototypes) against one on all of it (4,096). Claimed before the
-run: the nested step takes at most 1.15 of the time, on both. That was lost (1.17 and 1.47): three quarters of the
-difference are the products of the heads' hidden layers, which are as wide for a sixteenth of the width as for all of
-it. A third arm, claimed after that and before it was run, at most 1.15 on both: five heads whose hidden layers are
-narrower in proportion to their size (``--heads proportional``; the default since both rows).
+masks, all three losses, AdamW, the teacher), heads of the paper: five on prefixes (a sixteenth of the width to all of
+it, 256 to 4,096 prototypes) against one on all of it (4,096). Claimed before the run: the nested step takes at most
+1.15 of the time, on both. That was lost (1.17 and 1.47): three quarters of the difference are the products of the
+heads' hidden layers, which are as wide for a sixteenth of the width as for all of it. A third arm, claimed after that
+and before it was run, at most 1.15 on both: five heads whose hidden layers are narrower in proportion to their size
+(``--heads proportional``; the default since both rows).
 
 Pictures: 256 photographs of imagenet_1k_samples as JPEG files, `anysize.run` on the folder (to a .npy file) and
 `Index.build` of it, beside timm's dataset, loader (no workers) and model in batches of 64 with the same weights and
@@ -98,7 +98,7 @@ def steps(o: Any) -> None:
         " proportion to their size, claimed after the first was seen, it takes "
         + " and ".join(f"{share[1]:.2f}" for share in shares.values())
         + " (the same goal).",
-        command="python -m benchmarks.vision.speed --data DATA_DIR --only step",
+        command=f"python -m benchmarks.vision.speed --data DATA_DIR --only step --repeats {o.repeats}",
         data="random pictures of 280 x 280 pixels, the same in every step",
     )
 

@@ -36,6 +36,7 @@ class Answer:
         assert self.status == status, self
         error = self.json["error"]
         assert set(error) == {"message", "type", "param", "code"}
+        assert int(self.headers["content-length"]) == len(self.content)
         assert error["code"] == code, error
         assert param is None or error["param"] == param, error
         for word in words:

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 
@@ -160,6 +161,24 @@ def test_a_body_without_a_length_is_counted_while_it_comes(client):
     assert answer.status == 413
     assert json.loads(answer.read())["error"]["code"] == "body_too_large"
     connection.close()
+
+
+def test_who_leaves_while_sending_is_no_failure(client, caplog):
+    before = client.ask("/metrics").content.decode()
+    with socket.create_connection(("127.0.0.1", client.port)) as sender:
+        head = (
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+        )
+        sender.sendall(head)
+        time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while client.house.in_flight and time.monotonic() < deadline:
+        time.sleep(0.01)
+    after = client.ask("/metrics").content.decode()
+    gone = 'anysize_requests_total{endpoint="/v1/embeddings",size="",status="499"}'
+    assert gone not in before
+    assert f"{gone} 1.0" in after
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
 
 
 def test_models_say_their_sizes(client, kinds):

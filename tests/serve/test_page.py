@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from anysize.search import Index
 from anysize.serve.held.house import House
 from anysize.serve.held.settings import Settings
+from anysize.tokens.vlm.asking import Asked
 from tests.conftest import sentences
 from tests.serve.conftest import running
+from tests.serve.test_running import png
+from tests.tiny_vlm import drawn
 
 CHROMIUM = shutil.which("chromium")
 
@@ -116,6 +121,52 @@ def test_a_key_is_asked_for_once(browser, kinds, tmp_path):
         page.press("#key", "Enter")
         page.wait_for_selector("#table tr.now")
         assert page.locator("#table tr").count() == 1 + len(kinds("encoder").nesting)
+        assert not wrong
+        page.context.close()
+
+
+def dropped(page, content, name, kind):
+    """Drops a file on the page, as a person does."""
+    page.wait_for_selector("#filebox", state="visible")
+    given = page.evaluate_handle(
+        """([text, name, kind]) => { const held = new DataTransfer();
+        held.items.add(new File([Uint8Array.from(atob(text), one => one.charCodeAt(0))], name, {type: kind}));
+        return held; }""",
+        [base64.b64encode(content).decode(), name, kind],
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": given})
+    page.locator("#curl", has_text="data:").wait_for()
+    assert page.evaluate("document.getElementById('file').files[0].name") == name
+
+
+def fewer(route):
+    """Passes a request on with fewer tokens to say: a tiny model has no room for as many as the page asks for."""
+    route.continue_(post_data=json.dumps({**route.request.post_data_json, "max_tokens": 8}))
+
+
+def test_a_picture_that_is_dropped_on_it_is_asked_about(browser, kinds):
+    house, picture = House(), drawn(1)[0]
+    for name in ("vlm", "image-encoder"):
+        house.add(name, kinds(name))
+    with running(house) as client:
+        page, wrong, _ = opened(browser, client)
+        page.route("**/v1/chat/completions", fewer)
+        dropped(page, png(picture), "a.png", "image/png")
+        page.fill("#text", "how many red")
+        page.click("#go")
+        page.wait_for_selector("#right li:nth-child(2)")
+        for side in ("left", "right"):
+            size = page.text_content(f"#{side}head")
+            (said,) = kinds("vlm").at(size).run([Asked(picture, "how many red")], max_new_tokens=8)
+            assert page.text_content(f"#{side} li") == said
+        page.select_option("#target", "model:image-encoder")
+        page.fill("#text", "")
+        dropped(page, png(picture), "b.png", "image/png")
+        page.click("#go")
+        page.locator("#right li", has_text="[").wait_for()
+        expected = kinds("image-encoder").at().run([picture])
+        found = json.loads(page.text_content("#right li"))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
         assert not wrong
         page.context.close()
 

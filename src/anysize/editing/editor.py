@@ -88,6 +88,7 @@ class Editor:
         states, logits = suffix.states(encoded.ids[:-1])
         labels = torch.tensor(encoded.target, device=logits.device)
         surprise = torch.nn.functional.cross_entropy(logits[encoded.start - 1 :], labels, reduction="none")
+        del logits  # of the whole vocabulary at every token: too large to be held while shifts are found
         target = Target([self.prompting.tokenizer.decode([one]) for one in encoded.target], surprise.tolist())
         split = self.splitter or self.method.splitter
         bounds = windows(target, None if split == "whole" else self.method.window, split)

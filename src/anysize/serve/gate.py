@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anysize.serve.held.errors import Refused, draining, refused
@@ -67,6 +68,8 @@ class Gate:
         except asyncio.CancelledError:
             if not scope["state"]["gone"]:
                 raise  # the server ends
+        except ClientDisconnect:
+            pass  # it left before all of its body had come: nobody waits for an answer
         except Exception as error:
             if status:
                 raise  # it had begun to answer
@@ -98,12 +101,13 @@ class Gate:
             self.house.metrics.rejected.labels(found.code).inc()
         body = found.body()
         body["error"]["message"] = self.house.without_paths(found.message)
-        headers = {"content-type": "application/json", **found.headers}
+        written = orjson.dumps(body)
+        headers = {"content-type": "application/json", "content-length": str(len(written)), **found.headers}
         await send({
             "type": "http.response.start", "status": found.status,
             "headers": [(key.lower().encode(), value.encode()) for key, value in headers.items()],
         })  # fmt: skip
-        await send({"type": "http.response.body", "body": orjson.dumps(body)})
+        await send({"type": "http.response.body", "body": written})
 
     def _log(self, scope: Scope, name: str, status: int, seconds: float, told: dict[str, Any]) -> None:
         route = getattr(scope.get("route"), "path", None) or "other"

@@ -26,7 +26,7 @@ from anysize.editing.writing.usual import PASSAGES, QUESTIONS
 
 BEFORE, AFTER = 6, 12
 """Of another prompt: its last tokens, and the first that the model answers, whose keys are kept."""
-_LONGEST = 256
+_LONGEST, _BATCH = 256, 8
 
 
 @dataclass
@@ -58,7 +58,10 @@ class Preserved:
         if self._answered is None:
             most = min(self.prompting.places - AFTER, _LONGEST)
             asked = [self.prompting.prompt(one)[-most:] for one in self.prompts]
-            said = continued(self.lm, asked, lambda row, logits: int(logits.argmax()), most=AFTER, ends=())
+            said: list[list[int]] = []
+            for begin in range(0, len(asked), _BATCH):  # what attention keeps of all of them at once is large
+                some = asked[begin : begin + _BATCH]
+                said += continued(self.lm, some, lambda _, logits: int(logits.argmax()), most=AFTER, ends=())
             self._answered = [([*ids, *more], len(ids)) for ids, more in zip(asked, said, strict=True)]
         return self._answered
 

@@ -31,7 +31,7 @@ TURN = 4
 PADDED, PASS = 1.2, 0.005
 """How many times its own tokens a batch may be long with padding; and the seconds that a pass costs whatever is in it,
 for which it may be longer in any case."""
-USED = 0.6
+USED = 0.4
 """The part of a job's time that the jobs before it and its own pass may take, as fast as things go of late."""
 PIECE, PIECE_TIMES, RECENT = 0.02, 1.5, 60.0
 """What a batch of a long job takes at most, if a short one came in the last `RECENT` seconds: so many seconds, or so

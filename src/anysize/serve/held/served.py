@@ -81,12 +81,12 @@ class Served:
         self.lock = threading.Lock()
         """Held by whoever runs it: models keep what they run at in places that threads share."""
         self.frontier: dict[str, Any] | None = None
-        self.sizes: tuple[Size, ...] = tuple(
-            model.nesting.resolve_all(settings.sizes) if settings.sizes else model.nesting
+        wanted = model.nesting.resolve_all(settings.sizes) if settings.sizes else list(model.nesting)
+        self.sizes = tuple(size for size in model.nesting if size in wanted)
+        """Those that are offered, of the model's, the largest last."""
+        self.default = (
+            self._offered(model.nesting.resolve(settings.default_size)) if settings.default_size else self.sizes[-1]
         )
-        """Those that are offered, of the model's."""
-        largest = max(self.sizes, key=list(model.nesting).index)
-        self.default = self._offered(model.nesting.resolve(settings.default_size)) if settings.default_size else largest
         self.queue = Queue(
             self._run,
             settings.limits,

@@ -47,9 +47,9 @@ class Franca(Trained):
     """Vectors of earlier batches that clusters are balanced over too: for small batches."""
     hidden: int = 2048
     """Width of the heads' hidden layers."""
-    heads: Literal["alike", "proportional"] = "alike"
-    """Hidden layers of smaller sizes: as wide as the largest's (the paper), or narrower as their size is, which makes a
-    step cheaper, not below the bottleneck."""
+    heads: Literal["proportional", "alike"] = "proportional"
+    """Hidden layers of smaller sizes: narrower as their size is, not below the bottleneck, which makes a step cheaper;
+    or as wide as the largest's, as in the paper."""
     bottleneck: int = 384
     """Width of what prototypes read."""
     local_crops: int = 8
