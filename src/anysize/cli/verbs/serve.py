@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -78,6 +79,8 @@ class Serve:
         from anysize.serve.held.settings import Settings
         from anysize.serve.life import bound, serve
 
+        # oneDNN keeps a kernel for each shape of a batch, 1,024 of them unless told: memory that grows for long.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         wanted = [*self.targets, *self.index, *self.name]
         if not wanted:
             raise AnysizeError("name a model or an index to serve, such as `anysize serve mine --index idx`")
