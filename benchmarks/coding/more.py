@@ -355,7 +355,7 @@ def _text_row(cache: Path, seeds: int, folder: Path, model: Path, common: dict[s
         values={"coder": figures},
         outcome="won" if goal >= 0.55 else "mixed" if goal > 0.5253 else "lost",
         note=f"Code F1 {goal:.3f} (95 % intervals {intervals}), on folds of the training documents {folds:.3f}. "
-        f"Seeds: {seeds}. The encoder stays frozen; as detector it was not run.",
+        f"Seeds: {seeds}. The encoder stays frozen; as detector it is behind (row ruccod-detector).",
         **common,
     )
 
