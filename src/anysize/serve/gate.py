@@ -66,8 +66,11 @@ class Gate:
             self._check(scope, given, told)
             await self.app(scope, receive, out)
         except asyncio.CancelledError:
-            if not scope["state"]["gone"]:
-                raise  # the server ends
+            if not scope["state"]["gone"]:  # the server ends, and this was not done in time
+                house.cut_off += 1
+                if status:
+                    raise
+                await self.answer(draining(), scope, out)
         except ClientDisconnect:
             pass  # it left before all of its body had come: nobody waits for an answer
         except Exception as error:

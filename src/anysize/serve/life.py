@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
         """Run out what is in flight."""
         self.house.draining = True
         await super().shutdown(sockets)
-        self.cut_off = self.house.in_flight
+        self.cut_off = self.house.in_flight + self.house.cut_off
 
 
 def serve(house: House, listening: socket.socket) -> int:

@@ -153,6 +153,39 @@ def test_what_is_in_flight_is_answered_and_what_is_new_is_refused(folder, tmp_pa
         assert all(len(answer["data"]) == 100 for answer in done)
 
 
+def test_what_is_not_done_in_time_is_refused_and_said(folder, tmp_path):
+    words = (
+        "--drain-notice",
+        "0.1",
+        "--drain",
+        "1",
+        "--max-batch-texts",
+        "1",
+        "--max-queue-tokens",
+        "1000000",
+        "--timeout",
+        "600",
+    )
+    with Process(tmp_path / "log", folder / "mine", *words) as server:
+        server.ready()
+        body, answers = {"input": sentences(2000, seed=3), "dimensions": 4}, []
+        threads = [
+            threading.Thread(target=lambda: answers.append(server.ask("POST", "/v1/embeddings", body)))
+            for _ in range(4)
+        ]
+        for one in threads:
+            one.start()
+        time.sleep(0.3)
+        os.kill(server.pid, signal.SIGTERM)
+        for one in threads:
+            one.join()
+        assert server.ended() == 1
+    cut = [answer["error"]["code"] for status, answer in answers if status != 200]
+    assert cut
+    assert set(cut) == {"draining"}
+    assert "Traceback" not in server.said
+
+
 def test_a_second_signal_ends_at_once(folder, tmp_path):
     with Process(tmp_path / "log", folder / "mine", "--drain-notice", "60") as server:
         server.ready()

@@ -37,7 +37,7 @@ class House:
         self.paths: dict[str, str] = {}
         """What no answer may tell: where things lie -> what they are called."""
         self.ready = self.draining = False
-        self.in_flight = self.answered = 0
+        self.in_flight = self.answered = self.cut_off = 0
 
     def add(self, name: str, model: NestedModel) -> Served:
         """Serve a model under a name. Raises `AnysizeError` for a name that is taken."""
