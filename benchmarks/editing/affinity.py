@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from anysize.backbones.causal import CausalLM
 from anysize.editing.requests.prompting import Prompting
 from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
 from anysize.editing.shifts.windows import Target, windows
-from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, described, few, interval
+from benchmarks.editing.common import PAPER, WINDOW, between, described, few, injected, interval
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -46,12 +44,7 @@ def one(request: EditRequest, suffix: Suffix, prompting: Prompting) -> dict[str,
 
 def main() -> None:
     """Run what is missing and write the row."""
-    parser = arguments(__doc__, "model", "data", "cache", count=20)
-    asked = parser.parse_args()
-    base = CausalLM.from_pretrained(asked.model)
-    prompting, suffix = Prompting(base.tokenizer), Suffix(base.lm, LAYER)
-    chosen = requests(asked.data, prompting, asked.count)
-    report([kept(asked.cache / f"affinity-{each.id}.json", one, each, suffix, prompting) for each in chosen])
+    report(injected(__doc__, "affinity", one, requests))
 
 
 def report(ran: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ fine-tuned, with a window arm of as many token-steps as the nested one, and fine
     python -m benchmarks.editing.arms --model LM --data unke.jsonl.gz --cache CACHE
 
 LM and data are those of `benchmarks.editing.zero_out`. Minutes an edit on one core; a stopped run goes on with the edit
-it was at, and the rows are of the edits that are done.
+it was at, and `--done` writes the rows of the edits that are done.
 """
 
 from __future__ import annotations
@@ -91,9 +91,12 @@ def _counted(ran: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Run what is missing and write the rows."""
     parser = arguments(__doc__, "model", "data", "cache", count=MEANT)
+    parser.add_argument("--done", action="store_true", help="write the rows of the edits that are done, and run none")
     asked = parser.parse_args()
     editor = editor_of(asked.model)
     chosen = requests(asked.data, editor.prompting, asked.count)
+    if asked.done:
+        chosen = [request for request in chosen if (asked.cache / f"arms-{request.id}.json").exists()]
     ran = [kept(asked.cache / f"arms-{request.id}.json", one, request, editor) for request in chosen]
     report(ran)
 

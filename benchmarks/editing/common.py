@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anysize.backbones.causal import CausalLM
 from anysize.core.data.data import Data
+from anysize.core.files import read_json
 from anysize.core.verbs.evaluator import Task
 from anysize.editing.deltas.changes import Change
 from anysize.editing.deltas.delta import Delta
@@ -18,9 +20,12 @@ from anysize.editing.measuring.scores import text_scores
 from anysize.editing.methods import MuKE
 from anysize.editing.model.model import EditedLM
 from anysize.editing.plan import Plan, kept_plan
+from anysize.editing.requests.prompting import Prompting
 from anysize.editing.requests.readers import read
 from anysize.editing.requests.request import EditRequest
+from anysize.editing.shifts.suffix import Suffix
 from anysize.editing.writing.projection import projection
+from benchmarks.common import arguments, kept
 
 PAPER = "muKE, Matryoshka Unstructured Knowledge Editing, arXiv 2504.01196"
 LAYER, WINDOW = 12, 20
@@ -34,6 +39,25 @@ def editor_of(model: Path, texts: Sequence[str] | None = None) -> Editor:
     editor.preserved.others(projection(editor.lm, LAYER))
     editor.preserved.moments(projection(editor.lm, LAYER))
     return editor
+
+
+def injected(
+    doc: str | None, name: str, one: Callable[..., Any], choose: Callable[[Path, Prompting, int], Sequence[EditRequest]]
+) -> list[dict[str, Any]]:
+    """What ``one(request, suffix, prompting)`` finds of each edit that `choose` takes, kept by name."""
+    asked = arguments(doc, "model", "data", "cache", count=20).parse_args()
+    base = CausalLM.from_pretrained(asked.model)
+    prompting, suffix = Prompting(base.tokenizer), Suffix(base.lm, LAYER)
+    chosen = choose(asked.data, prompting, asked.count)
+    return [kept(asked.cache / f"{name}-{each.id}.json", one, each, suffix, prompting) for each in chosen]
+
+
+def with_arms(cache: Path, chosen: Sequence[EditRequest]) -> Iterator[tuple[EditRequest, dict[str, Any]]]:
+    """The edits that ``benchmarks.editing.arms`` has done, with what it found."""
+    for request in chosen:
+        file = cache / f"arms-{request.id}.json"
+        if file.exists():
+            yield request, read_json(file, "a finished run")
 
 
 def plan(editor: Editor, request: EditRequest, cache: Path) -> Plan:

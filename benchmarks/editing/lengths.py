@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from anysize.backbones.causal import CausalLM
 from anysize.editing.requests.prompting import Encoded, Prompting
 from anysize.editing.requests.readers import read, requests_of
 from anysize.editing.requests.request import EditRequest
 from anysize.editing.shifts.optimise import Goal, fit_shifts
 from anysize.editing.shifts.suffix import Suffix
-from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, WINDOW, between, few, interval
+from benchmarks.editing.common import PAPER, WINDOW, between, few, injected, interval
 from benchmarks.evidence import write_row
 
 COUNTS, STEPS = (1, 2, 3, 4), 12
@@ -56,12 +54,7 @@ def one(request: EditRequest, suffix: Suffix, prompting: Prompting) -> dict[str,
 
 def main() -> None:
     """Run what is missing and write the row."""
-    parser = arguments(__doc__, "model", "data", "cache", count=20)
-    asked = parser.parse_args()
-    base = CausalLM.from_pretrained(asked.model)
-    prompting, suffix = Prompting(base.tokenizer), Suffix(base.lm, LAYER)
-    chosen = requests(asked.data, prompting, asked.count)
-    report([kept(asked.cache / f"lengths-{each.id}.json", one, each, suffix, prompting) for each in chosen])
+    report(injected(__doc__, "lengths", one, requests))
 
 
 def report(ran: list[dict[str, Any]]) -> None:

@@ -18,14 +18,24 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from anysize.core.files import read_json
 from anysize.editing.deltas.changes import Change, LowRank
 from anysize.editing.editor import Editor
 from anysize.editing.plan import Plan
 from anysize.editing.requests.prompting import Encoded
 from anysize.editing.requests.request import EditRequest
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import LAYER, PAPER, Measuring, between, described, editor_of, few, interval, model_of
+from benchmarks.editing.common import (
+    LAYER,
+    PAPER,
+    Measuring,
+    between,
+    described,
+    editor_of,
+    few,
+    interval,
+    model_of,
+    with_arms,
+)
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -92,12 +102,10 @@ def main() -> None:
     editor = editor_of(asked.model)
     measuring = Measuring(editor)
     ran = []
-    for request in requests(asked.data, editor.prompting, asked.count):
-        file = asked.arms_cache / f"arms-{request.id}.json"
-        if file.exists():
-            beside = read_json(file, "a finished run")
-            made = kept(asked.cache / f"lora-{request.id}.json", one, request, editor, measuring, beside)
-            ran.append({**{arm: beside[arm] for arm in (NESTED, TUNED, WHOLE)}, **made})
+    chosen = requests(asked.data, editor.prompting, asked.count)
+    for request, beside in with_arms(asked.arms_cache, chosen):
+        made = kept(asked.cache / f"lora-{request.id}.json", one, request, editor, measuring, beside)
+        ran.append({**{arm: beside[arm] for arm in (NESTED, TUNED, WHOLE)}, **made})
     report(ran)
 
 

@@ -15,11 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from anysize.core.files import read_json
 from anysize.editing.editor import Editor
 from anysize.editing.requests.request import EditRequest
 from benchmarks.common import arguments, kept
-from benchmarks.editing.common import PAPER, Measuring, between, described, editor_of, few, interval, model_of, plan
+from benchmarks.editing.common import (
+    PAPER,
+    Measuring,
+    between,
+    described,
+    editor_of,
+    few,
+    interval,
+    model_of,
+    plan,
+    with_arms,
+)
 from benchmarks.editing.data import requests
 from benchmarks.evidence import write_row
 
@@ -52,12 +62,10 @@ def main() -> None:
     editor = editor_of(asked.model, passages(asked.texts))
     measuring = Measuring(editor)
     ran = []
-    for request in requests(asked.data, editor.prompting, asked.count):
-        file = asked.arms_cache / f"arms-{request.id}.json"
-        if file.exists():
-            beside = read_json(file, "a finished run")
-            made = kept(asked.cache / f"texts-{request.id}.json", one, request, editor, measuring, asked.cache)
-            ran.append({NESTED: beside[NESTED], TUNED: beside[TUNED], WIDER: made})
+    chosen = requests(asked.data, editor.prompting, asked.count)
+    for request, beside in with_arms(asked.arms_cache, chosen):
+        made = kept(asked.cache / f"texts-{request.id}.json", one, request, editor, measuring, asked.cache)
+        ran.append({NESTED: beside[NESTED], TUNED: beside[TUNED], WIDER: made})
     report(ran)
 
 

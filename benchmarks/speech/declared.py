@@ -9,6 +9,7 @@ from benchmarks.evidence import write_row
 
 MTSK = "Adaptive Audio-Visual Speech Recognition via Matryoshka-Based Multimodal LLMs, arXiv 2503.06362"
 MOME = "MoME: Mixture of Matryoshka Experts for Audio-Visual Speech Recognition, arXiv 2510.04136"
+Outcome = Literal["won", "mixed", "tied", "lost"]
 WER = "word error rate, percent"
 AUDIO_VISUAL = (
     "Free Spoken Digit Dataset, three digits an utterance, with handwritten digits shown meanwhile (a stand-in, no "
@@ -21,18 +22,18 @@ def declarer(paper: str, data: str, command: str, metric: str = WER) -> Callable
     """``declare(name, claim, reported, values, parts, note)``: a row of this paper, data and command."""
 
     def declare(
-        name: str, claim: str, reported: str, values: Mapping[str, Any], parts: tuple[bool, ...] | str, note: str
+        name: str, claim: str, reported: str, values: Mapping[str, Any], parts: tuple[bool, ...] | Outcome, note: str
     ) -> None:
         """`values` has the figures of each arm; `parts` says which parts of the claim hold, or the outcome itself."""
         write_row(
             name, paper=paper, claim=claim, reported=reported, arms=list(values), metric=metric, values=values,
-            outcome=outcome(*parts) if isinstance(parts, tuple) else parts,  # type: ignore[arg-type]  # checked there
+            outcome=outcome(*parts) if isinstance(parts, tuple) else parts,
             note=note, data=data, command=command,
         )  # fmt: skip
 
     return declare
 
 
-def outcome(*parts: bool) -> Literal["won", "mixed", "lost"]:
+def outcome(*parts: bool) -> Outcome:
     """Of a claim whose parts hold or do not."""
     return "won" if all(parts) else "mixed" if any(parts) else "lost"

@@ -121,7 +121,7 @@ class Suffix:
     def _passing(self, block: nn.Module) -> Any:
         """A block that gives the given states, whatever it reads; its attributes are those of the real one."""
         stub = shallow(block)
-        stub.__dict__["forward"] = lambda *_, **__: like(self._form, self._given)  # type: ignore[arg-type]
+        stub.__dict__["forward"] = lambda *_, **__: like(self._form, self._given)  # type: ignore[arg-type]  # given by then
         return stub
 
     @torch.no_grad()

@@ -114,7 +114,8 @@ def read_manifest(directory: Path) -> Manifest:
 def commit(directory: Path, manifest: Manifest) -> Manifest:
     """Make `manifest` the index, as its next generation; only the holder of the write lock may call this."""
     manifest = replace(manifest, generation=manifest.generation + 1)
-    value = {"format": _FORMAT, "version": _VERSION, **asdict(replace(manifest, nesting=None))}  # type: ignore[arg-type]
+    plain = replace(manifest, nesting=None)  # type: ignore[arg-type]  # written below, in its own form
+    value = {"format": _FORMAT, "version": _VERSION, **asdict(plain)}
     value["nesting"] = manifest.nesting.to_json()
     value = json.loads(json.dumps(value))
     write_json(directory / MANIFEST, {**value, "sha256": _digest(value)})

@@ -44,8 +44,7 @@ class Field:
             listed = ", ".join(map(str, self.choices))
             raise Refused(400, "wrong_value", f"{self.name} is {_what(value)}; expected one of {listed}", self.name)
         number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-        below, above = self.least is not None and number is not None, self.most is not None and number is not None
-        if (below and number < self.least) or (above and number > self.most):  # type: ignore[operator]
+        if number is not None and not _between(self.least, number, self.most):
             bounds = f"{self.least:g} or more" if self.most is None else f"{self.least:g} to {self.most:g}"
             raise Refused(400, "wrong_value", f"{self.name} is {_what(value)}; expected {bounds}", self.name)
 
@@ -124,3 +123,7 @@ def _is(kind: str, value: Any) -> bool:
 def _what(value: Any) -> str:
     said = repr(value)
     return said if len(said) <= 60 else f"{said[:57]}..."
+
+
+def _between(least: float | None, number: float, most: float | None) -> bool:
+    return (least is None or number >= least) and (most is None or number <= most)

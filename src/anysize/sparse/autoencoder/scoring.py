@@ -24,15 +24,15 @@ class Searched(TextRows, NestedModel):
 
     def encode(self, x: np.ndarray) -> Codes:
         """Vectors (n, d) to codes."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how it encodes")
 
     def standardize(self, x: np.ndarray) -> torch.Tensor:
         """Inputs (n, d) as the weights see them."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its weights see inputs")
 
     def bytes_of(self, active: float) -> int:
         """Bytes of a stored code with so many active latents."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say what a code takes")
 
     @property
     def origin(self) -> tuple[object, ...]:
