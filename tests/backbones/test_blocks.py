@@ -138,3 +138,23 @@ def test_rows_that_leave_after_their_depth_have_the_state_of_the_model_that_ends
     for depth, rows in {1: 5, 2: 3, 3: 3, 4: 2}.items():
         alone = truncated(model, depth, stack)(**inputs).last_hidden_state[:rows]
         torch.testing.assert_close(states[depth][mask[:rows] == 1], alone[mask[:rows] == 1], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_pass_in_which_rows_leave_changes_no_pass_of_the_model_beside_it(kind, model, inputs):
+    stack = find_stack(model)
+    alone = model(**inputs).last_hidden_state
+    meanwhile = []
+
+    # What another thread may do in the middle of the pass: run the same model.
+    def beside(*_):
+        handle.remove()
+        meanwhile.append(model(**inputs).last_hidden_state)
+
+    handle = stack.blocks(model)[1].register_forward_hook(beside)
+    ids = torch.randint(3, 60, (3, 7), generator=torch.Generator().manual_seed(3))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    states = left_after(model, given, [3, 2, 1], [1, 2, 3], stack)
+    torch.testing.assert_close(meanwhile[0], alone)
+    assert [len(states[depth]) for depth in (1, 2, 3)] == [3, 2, 1]
+    assert not any(block._forward_pre_hooks for block in stack.blocks(model))

@@ -7,12 +7,13 @@ model itself; before each of them, rows that need no more are taken out of what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from anysize.backbones.blocks import Stack, truncated
+from anysize.backbones.blocks import Stack, shallow, truncated
 from anysize.backbones.texts.batching import batches
 from anysize.core.sides import Side
 
@@ -81,15 +82,21 @@ def left_after(
         return cut
 
     short = truncated(model, deepest[0], stack)
-    blocks = list(stack.blocks(model))[: deepest[0]]
-    hooks = [block.register_forward_pre_hook(entering(done), with_kwargs=True) for done, block in enumerate(blocks)]
-    try:
-        last = short(**inputs, return_dict=True).last_hidden_state
-    finally:
-        for hook in hooks:
-            hook.remove()
+    blocks = stack.blocks(short)
+    for done, block in enumerate(list(blocks)):
+        blocks[done] = _listened(block, entering(done))
+    last = short(**inputs, return_dict=True).last_hidden_state
     norm = stack.norm(model)
     return {**{depth: state if norm is None else norm(state) for depth, state in states.items()}, deepest[0]: last}
+
+
+def _listened(block: Any, listen: Callable[..., Any]) -> Any:
+    """The block with `listen` before it, for this pass alone: the model may run in another thread meanwhile."""
+    twin = shallow(block)
+    twin._forward_pre_hooks = OrderedDict(block._forward_pre_hooks)
+    twin._forward_pre_hooks_with_kwargs = OrderedDict(block._forward_pre_hooks_with_kwargs)
+    twin.register_forward_pre_hook(listen, with_kwargs=True)
+    return twin
 
 
 def _kept(given: Any, rows: int, keep: int) -> Any:
