@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class AnysizeError(ValueError):
@@ -22,11 +23,13 @@ class DataError(AnysizeError):
 class UnreadableError(DataError):
     """Some of the files among the items cannot be read; the others can."""
 
-    def __init__(self, errors: Mapping[int, DataError]) -> None:
+    def __init__(self, errors: Mapping[int, DataError], rows: Sequence[Any] = ()) -> None:
         few = "; ".join(str(one) for one in list(errors.values())[:3])
         super().__init__(few + (f"; and {len(errors) - 3} more" if len(errors) > 3 else ""))
         self.errors = dict(errors)
         """What is wrong with each, by its place among the items that were given."""
+        self.rows = list(rows)
+        """Those files, in the order of `errors`, where they are known."""
 
 
 class CheckpointError(AnysizeError):

@@ -51,7 +51,8 @@ def squares(rows: Sequence[Any], side: int, crop: float = 1.0) -> torch.Tensor:
     every = list(numbered(rows, side, crop))
     found = [one for one in every if not isinstance(one, DataError)]
     if len(found) < len(every):
-        raise UnreadableError({place: one for place, one in enumerate(every) if isinstance(one, DataError)})
+        broken = {place: one for place, one in enumerate(every) if isinstance(one, DataError)}
+        raise UnreadableError(broken, [rows[place] for place in broken])
     return torch.from_numpy(np.stack(found)) if found else torch.zeros(0, 3, side, side, dtype=torch.uint8)
 
 

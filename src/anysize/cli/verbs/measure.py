@@ -44,6 +44,8 @@ class Measure:
     identical: Literal["drop", "ids", "keep"] = "drop"
     """A document that is the query itself: drop it from that ranking, unless judged relevant; go by ids alone, as BEIR
     does; or keep it, as trec_eval does."""
+    strict: bool = False
+    """Refuse files that cannot be read, in place of leaving them out with a count."""
     within: str | None = None
     """Mark the cheapest size that loses at most this much: 1% unless given, of a metric in dB 0.5dB."""
     json: Path | None = None
@@ -82,7 +84,9 @@ class Measure:
         sizes = model.nesting.resolve_all(self.sizes)
         data = read_told(self.data, model.reader)
         more = {} if self.options is None else vars(self.options)
-        frontier = measure(model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, **more)
+        frontier = measure(
+            model, data, arms=self.arms, sizes=sizes, by=self.by, identical=self.identical, strict=self.strict, **more
+        )
         within = usual(frontier.metric) if within is None else within
         tell(note for note in frontier.meta.get("notes", ()) if note not in data.notes)
         files = {beside: as_json(signed(frontier.to_json()))}

@@ -58,6 +58,8 @@ class Run:
     """Of a classifier: how many of the most probable labels (5 unless given); of a coder: codes of each span (1)."""
     before: bool = False
     """Of an edited language model: what the unedited one says too."""
+    strict: bool = False
+    """Refuse files that cannot be read, in place of leaving them out with a count."""
     llm: Annotated[str | None, "URL"] = None
     """Of a coder: an endpoint in OpenAI's form, such as http://localhost:8000/v1, that chooses among its candidates."""
 
@@ -73,7 +75,9 @@ class Run:
         named = ("batch_size", "max_new_tokens", "temperature", "seed", "stop", "top", "llm", "before")
         given = {name: getattr(self, name) for name in named}
         options = {name: value for name, value in given.items() if not (value is None or value is False or value == [])}
-        running = job(self.model, self._items(), size=self.size, task=self.task, side=self.side, **options)
+        running = job(
+            self.model, self._items(), size=self.size, task=self.task, side=self.side, strict=self.strict, **options
+        )
         tell(running.inputs.notes)
         if self.out is None:
             return Several(_each(running))
@@ -124,6 +128,7 @@ class Written:
     gives: str
     count: int
     before: int
+    left_out: int
     seconds: float
     loading: float
 
@@ -137,7 +142,8 @@ class Written:
     def to_json(self) -> dict[str, Any]:
         """The same, as plain values."""
         times = {"seconds": round(self.seconds, 3), "loading_seconds": round(self.loading, 3)}
-        return {"out": self.out, "gives": self.gives, "count": self.count, "before": self.before, **times}
+        left = {"left_out": self.left_out} if self.left_out else {}
+        return {"out": self.out, "gives": self.gives, "count": self.count, "before": self.before, **left, **times}
 
 
 def shown(output: Any) -> str:
@@ -182,9 +188,9 @@ def _each(running: Job) -> Iterator[Output]:
 
     begin, ids = time.perf_counter(), running.inputs.items.ids
     told: list[dict[str, float]] = []
-    for part, found in each(running):
+    for named, found in each(running):
         told += took(found)
-        for name, output, cost in zip(ids[part], running.shape.listed(found), took(found), strict=True):
+        for name, output, cost in zip(named, running.shape.listed(found), took(found), strict=True):
             yield Output(name, output, len(ids) == 1, cost)
     paid = took_in_words(told)
     sys.stderr.write(f"{paid}{'; ' if paid else ''}{_times(len(ids), time.perf_counter() - begin, running.loading)}\n")
@@ -196,9 +202,9 @@ def _written(running: Job, out: Path) -> Written:
     from anysize.core.verbs.run import write
 
     begin = time.perf_counter()
-    before = write(running, out)
-    seconds = time.perf_counter() - begin
-    return Written(str(out), running.view.gives, len(running.inputs.items), before, seconds, running.loading)
+    before, left = write(running, out)
+    seconds, count = time.perf_counter() - begin, len(running.inputs.items) - left
+    return Written(str(out), running.view.gives, count, before, left, seconds, running.loading)
 
 
 def _times(count: int, seconds: float, loading: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.arguments import TEXT, expect, instance, many, takes
+from anysize.core.arguments import FLAG, TEXT, expect, instance, many, takes
 from anysize.core.arguments.options import configured
 from anysize.core.data.identical import Rule
 from anysize.core.data.overlap import overlap_notes
@@ -21,6 +21,7 @@ from anysize.core.progress import each_view
 from anysize.core.registry import find, named
 from anysize.core.scratch import temporary_folder
 from anysize.core.verbs.evaluator import Evaluator, Scores, Task
+from anysize.core.verbs.left_out import leaving_out
 from anysize.core.verbs.rivals import check_known, rival
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from anysize.core.sizes.size import Size
 
 
-@takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT | instance(Evaluator, words="an evaluator"))
+@takes(arms=many(TEXT, "a list of names of rivals"), by=TEXT | instance(Evaluator, words="an evaluator"), strict=FLAG)
 def measure(
     model: NestedModel,
     data: Source,
@@ -38,6 +39,7 @@ def measure(
     sizes: Iterable[Size] | None = None,
     by: str | Evaluator | None = None,
     identical: Rule = "drop",
+    strict: bool = False,
     **options: Any,
 ) -> Frontier:
     """
@@ -49,15 +51,27 @@ def measure(
     `identical` says what becomes of a document that is the query itself (`anysize.core.data.identical`). If the model
     was trained on this very data, only the part that training left out is used, where there is one. Intervals come from
     a bootstrap over what was measured; ``meta["notes"]`` holds what a reader should know before trusting the figures.
-    Raises `DataError` if the data offers nothing to measure by.
+    Files that cannot be read are left out, with a note, unless `strict`. Raises `DataError` if the data offers nothing
+    to measure by.
     """
     from anysize.core.model.contract import NestedModel
 
     expect(model, instance(NestedModel, words="a nested model, as load or fit gives it"), "measure: model")
     loaded = replace(named(model.reader)(data), identical=identical)
+    chosen, asked = model.nesting.resolve_all(sizes), None if arms is None else list(arms)
+    return leaving_out(loaded, lambda data: _measured(model, data, asked, chosen, by, options), strict=strict)
+
+
+def _measured(
+    model: NestedModel,
+    loaded: Data,
+    arms: Sequence[str] | None,
+    chosen: Sequence[Size],
+    by: str | Evaluator | None,
+    options: Mapping[str, Any],
+) -> Frontier:
     evaluator = _evaluator(model, loaded, by, options)
     held_out = has_seen(model, loaded)
-    chosen = model.nesting.resolve_all(sizes)
     views: dict[str, Sequence[Any]] = {NESTED: [model.at(size) for size in chosen]}
     views |= evaluator.arms(model, chosen)
     views |= _rivals(model, loaded, evaluator, arms, chosen)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anysize.core.arguments import PATH, takes
+from anysize.core.arguments import FLAG, PATH, takes
 from anysize.core.digests import is_sealed, write_sealed
-from anysize.core.errors import AnysizeError, nearest
+from anysize.core.errors import AnysizeError, DataError, UnreadableError, nearest
 from anysize.core.files import check_file, check_replaceable, lock, new_directory, read_object, write_json
 from anysize.core.model.exporting import EXPORT, write_note
 from anysize.core.model.faces import ReadsTexts
@@ -20,6 +20,7 @@ from anysize.core.model.reported import took
 from anysize.core.progress import bar
 from anysize.core.registry import named
 from anysize.core.scratch import discard, sweep
+from anysize.core.verbs import left_out
 from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of
 from anysize.core.verbs.load import load
 from anysize.core.verbs.outputs import Values, form_of, shape_of, write_chunks
@@ -63,6 +64,8 @@ class Job:
     side: Side | None
     options: dict[str, Any]
     loading: float = 0.0
+    strict: bool = False
+    """Whether files that cannot be read end the run, in place of being left out."""
     shape: Values = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,9 +85,24 @@ class Job:
 
     def made(self, part: slice) -> Any:
         """The outputs of one part. Raises `AnysizeError` if they are not one for each item."""
-        found = self.view.run(self.inputs.items.rows[part], side=self.side, **self.options)
-        if len(found) != part.stop - part.start:
-            raise AnysizeError(f"the model gave {len(found)} outputs for {part.stop - part.start} items")
+        return self._made(self.inputs.items.rows[part])
+
+    def readable(self, part: slice) -> tuple[Any, dict[int, DataError]]:
+        """The outputs of those items of a part that can be read, and what is wrong with the others, by place in all."""
+        rows = self.inputs.items.rows[part]
+        try:
+            return self._made(rows), {}
+        except UnreadableError as error:
+            if self.strict or len(self.inputs.items) == 1:
+                raise
+            broken = error.errors
+        found = self._made([row for place, row in enumerate(rows) if place not in broken])
+        return found, {part.start + place: one for place, one in broken.items()}
+
+    def _made(self, rows: Any) -> Any:
+        found = self.view.run(rows, side=self.side, **self.options)
+        if len(found) != len(rows):
+            raise AnysizeError(f"the model gave {len(found)} outputs for {len(rows)} items")
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -107,6 +125,7 @@ def job(
     task: str | None = None,
     side: Side | None = None,
     batch_size: int | None = None,
+    strict: bool = False,
     **options: Any,
 ) -> Job:
     """
@@ -139,16 +158,24 @@ def job(
     check_reads(view, name, inputs)
     if isinstance(view, ReadsTexts) and inputs.items.texts is not None:
         view.window().say_cut(inputs.items.texts)
-    return Job(view, inputs, side, options, loading)
+    return Job(view, inputs, side, options, loading, strict)
 
 
-def each(running: Job) -> Iterator[tuple[slice, Any]]:
-    """The outputs of one part of the items after the other, as they are made."""
+def each(running: Job) -> Iterator[tuple[list[str], Any]]:
+    """
+    The ids and outputs of one part of the items after the other, as they are made.
+
+    What was left out is said on standard error in the end. Raises `DataError` if that is all.
+    """
+    ids, broken = running.inputs.items.ids, dict[int, DataError]()
     for part in running.parts():
-        yield part, running.made(part)
+        found, errors = running.readable(part)
+        broken |= errors
+        yield _named(ids, part, errors), found
+    left_out.tell(broken, len(ids))
 
 
-@takes(out=PATH)
+@takes(out=PATH, strict=FLAG)
 def run(
     model: NestedModel | str | os.PathLike[str],
     items: Any,
@@ -158,6 +185,7 @@ def run(
     side: Side | None = None,
     out: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
+    strict: bool = False,
     **options: Any,
 ) -> Ran:
     """
@@ -167,31 +195,40 @@ def run(
     model's own `run`. With `out` the outputs are written there, in the format that its name ends in: vectors to .npy,
     .npz, .safetensors or .jsonl, codes to the last three, anything else to .jsonl. What is done is kept in
     ``OUT.partial`` meanwhile, and a run that was stopped goes on from there when it is asked for again, to the same
-    result. A name without an ending is a folder, for kinds that write one (brat files of spans).
+    result. A name without an ending is a folder, for kinds that write one (brat files of spans). Files among the items
+    that cannot be read are left out of what is written, with a note on standard error, unless `strict`; outputs that
+    are returned, and an .npy file, have one for each item, so there they are refused.
     Raises `AnysizeError` for items that the model does not read, options that it does not take, a format that
     cannot hold its outputs, or an unfinished run of something else.
     """
     if out is not None and Path(out).suffix:
         check_file(Path(out))
-    running = job(model, items, size=size, task=task, side=side, batch_size=batch_size, **options)
-    begin = time.perf_counter()
+    strict = strict or out is None
+    running = job(model, items, size=size, task=task, side=side, batch_size=batch_size, strict=strict, **options)
+    begin, count = time.perf_counter(), len(running.inputs.items)
     if out is None:
-        parts = [found for _, found in each(running)]
+        parts = [running.made(part) for part in running.parts()]
         outputs, before = running.shape.joined(parts), 0
         told = [one for part in parts for one in took(part)]
     else:
-        outputs, before, told = None, write(running, Path(out)), []
-    count, seconds = len(running.inputs.items), time.perf_counter() - begin
-    return Ran(running.view.gives, count, outputs, seconds, running.loading, before, told)
+        before, left = write(running, Path(out))
+        outputs, told, count = None, [], count - left
+    return Ran(running.view.gives, count, outputs, time.perf_counter() - begin, running.loading, before, told)
 
 
-def write(running: Job, out: Path) -> int:
-    """Run and write all outputs to a file; returns how many were done before. Raises `AnysizeError` as `run` does."""
+def write(running: Job, out: Path) -> tuple[int, int]:
+    """
+    Run and write all outputs to a file. Returns how many were done before, and how many items could not be read.
+
+    Raises `AnysizeError` as `run` does.
+    """
     target = Path(os.path.abspath(out))
     folder = None if target.suffix else running.view.writes
     form, shape, ids = "" if folder else form_of(target, running.shape), running.shape, running.inputs.items.ids
     if folder:
         check_replaceable(target, EXPORT)
+    if form == ".npy":  # no row says which item it is of
+        running = replace(running, strict=True)
     workdir = workdir_of(target)
     check_ours(workdir)
     sweep(workdir)
@@ -202,17 +239,27 @@ def write(running: Job, out: Path) -> int:
         files = [workdir / f"{number:06}{shape.ending}" for number in range(len(parts))]
         done = [is_sealed(file) for file in files]
         before = sum(part.stop - part.start for part, known in zip(parts, done, strict=True) if known)
+        broken: dict[int, DataError] = {}
         with bar(len(ids), "running", " items", done=before) as shown:
             for part, file, known in zip(parts, files, done, strict=True):
-                if not known:
-                    try:
-                        content = shape.pack(running.made(part))
-                    except AnysizeError:
-                        if not before and part.start == 0:
-                            discard(workdir)  # bad input is no unfinished run
-                        raise
-                    write_sealed(file, content)
-                    shown.update(part.stop - part.start)
+                if known:
+                    broken |= left_out.read(file)
+                    continue
+                try:
+                    found, errors = running.readable(part)
+                    content = shape.pack(found)
+                except AnysizeError:
+                    if not before and part.start == 0:
+                        discard(workdir)  # bad input is no unfinished run
+                    raise
+                broken |= errors
+                left_out.keep(file, errors)
+                write_sealed(file, content)
+                shown.update(part.stop - part.start)
+        if len(broken) == len(ids):
+            discard(workdir)
+        left_out.tell(broken, len(ids))
+        ids = _named(ids, slice(0, len(ids)), broken)
         made = (shape.unpack(file.read_bytes()) for file in files)
         if folder:
             with new_directory(target, marker=EXPORT) as home:
@@ -221,7 +268,11 @@ def write(running: Job, out: Path) -> int:
         else:
             write_chunks(target, shape.chunks(form, ids, made))
     discard(workdir)
-    return before
+    return before, len(broken)
+
+
+def _named(ids: Sequence[str], part: slice, broken: Container[int]) -> list[str]:
+    return [ids[place] for place in range(part.start, part.stop) if place not in broken]
 
 
 def _begin(workdir: Path, identity: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import numbers
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +15,7 @@ from anysize.core.data.records import Items
 from anysize.core.errors import DataError, SizeError, UnreadableError
 from anysize.core.model.faces import Embeds
 from anysize.core.sides import Side
+from anysize.core.verbs import left_out
 from anysize.evaluation.once import precision
 from anysize.search.intake.given import as_array, check_texts, check_vectors, plain
 from anysize.search.intake.ids import id_of
@@ -152,8 +152,7 @@ def batches(
     if given is not None and next(given, None) is not None:
         raise DataError(f"more ids than the {done} items; give one id per item")
     if broken:
-        said = UnreadableError(dict(enumerate(broken)))
-        sys.stderr.write(f"note: {len(broken)} of {done} items are left out: {said}\n")
+        left_out.tell(dict(enumerate(broken)), done)
 
 
 def count(items: Any) -> int | None:

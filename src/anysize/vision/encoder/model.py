@@ -103,7 +103,7 @@ class ImageEncoder(TwoSided, NestedModel):
                     found[start : start + len(part)] = self._seen(pixels, bf16).pooled.float().cpu()
                 done.update(len(part))
         if broken:
-            raise UnreadableError(broken)
+            raise UnreadableError(broken, [rows[place] for place in broken])
         return found
 
     @torch.no_grad()
