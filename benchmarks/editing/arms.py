@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ from benchmarks.editing.common import (
     edits,
     interval,
     model_of,
+    plan_file,
     scored,
 )
 from benchmarks.editing.data import requests
@@ -48,24 +50,32 @@ ARMS: dict[str, MuKE] = {
 MATCHED = "ft, nested's loss"
 
 
-def one(request: EditRequest, editor: Editor) -> dict[str, Any]:
-    """Arm -> its metrics and seconds; and the seconds that a step of the papers' plain loop takes."""
+def one(request: EditRequest, editor: Editor, cache: Path) -> dict[str, Any]:
+    """
+    Arm -> its metrics and seconds; and the seconds that a step of the papers' plain loop takes.
+
+    The nested plan is left in `cache`, for the benchmarks that start from one.
+    """
     evaluator = EditsEvaluator()
     task = evaluator.prepare(edits([request]))
     found: dict[str, Any] = {}
     for arm, method in ARMS.items():
-        found[arm] = _arm(request, editor, method, evaluator, task)
+        found[arm] = _arm(request, editor, method, evaluator, task, cache if arm == "nested" else None)
     matched = replace(ARMS["ft"], ft_stop=max(found["nested"]["nll"], 0.01))
     found[MATCHED] = _arm(request, editor, matched, evaluator, task)
     return {"id": request.id, "plain step": plain_step(request, editor), **found}
 
 
-def _arm(request: EditRequest, editor: Editor, method: MuKE, evaluator: EditsEvaluator, task: Task) -> dict[str, Any]:
+def _arm(
+    request: EditRequest, editor: Editor, method: MuKE, evaluator: EditsEvaluator, task: Task, cache: Path | None = None
+) -> dict[str, Any]:
     editor.method = method  # of the same layers: what is preserved is found once for a model
     begin = time.process_time()
     plan = editor.plan(request)
     changes = editor.write([plan])
     seconds = time.process_time() - begin
+    if cache is not None:
+        plan.save(plan_file(cache, request), {})
     whole = len(plan.bounds) - 1 if method.writer == "ft" else None
     found = scored(model_of(editor, changes, [plan], whole), evaluator, task)
     return {**found, "seconds": seconds, "steps": plan.found.steps if plan.found else []}
@@ -97,7 +107,7 @@ def main() -> None:
     chosen = requests(asked.data, editor.prompting, asked.count)
     if asked.done:
         chosen = [request for request in chosen if (asked.cache / f"arms-{request.id}.json").exists()]
-    ran = [kept(asked.cache / f"arms-{request.id}.json", one, request, editor) for request in chosen]
+    ran = [kept(asked.cache / f"arms-{request.id}.json", one, request, editor, asked.cache) for request in chosen]
     report(ran)
 
 

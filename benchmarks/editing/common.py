@@ -60,10 +60,15 @@ def with_arms(cache: Path, chosen: Sequence[EditRequest]) -> Iterator[tuple[Edit
             yield request, read_json(file, "a finished run")
 
 
+def plan_file(cache: Path, request: EditRequest) -> Path:
+    """Where a nested plan of the unedited model is kept."""
+    return cache / f"plan-{request.id}.safetensors"
+
+
 def plan(editor: Editor, request: EditRequest, cache: Path) -> Plan:
     """The nested plan of an edit in the unedited model, found once."""
     editor.method = BASE
-    file = cache / f"plan-{request.id}.safetensors"
+    file = plan_file(cache, request)
     held = kept_plan(file, request, editor.prompting)
     if held is not None:
         return held[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,21 @@ def test_an_index_leaves_broken_pictures_out_with_a_count_or_refuses_them(made, 
         index.upsert(az.read(photos), strict=True)
     index.upsert(az.read(photos))
     assert len(index) == 4
+
+
+def test_pictures_beside_each_other_are_several(made, tmp_path, anysize):
+    photos = write_folder(tmp_path / "photos", 3, labelled=False)
+    other = write_folder(tmp_path / "other", 1, labelled=False, seed=5)
+    made.save(tmp_path / "seer")
+    files = [photos / "000.png", photos / "002.png"]
+    told = anysize("run", tmp_path / "seer", *files, "--size", "dims=8", "--json")
+    rows = [json.loads(line) for line in told.out.splitlines()]
+    assert [one["id"] for one in rows] == ["000.png", "002.png"]
+    for row, expected in zip(rows, made.at(dims=8).encode(files), strict=True):
+        np.testing.assert_allclose(row["output"], expected, atol=1e-5)
+    told = anysize("run", tmp_path / "seer", photos / "000.png", other / "000.png", "--json")
+    assert [json.loads(line)["id"] for line in told.out.splitlines()] == [
+        str(one / "000.png") for one in (photos, other)
+    ]
+    anysize("run", tmp_path / "seer", files[0], files[0]).refused("one of them twice")
+    anysize("run", tmp_path / "seer", files[0], "what is this?").refused("reads images", "several parts")

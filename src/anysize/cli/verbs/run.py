@@ -32,7 +32,8 @@ class Run:
     .safetensors, a BEIR folder); or - for a text a line of standard input, as JSON with "text" (and perhaps "id") or
     as it stands."""
     beside: Annotated[list[str], Positional("MORE")] = field(default_factory=list)
-    """What belongs to the input as one item: a question after the picture that it is about."""
+    """What belongs to the input as one item: a question after the picture that it is about. To a model that reads
+    no such parts, pictures or texts beside each other are several items."""
     size: str | None = None
     """Size to run at, for example dims=64 or layers=3,dims=96, or its name; without it, the model's full size; auto:
     one for each item, as a model of pictures chooses that has learnt to."""

@@ -14,7 +14,7 @@ import numpy as np
 from anysize.core.data.files.media import BESIDE, kind_of_file
 from anysize.core.data.files.media import KINDS as _MEDIA
 from anysize.core.data.files.rows import SUFFIXES as ROW_FILES
-from anysize.core.data.files.rows import lines_of
+from anysize.core.data.files.rows import lines_of, short_list
 from anysize.core.data.files.vectors import SUFFIXES as VECTOR_FILES
 from anysize.core.data.held_out import key_of
 from anysize.core.data.read import is_drawn, read
@@ -91,6 +91,23 @@ def together(words: Sequence[str]) -> Inputs:
             kind = "text"
         parts.append({kind: word})
     return held(Items(["0"], [parts], "parts", numbered=True), "what was given")
+
+
+def apart(inputs: Inputs, reads: Sequence[str]) -> Inputs:
+    """What stands together as one item, as several where a model reads no parts, but what all of these are."""
+    items = inputs.items
+    if items.of != "parts" or "parts" in reads or len(items) != 1:
+        return inputs
+    kinds = {kind for part in items.rows[0] for kind in part}
+    if len(kinds) != 1 or (kind := kinds.pop()) not in reads:
+        return inputs
+    rows = [part[kind] for part in items.rows[0]]
+    names = [str(place) for place in range(len(rows))] if kind == "text" else [Path(row).name for row in rows]
+    if len({*names}) < len(names):  # of one name in several folders
+        names = [str(row) for row in rows]
+    if len({*names}) < len(names):
+        raise DataError(f"{short_list(sorted(names))} are given, one of them twice; give each once")
+    return held(Items(names, rows, kind), inputs.name)
 
 
 def _items(data: Data) -> Items:

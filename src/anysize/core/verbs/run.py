@@ -21,7 +21,7 @@ from anysize.core.progress import bar
 from anysize.core.registry import named
 from anysize.core.scratch import discard, sweep
 from anysize.core.verbs import left_out
-from anysize.core.verbs.inputs import Inputs, check_reads, inputs_of
+from anysize.core.verbs.inputs import Inputs, apart, check_reads, inputs_of
 from anysize.core.verbs.load import load
 from anysize.core.verbs.outputs import Values, form_of, shape_of, write_chunks
 from anysize.core.verbs.unfinished import LOCK, RUN, check_ours, workdir_of
@@ -155,6 +155,7 @@ def job(
             raise AnysizeError(f"a model of kind {view.kind!r} does not run with {option}; {there}")
     if batch_size is not None and "batch_size" in known:
         options["batch_size"] = batch_size
+    inputs = apart(inputs, view.reads)
     check_reads(view, name, inputs)
     if isinstance(view, ReadsTexts) and inputs.items.texts is not None:
         view.window().say_cut(inputs.items.texts)
