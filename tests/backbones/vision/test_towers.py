@@ -48,6 +48,17 @@ def test_a_model_of_transformers_gives_its_own_tokens(tmp_path):
     torch.testing.assert_close(first(x).pooled, wanted.net.layernorm(states[1])[:, 0])
 
 
+def test_a_tower_that_sees_no_squares_is_refused_by_its_shape(tmp_path):
+    from transformers import ViTConfig, ViTModel
+
+    shape = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 4}
+    for name, pixels in (("wide", [16, 32]), ("square", [16, 16])):
+        ViTModel(ViTConfig(**shape, intermediate_size=48, image_size=pixels)).save_pretrained(tmp_path / name)
+    with pytest.raises(AnysizeError, match=r"wide sees pictures of 16 x 32 pixels; expected .* squares"):
+        open_tower(tmp_path / "wide")
+    assert open_tower(tmp_path / "square").grid == (4, 4)
+
+
 @torch.no_grad()
 def test_registers_are_no_patches():
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from anysize.backbones.huggingface import config_of, configuration, opening, pretrained
+from anysize.backbones.vision.squares import side_of
 from anysize.backbones.vision.towers import KINDS, MEAN, STD, Tower, TransformersTower, library_of
 from anysize.core.errors import AnysizeError
 
@@ -48,7 +49,7 @@ def _of_transformers(name: str | os.PathLike[str], from_scratch: bool, layers: i
         net = pretrained(AutoModel, name, dtype=torch.float32, **more)
     net = getattr(net, "vision_model", net)
     shown: dict[str, Any] = {
-        "side": int(getattr(net.config, "image_size", 224)),
+        "side": side_of(getattr(net.config, "image_size", 224), name),
         "mean": list(MEAN),
         "std": list(STD),
         "crop": 0.875,
@@ -56,9 +57,9 @@ def _of_transformers(name: str | os.PathLike[str], from_scratch: bool, layers: i
     try:
         says = pretrained(AutoImageProcessor, name).to_dict()
         shown |= {"mean": list(says["image_mean"]), "std": list(says["image_std"])}
-        side = says.get("crop_size") or says.get("size") or {}
+        size = says.get("crop_size") or says.get("size") or {}
         whole = (says.get("size") or {}).get("shortest_edge")
-        shown["side"] = int(side.get("height") or side.get("shortest_edge") or shown["side"])
+        shown["side"] = int(size.get("height") or size.get("shortest_edge") or shown["side"])
         shown["crop"] = min(1.0, shown["side"] / whole) if whole and says.get("crop_size") else 1.0
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         pass  # a folder without what prepares pictures: those of ImageNet will do

@@ -93,3 +93,12 @@ def normalised(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]
         raise AnysizeError(f"a tower sees three colours; got a mean of {len(mean)} and a spread of {len(std)}")
     shift, spread = (values.new_tensor(one).view(3, 1, 1) for one in (mean, std))
     return (values - shift) / spread
+
+
+def side_of(pixels: Any, name: object) -> int:
+    """The side of the squares that a tower sees. Raises `AnysizeError` if it sees no squares."""
+    sides = {*pixels} if isinstance(pixels, (list, tuple)) else {pixels}
+    if len(sides) > 1:
+        seen = " x ".join(map(str, pixels))
+        raise AnysizeError(f"{name} sees pictures of {seen} pixels; expected an image model that sees squares")
+    return int(sides.pop())

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from anysize.backbones.huggingface import configuration
-from anysize.backbones.vision.squares import normalised, squares
+from anysize.backbones.vision.squares import normalised, side_of, squares
 from anysize.core.errors import AnysizeError, CheckpointError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -106,7 +106,7 @@ class TimmTower(Tower):
         if "side" in spec:
             return cls(net, {**spec, "args": args})
         known = timm.data.resolve_data_config({}, model=net)
-        side = int(args.get("img_size", known["input_size"][1]))
+        side = side_of(args.get("img_size", known["input_size"][1:]), spec["name"])
         shown = {"mean": list(known["mean"]), "std": list(known["std"]), "crop": float(known["crop_pct"])}
         return cls(net, {**spec, "args": args, "side": side, **shown})
 
