@@ -202,7 +202,7 @@ def test_the_page_shows_intervals_notes_and_costs_as_they_are(records, tmp_path)
     text = (tmp_path / "f.html").read_text("utf-8")
     low, high = records[1].intervals["m"]
     assert f">{records[1].metrics['m']:.3f} ±{(high - low) / 2:.3f}<".replace("0.", ".") in text
-    assert text.count('stroke-opacity=".55"') == 2  # the nested arm's sizes alone
+    assert text.count('stroke-opacity=".55"') == 4  # the nested arm's sizes alone, in both drawings
     assert "read &lt;this&gt; first" in text
     assert "<button>L0</button>" in text
     assert '<td data-key="32.5">32.500</td>' in text

@@ -98,13 +98,24 @@ def test_the_script_reads_every_record(frontier):
     assert nested == sorted(nested)
 
 
-def test_every_record_has_a_row_and_a_dot(frontier):
+def drawing(frontier, name):
+    """One of the two drawings of the chart."""
+    return re.search(rf'<svg class="{name}".*?</svg>', page(frontier), re.DOTALL)[0]
+
+
+def test_every_record_has_a_row_and_a_dot_in_both_drawings(frontier):
     rows = [value for name, value in outline(frontier).attributes if name == "data-row"]
-    assert sorted(rows) == sorted(2 * [str(row) for row in range(7)])
+    assert sorted(rows) == sorted(3 * [str(row) for row in range(7)])
+    for name in ("wide", "narrow"):
+        assert len(re.findall('class="dot ', drawing(frontier, name))) == 7
 
 
-def test_dots_stand_where_they_were_measured(frontier):
-    found = re.findall(r'class="dot [^"]*" data-row="(\d)" cx="([\d.]+)" cy="([\d.]+)"', page(frontier))
+@pytest.mark.parametrize(("name", "widest"), [("wide", 900), ("narrow", 390)])
+def test_dots_stand_where_they_were_measured(frontier, name, widest):
+    drawn = drawing(frontier, name)
+    found = re.findall(r'class="dot [^"]*" data-row="(\d)" cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert all(0 < float(x) < widest for _, x, _ in found)
+    assert f'viewBox="0 0 {widest} ' in drawn
     place = {int(row): (float(x), float(y)) for row, x, y in found}
     assert place[0][0] < place[1][0] < place[2][0] < place[6][0]
     assert place[1][0] - place[0][0] == pytest.approx(place[2][0] - place[1][0], abs=0.2)  # doubling is one step
