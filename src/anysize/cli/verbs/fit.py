@@ -16,8 +16,9 @@ class Fit:
     Make a model nested: learn from DATA and write the result to --out.
 
     DATA is a folder in BEIR layout; a jsonl, json, csv or parquet file with columns anchor, positive[, negative] or
-    text, or common names for these; a .npy, .npz or .safetensors of vectors, or a folder of .npy shards; or the name
-    of a data set on the hub. For smae and mlm, which pretrain on unlabelled text, also a .txt file, whose texts are its
+    text, or common names for these; a .npy, .npz or .safetensors of vectors, or a folder of .npy shards; a folder of
+    pictures, sounds or films, perhaps one for each class, or such a table with paths of files; or the name of a data
+    set on the hub. For smae and mlm, which pretrain on unlabelled text, also a .txt file, whose texts are its
     paragraphs (its lines, if no line is blank), or a folder of such files.
     """
 
