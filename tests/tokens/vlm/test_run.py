@@ -82,6 +82,10 @@ def test_what_each_item_took_is_kept_apart(place):
     assert len(set(first)) == 3  # batches of 16, 16 and 8
     assert took_in_words([{"tokens": 16, "ms": 2.5}]) == "16 tokens, 2.5 ms"
     assert took_in_words([{"tokens": 1}, {"tokens": 2, "ms": 1234.5}]) == "1.5 tokens, 1,234 ms on average"
+    assert took_in_words([{"untrained_rates": 1, "seconds_of_speech": 1.0, "ms_to_first_token": 1}]) == (
+        "1 untrained rate, 1 second of speech, 1 ms to first token"
+    )
+    assert took_in_words([{"frames_an_audio_token": 1}]) == "1 frame an audio token"
     assert took_in_words([{}]) == ""
 
 

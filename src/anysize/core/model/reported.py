@@ -37,7 +37,14 @@ def took_in_words(told: Sequence[Mapping[str, float]]) -> str:
     for name in dict.fromkeys(name for one in told for name in one):
         values = [one[name] for one in told if name in one]
         mean = sum(values) / len(values)
-        words.append(
-            f"{f'{mean:,.0f}' if mean.is_integer() or mean >= 1000 else f'{mean:.3g}'} {name.replace('_', ' ')}"
-        )
+        number = f"{mean:,.0f}" if mean.is_integer() or mean >= 1000 else f"{mean:.3g}"
+        words.append(f"{number} {_one_of(name) if mean == 1 else name.replace('_', ' ')}")
     return ", ".join(words) + (" on average" if words and len(told) > 1 else "")
+
+
+def _one_of(name: str) -> str:
+    """``audio_tokens`` -> ``audio token``, ``seconds_of_speech`` -> ``second of speech``."""
+    words = name.split("_")
+    head = next((place for place, word in enumerate(words) if word in ("of", "a", "an", "to")), len(words)) - 1
+    one = words[head].removesuffix("s") if words[head] != "ms" else "ms"
+    return " ".join([*words[:head], one, *words[head + 1 :]])
