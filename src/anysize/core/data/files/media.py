@@ -103,7 +103,8 @@ class Files:
             return held
         if not isinstance(held, (str, os.PathLike)) or not os.fspath(held):
             given = "missing" if held is None else "no path"
-            raise DataError(f"{where}: the {kind} is {given}; expected the path of a file")
+            hint = ", or, where rows may lack it, a first row that names audio and video, one null" * (kind in BESIDE)
+            raise DataError(f"{where}: the {kind} is {given}; expected the path of a file{hint}")
         return self._file(os.fspath(held), where)
 
     def _file(self, given: str, where: str) -> File:
