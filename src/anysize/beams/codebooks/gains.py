@@ -18,9 +18,9 @@ def gains(rows: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:
     flat = rows.reshape(links, m, 2 * elements)
     real, imag = beams.real.T, beams.imag.T  # (elements, k)
     weights = torch.cat([torch.cat([real, imag], 1), torch.cat([-imag, real], 1)])  # (2 elements, 2 k)
-    step = links if torch.is_grad_enabled() else max(1, _AT_ONCE // max(1, m * weights.shape[1]))
+    step = max(1, links if torch.is_grad_enabled() else _AT_ONCE // max(1, m * weights.shape[1]))
     parts = [(flat[start : start + step] @ weights).square().sum(1) for start in range(0, links, step)]
-    found = torch.cat(parts)
+    found = torch.cat(parts) if parts else flat.new_zeros(0, weights.shape[1])
     return found[:, : len(beams)] + found[:, len(beams) :]
 
 

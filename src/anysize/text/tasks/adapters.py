@@ -18,6 +18,7 @@ import torch
 
 from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import read_json, write_json
+from anysize.core.guard import Guard
 
 TASKS = ("retrieval.query", "retrieval.passage", "separation", "classification", "text-matching")
 """The tasks there are; the first two are the two sides of one task and are trained together."""
@@ -84,6 +85,7 @@ class Adapters:
         }
         self._transformer = transformer
         self._active: str | None = None
+        self._guard = Guard()
         transformer.requires_grad_(False)
         self.use(self.tasks[0])
 
@@ -99,8 +101,18 @@ class Adapters:
         self._active = task
 
     @contextlib.contextmanager
-    def by_row(self, tasks: Sequence[str]) -> Iterator[None]:
-        """Within, row i of a batch runs through the adapter of ``tasks[i]``."""
+    def for_rows(self, tasks: Sequence[str]) -> Iterator[None]:
+        """Within, row i of a batch runs through the adapter of ``tasks[i]``, for one thread at a time."""
+        with self._guard:
+            if len(set(tasks)) == 1:
+                self.use(tasks[0])
+                yield
+            else:
+                with self._by_row(tasks):
+                    yield
+
+    @contextlib.contextmanager
+    def _by_row(self, tasks: Sequence[str]) -> Iterator[None]:
         names = [inner_name(task) for task in tasks]
 
         def choose(_: Any, given: Any, options: dict[str, Any]) -> Any:

@@ -59,10 +59,7 @@ class TaskRunning(TwoSided, NestedModel):
     def pooled(self, inputs: Mapping[str, Any], tasks: Sequence[str]) -> torch.Tensor:
         """As `vectors`, from `tokens`; one task stands for all rows."""
         depth = self.encoder.depth
-        if len(set(tasks)) == 1:
-            self.adapters.use(tasks[0])
-            return self.encoder(inputs, [depth])[depth]
-        with self.adapters.by_row(tasks):
+        with self.adapters.for_rows(tasks):
             return self.encoder(inputs, [depth])[depth]
 
     def prompt_of(self, task: str) -> str:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from anysize.backbones.blocks import find_stack
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.guard import Guard
 from anysize.core.sizes.size import Size
 from anysize.tokens.adapters.scale import FILL, Scaled
 
@@ -113,6 +114,7 @@ class Experts(nn.Module):
         """The pass that runs."""
         self.ran: Pass | None = None
         """The last that did."""
+        self._guard = Guard()
         for layer, block in zip(self.layers, blocks, strict=True):
             _part(block, spec["placement"]).register_forward_hook(self._beside(layer), with_kwargs=True)
 
@@ -129,12 +131,17 @@ class Experts(nn.Module):
 
     @contextlib.contextmanager
     def at(self, scale: Scaled, kinds: torch.Tensor | None = None) -> Iterator[None]:
-        """Within, the language model runs with its experts at this scale; `kinds` says what each place holds."""
-        self.now = Pass(scale, kinds)
-        try:
-            yield
-        finally:
-            self.ran, self.now = self.now, None
+        """
+        Within, the language model runs with its experts at this scale, for one thread at a time.
+
+        `kinds` says what each place holds.
+        """
+        with self._guard:
+            self.now = Pass(scale, kinds)
+            try:
+                yield
+            finally:
+                self.ran, self.now = self.now, None
 
     def losses(self) -> dict[str, torch.Tensor]:
         """The balance of the last pass, the mean over layers: each scale by itself, so that each counts alike."""

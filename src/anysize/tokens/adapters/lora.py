@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError, SizeError
+from anysize.core.guard import Guard
 from anysize.core.sizes.size import Size
 from anysize.tokens.adapters.scale import Scaled
 
@@ -57,6 +58,7 @@ class ScaleLoRA:
         self.layers = [part for part in lm.modules() if isinstance(part, BaseTunerLayer)]
         self._lm = lm
         self._active: tuple[str, ...] | None = None
+        self._guard = Guard()
 
     def names(self, scale: Scaled) -> tuple[str, ...]:
         """The adapters that run at a scale. Raises `SizeError`, naming those there are, for one that has none."""
@@ -66,16 +68,17 @@ class ScaleLoRA:
 
     @contextlib.contextmanager
     def at(self, scale: Scaled, kinds: torch.Tensor | None = None) -> Iterator[None]:
-        """Within, the language model runs with the adapters of this scale."""
+        """Within, the language model runs with the adapters of this scale, for one thread at a time."""
         names = self.names(scale)
-        if names != self._active:
-            for layer in self.layers:
-                layer.set_adapter(list(names))
-            # PEFT freezes what it switches off, and the optimiser holds the adapters of all scales.
-            for weight in self.weights().values():
-                weight.requires_grad_(True)
-            self._active = names
-        yield
+        with self._guard:
+            if names != self._active:
+                for layer in self.layers:
+                    layer.set_adapter(list(names))
+                # PEFT freezes what it switches off, and the optimiser holds the adapters of all scales.
+                for weight in self.weights().values():
+                    weight.requires_grad_(True)
+                self._active = names
+            yield
 
     def weights(self) -> dict[str, nn.Parameter]:
         """By their names in the language model."""
