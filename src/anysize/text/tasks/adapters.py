@@ -18,7 +18,7 @@ import torch
 
 from anysize.core.errors import AnysizeError, nearest
 from anysize.core.files import read_json, write_json
-from anysize.core.guard import Guard
+from anysize.core.model.guard import Guard
 
 TASKS = ("retrieval.query", "retrieval.passage", "separation", "classification", "text-matching")
 """The tasks there are; the first two are the two sides of one task and are trained together."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from anysize.backbones.blocks import find_stack
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.guard import Guard
+from anysize.core.model.guard import Guard
 from anysize.core.sizes.size import Size
 from anysize.tokens.adapters.scale import FILL, Scaled
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from anysize.core.errors import AnysizeError, SizeError
-from anysize.core.guard import Guard
+from anysize.core.model.guard import Guard
 from anysize.core.sizes.size import Size
 from anysize.tokens.adapters.scale import Scaled
 
