@@ -182,7 +182,7 @@ class NestedSpeech(HoldsSpeech):
         begin = time.perf_counter()
         heard = self.read(items)
         said = self.answers(heard, max_new_tokens=max_new_tokens, batch_size=batch_size)
-        factor = (time.perf_counter() - begin) / sum(heard.seconds)
+        factor = (time.perf_counter() - begin) / max(sum(heard.seconds), 1e-9)
         strange = self.untrained_rates()
         marked = {"untrained_rates": strange} if strange else {}
         took = []
