@@ -86,6 +86,11 @@ def test_a_slider_asks_once_for_its_size_and_texts_stay_texts(browser, house_fol
         assert page.locator("#right li").count() == len(own.hits)
         page.fill("#text", sentences(30)[3])
         page.locator("#right li", has_text=sentences(30)[3]).first.wait_for()
+        with page.expect_request("**/search"):
+            page.press("#text", "Enter")
+        assert page.input_value("#text") == sentences(30)[3]
+        page.press("#text", "Shift+Enter")
+        assert page.input_value("#text") == sentences(30)[3] + "\n"
         assert {one.url.split("/")[2] for one in asked} == {client.url.split("/")[2]}
         assert page.locator("#left img, #right img").count() == 0
         assert not wrong
