@@ -169,9 +169,10 @@ def spelt(text: str) -> str:
 def rows(data: Path, grid: Path | None, wheels: Path, cache: Path, seeds: int, longer: bool) -> None:
     """Run what is missing and write the rows."""
     bases = {"whisper": whisper(wheels, cache), "lm": language(wheels, cache)}
-    passes, name, command = PASSES, "digits", COMMAND
+    passes, name, command, more = PASSES, "digits", COMMAND, ""
     if longer:
         passes, name, command = TIMES * PASSES, "digits-longer", f"{COMMAND} --longer"
+        more = f"with {TIMES} times the passes, "
     task = digits(data, passes)
     arms: dict[str, MTSK] = {"one": task.method}
     for size in task.method.nesting():
@@ -187,7 +188,7 @@ def rows(data: Path, grid: Path | None, wheels: Path, cache: Path, seeds: int, l
     apart = np.mean([np.array(one[scale]) - np.array(single[scale]) for scale in names], axis=0)
     declarer(PAPER, DIGITS.format(passes), command)(
         f"mtsk-recognition{'-longer' * longer}",
-        f"{f'with {TIMES} times the passes, ' * longer}over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a word "
+        f"{more}over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a word "
         "error rate at most 1.0 above that of one model each, and is below 10 % at both",
         "Whisper small, Llama 3.2-1B, sound and lips: LRS3 2.85 against 3.15",
         {"one": one, "single": single, "whisper": {scale: whisper_ for scale in names}},
