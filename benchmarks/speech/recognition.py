@@ -188,8 +188,8 @@ def rows(data: Path, grid: Path | None, wheels: Path, cache: Path, seeds: int, l
     apart = np.mean([np.array(one[scale]) - np.array(single[scale]) for scale in names], axis=0)
     declarer(PAPER, DIGITS.format(passes), command)(
         f"mtsk-recognition{'-longer' * longer}",
-        f"{more}over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a word "
-        "error rate at most 1.0 above that of one model each, and is below 10 % at both",
+        f"{more}over real pretrained models, one model for two rates of sound has on the mean over rates and seeds a "
+        "word error rate at most 1.0 above that of one model each, and is below 10 % at both",
         "Whisper small, Llama 3.2-1B, sound and lips: LRS3 2.85 against 3.15",
         {"one": one, "single": single, "whisper": {scale: whisper_ for scale in names}},
         (apart.mean() <= 1.0, max(np.mean(each) for each in one.values()) < 10),
