@@ -50,7 +50,7 @@ def gathered(layer: MoMELayer, h: torch.Tensor, scale: Scale) -> torch.Tensor:
         rows, place = torch.where(best.indices == expert)
         if len(rows):
             given = functional.linear(functional.gelu(functional.linear(h[rows], down)), up)
-            found = found.index_add(0, rows, given * best.values[rows, place, None])
+            found = found.index_add(0, rows, (given * best.values[rows, place, None]).to(found.dtype))
     return found
 
 
