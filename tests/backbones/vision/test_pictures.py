@@ -1,5 +1,8 @@
 """Pictures of every kind become upright RGB, and what is none is refused in words."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,3 +66,12 @@ def test_what_is_no_picture_is_refused(tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             picture(source)
+
+
+def test_threads_leave_the_warnings_of_the_process_as_they_were(tmp_path):
+    Image.fromarray(np.full((30, 40, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: np.asarray(picture(tmp_path / "a.png")), range(400)))
+    assert all((one == 7).all() and one.shape == (30, 40, 3) for one in found)
+    assert warnings.filters == before

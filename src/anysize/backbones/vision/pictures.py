@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from anysize.core.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_OPENING = threading.Lock()
 LONGEST = 100
 """How many times longer than wide a picture may be: what scales the short side up would need memory for the long."""
 
@@ -30,18 +32,16 @@ def picture(source: str | os.PathLike[str] | bytes | Any) -> Image:
 
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "a picture"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(source, (str, os.PathLike, bytes)):
-                with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                    opened.load()
-                    found = _rgb(ImageOps.exif_transpose(opened))
-            elif isinstance(source, np.ndarray):
-                found = _rgb(Image.fromarray(_checked(source)))
-            elif isinstance(source, Image.Image):
-                found = _rgb(ImageOps.exif_transpose(source))
-            else:
-                raise DataError(f"{shown(source)} is no picture; expected a file, an array or a Pillow image")
+        if isinstance(source, (str, os.PathLike, bytes)):
+            with _opened(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+                opened.load()
+                found = _rgb(ImageOps.exif_transpose(opened))
+        elif isinstance(source, np.ndarray):
+            found = _rgb(Image.fromarray(_checked(source)))
+        elif isinstance(source, Image.Image):
+            found = _rgb(ImageOps.exif_transpose(source))
+        else:
+            raise DataError(f"{shown(source)} is no picture; expected a file, an array or a Pillow image")
     except UnidentifiedImageError:
         raise DataError(f"{name} is no picture that Pillow can read; expected PNG, JPEG or the like") from None
     except FileNotFoundError:
@@ -54,6 +54,15 @@ def picture(source: str | os.PathLike[str] | bytes | Any) -> Image:
     if short == 0 or long > LONGEST * short:
         raise DataError(f"{name} has {found.width} x {found.height} pixels; at most {LONGEST} to 1 can be shown")
     return found
+
+
+def _opened(source: Any) -> Image:
+    """The head of a file alone is read. Warnings are the process's, so one thread at a time makes errors of them."""
+    from PIL import Image
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(source)
 
 
 def _rgb(image: Any) -> Image:
