@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anysize.core.errors import DataError
-from anysize.serve.held.batching import ClosedError, FullError, Job, LateError, Limits, Queue
+from anysize.serve.held.batching import PADDED, PASS, ClosedError, FullError, Job, LateError, Limits, Queue
 from tests.conftest import sentences
 from tests.kinds import models
 
@@ -184,8 +184,14 @@ def test_closing_runs_what_waits_and_takes_no_more(run):
 def test_many_clients_at_all_sizes_get_the_vectors_of_the_model_alone(kind, encoder_path, lm_path):
     model = models(encoder_path, lm_path)[kind][0]().eval()
     rng, texts = random.Random(0), sentences(40)
-    batches = []
-    queue = Queue(lambda key, items, sizes: model.run_mixed(items, sizes, side=key), done=batches.append)
+    batches, speeds = [], []
+
+    def done(batch):
+        batches.append(batch)
+        speeds.append(queue._speed)
+
+    queue = Queue(lambda key, items, sizes: model.run_mixed(items, sizes, side=key), done=done)
+    speeds.append(queue._speed)
     asked = []
     for _ in range(60):
         some = [" ".join(text.split()[: rng.randint(1, 6)]) for text in rng.sample(texts, rng.choice((1, 1, 2, 9)))]
@@ -199,4 +205,5 @@ def test_many_clients_at_all_sizes_get_the_vectors_of_the_model_alone(kind, enco
     assert queue.close(10)
     assert any(len({id(job) for job, _ in batch.rows}) > 1 for batch in batches)  # how many depends on the speed
     assert any(len({job.how[row] for job, row in batch.rows}) > 1 for batch in batches)
-    assert sum(batch.padded for batch in batches) <= 1.5 * sum(batch.tokens for batch in batches)
+    for place, batch in enumerate(batches):  # a fast machine may pad more, in the time that a pass costs in any case
+        assert batch.padded <= PADDED * batch.tokens + PASS * max(speeds[: place + 1])
