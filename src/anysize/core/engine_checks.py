@@ -16,8 +16,8 @@ TEXTS = (
     "NASA launched TWO Rockets from Cape Canaveral; nobody at McDonald's noticed.",
     "In 1984 it cost $1,234.56 (or 987.65 EUR), 3.5% more than in 1983: 42 x 17 = 714.",
     "Crème brûlée, naïve façade, Zürich, Ærøskøbing, Łódź, São Paulo, jalapeño, Đà Nẵng.",
-    "Привет, мир! Γειά σου Κόσμε. 你好，世界。",  # noqa: RUF001
-    "Thumbs up 👍🏽 and a rocket 🚀, “quoted” text – with dashes — and an ellipsis…",  # noqa: RUF001
+    "Привет, мир! Γειά σου Κόσμε. 你好，世界。",  # noqa: RUF001 (other scripts are meant)
+    "Thumbs up 👍🏽 and a rocket 🚀, “quoted” text – with dashes — and an ellipsis…",  # noqa: RUF001 (so are these marks)
     "def f(x):\n    return x ** 2  # squares\n\n\tf(3)",
     "x",
     " ",

@@ -75,6 +75,8 @@ def test_a_stopped_run_goes_on_to_the_same_file(made, tmp_path, monkeypatch, sto
     with pytest.raises(KeyboardInterrupt):
         az.run(made, photos, out=tmp_path / "parts.npz")
     monkeypatch.setattr(run_module, "write_sealed", seal)
+    with pytest.raises(UnreadableError, match=r"001\.png"):  # strict now: what was begun without stays refused
+        az.run(made, photos, out=tmp_path / "parts.npz", strict=True)
     ran = az.run(made, photos, out=tmp_path / "parts.npz")
     assert (ran.count, ran.before) == (6, 2 * stopped)
     assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()

@@ -245,6 +245,8 @@ def write(running: Job, out: Path) -> tuple[int, int]:
             for part, file, known in zip(parts, files, done, strict=True):
                 if known:
                     broken |= left_out.read(file)
+                    if broken and running.strict:  # begun without
+                        raise UnreadableError(broken)
                     continue
                 try:
                     found, errors = running.readable(part)

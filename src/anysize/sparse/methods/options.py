@@ -112,7 +112,7 @@ class SparseOptions(Method):
 
     def activation(self) -> Activation:
         """How codes become sparse."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how codes become sparse")
 
     def default_active(self, latents: int) -> tuple[int, ...]:
         """Active latents where none were named; none where the activation knows of no number."""
